@@ -1,0 +1,72 @@
+// The layering rule of src/ARCHITECTURE.md, enforced: data goes one way and so do imports.
+const siblings = ['mqtt', 'consumer', 'replication', 'http']
+const only = (name, from, pkg) => ({
+  name: `${name}-only-where-it-belongs`,
+  severity: 'error',
+  from: { pathNot: from },
+  to: { path: `node_modules/${pkg}(/|$)` },
+})
+const layer = (name, mayImport) => ({
+  name: `${name}-imports-only-what-lies-below`,
+  severity: 'error',
+  from: { path: `^src/${name}/` },
+  to: { path: '^(src|firmware-bridge|test|scripts)/', pathNot: [name, ...mayImport].map((m) => `^src/${m}/`) },
+})
+module.exports = {
+  forbidden: [
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    { name: 'no-orphans-in-src', severity: 'error', from: { path: '^src/', orphan: true }, to: {} },
+    layer('base', []),
+    layer('config', ['base']),
+    layer('record', ['base']),
+    layer('state', ['record', 'base']),
+    layer('log', ['state', 'record', 'base']),
+    ...siblings.map((s) => layer(s, ['log', 'state', 'record', 'base'])),
+    layer('client', ['base']),
+    {
+      name: 'below-the-cli-nobody-knows-it',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/cli/' },
+      to: { path: '^src/cli/' },
+    },
+    {
+      name: 'only-cli-and-index-import-node',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/(cli/|index)' },
+      to: { path: '^src/node\\.ts$' },
+    },
+    {
+      name: 'the-bridge-uses-the-public-api',
+      severity: 'error',
+      from: { path: '^firmware-bridge/' },
+      to: { path: '^src/', pathNot: '^src/index\\.ts$' },
+    },
+    {
+      name: 'only-serve-loads-the-bridge',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/cli/serve' },
+      to: { path: '^firmware-bridge/' },
+    },
+    {
+      name: 'product-knows-no-tests',
+      severity: 'error',
+      from: { path: '^(src|firmware-bridge)/' },
+      to: { path: '^(test|scripts)/' },
+    },
+    only('aedes', '^src/mqtt/', 'aedes'),
+    only('level', '^src/(log|state)/', '(level|classic-level|abstract-level)'),
+    only('mqtt.js', '^(src/replication|firmware-bridge|test|scripts)/', 'mqtt'),
+    only('cbor-x', '^(src/(state|log|replication)|firmware-bridge)/', 'cbor-x'),
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'types', 'node'] },
+  },
+}

@@ -1,0 +1,94 @@
+// What the log offers to the parts of a node above it. Stream (stream.ts) and Log (log.ts) implement it; tests of other parts may
+// put a small fake in their place.
+
+import type { SluiceError } from '../base/errors.js'
+import type { Offset, PartitionId, RecordInput } from '../record/record.js'
+
+/**
+ * One group commit: all records that were gathered while the one before it was written share one Commit object. It settles once,
+ * after fdatasync of the LevelDB batch that holds them, or fails as a whole. Commits of a stream settle in order.
+ */
+export interface Commit {
+  readonly state: 'pending' | 'durable' | 'failed'
+  /** Set when `state` is 'failed': then nothing in this commit may be acknowledged. */
+  readonly error: SluiceError | null
+  /** Calls back exactly once, in order of subscription; at once if already settled. Must not throw. */
+  onSettled(callback: (error: SluiceError | null) => void): void
+  /** The same as a promise: rejects with `error`. */
+  durable(): Promise<void>
+}
+
+export interface FetchLimits {
+  /** Stop before this many stored bytes would be passed; the first batch is returned whatever its size. */
+  readonly maxBytes: number
+  /** Stop once the batches hold at least this many records at or after the start. Default: no limit. */
+  readonly maxRecords?: number
+}
+
+export interface Fetched {
+  /**
+   * Kafka RecordBatch v2 as stored, consecutive. The first may begin before the offset asked for: a batch is never cut, skip
+   * its records below `from` when decoding (`decodeRecords(batch, from)`).
+   */
+  readonly batches: readonly Buffer[]
+  /** Where to go on: one past the last record returned, or the offset asked for if there was none. */
+  readonly nextOffset: Offset
+  readonly logStartOffset: Offset
+  /** One past the last durable record. */
+  readonly highWatermark: Offset
+}
+
+/** Reading side of a stream. */
+export interface StreamReader {
+  readonly name: string
+  readonly partitions: number
+  /** The oldest offset still stored. */
+  logStartOffset(partition: PartitionId): Offset
+  /** One past the last durable record: what may be read, delivered, forwarded. */
+  highWatermark(partition: PartitionId): Offset
+  /**
+   * Reads stored batches from `from`; no records, at once, when `from` is the high watermark.
+   * @throws SluiceError OFFSET_OUT_OF_RANGE (details: logStartOffset, highWatermark) below the log start or above the
+   * high watermark; UNKNOWN_STREAM_OR_PARTITION; CORRUPT_MESSAGE where a stored batch fails its checks.
+   */
+  fetch(partition: PartitionId, from: Offset, limits: FetchLimits): Promise<Fetched>
+  /** The first offset whose batch holds a record at or after `timestampMs` (D11); the high watermark if there is none. */
+  offsetForTime(partition: PartitionId, timestampMs: number): Promise<Offset>
+  /** Calls `listener` after every durable commit and after retention has moved a log start; the returned function ends it. */
+  onChange(listener: () => void): () => void
+}
+
+export interface Stream extends StreamReader {
+  /** MQTT topic filters routed here, in order. */
+  readonly topics: readonly string[]
+  /**
+   * Adds a record to the commit being gathered and returns that commit. Everything is copied before this returns; the record's
+   * offset is what `nextOffset` said before the call.
+   * @throws SluiceError RECORD_TOO_LARGE; STORAGE_FULL or STORAGE_READ_ONLY while writing is impossible; SHUTTING_DOWN.
+   */
+  append(partition: PartitionId, record: RecordInput): Commit
+  /** The offset the next append to this partition will get. */
+  nextOffset(partition: PartitionId): Offset
+  /** False while the bytes waiting to be committed exceed the bound: stop reading sockets, await `whenRoom`. */
+  readonly hasRoom: boolean
+  /** Resolves when `hasRoom` is true again (also when the stream closes). */
+  whenRoom(): Promise<void>
+  stats(): StreamStats
+}
+
+export interface StreamStats {
+  /** Stored bytes of all live segments, before LevelDB's own overhead. */
+  readonly bytes: number
+  readonly segments: number
+  /** Appended but not yet durable. */
+  readonly pendingBytes: number
+  readonly appendedRecords: number
+  readonly commits: number
+}
+
+/** All streams of a node, in the order of the configuration. */
+export interface StreamCatalog {
+  readonly streams: ReadonlyMap<string, Stream>
+  /** @throws SluiceError UNKNOWN_STREAM_OR_PARTITION, naming the streams there are. */
+  stream(name: string): Stream
+}
