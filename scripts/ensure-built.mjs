@@ -1,8 +1,9 @@
-// Makes a fresh checkout runnable: installs what package-lock.json names when node_modules lags behind it, and compiles
+// Makes a fresh checkout runnable: installs what package-lock.json names when that file has changed since the last install, and compiles
 // when a source file is newer than the last build. Plain JavaScript on Node's own modules, because it runs before anything
 // is installed. Called by the pre-scripts of package.json; `--force` (npm run build) compiles in any case.
 import { spawnSync } from 'node:child_process'
-import { existsSync, readdirSync, statSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -28,10 +29,12 @@ function newestSourceMs(folder) {
   return newest
 }
 
-const installed = join(root, 'node_modules', '.package-lock.json')
 const lock = join(root, 'package-lock.json')
-if (modifiedMs(installed) < modifiedMs(lock) && !existsSync(join(root, 'node_modules', '.linked'))) {
+const lockHash = createHash('sha256').update(readFileSync(lock)).digest('hex')
+const installed = join(root, 'node_modules', '.installed-lock-hash')
+if (!existsSync(installed) || readFileSync(installed, 'utf8') !== lockHash) {
   run('Installing dependencies', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])
+  writeFileSync(installed, lockHash)
 }
 
 const sources = ['src', 'firmware-bridge', 'test', 'scripts'].map((name) => join(root, name)).filter(existsSync)
