@@ -1,5 +1,174 @@
-// Kafka RecordBatch v2 codec. (skeleton)
-import type { LogRecord, Offset, RecordInput } from './record.js'
-/** Decodes the records at or after `from` of one stored batch. @throws SluiceError CORRUPT_MESSAGE */
-export declare function decodeRecords(batch: Buffer, from?: Offset): LogRecord[]
-export declare function encodeRecordBatch(baseOffset: Offset, records: readonly RecordInput[]): Buffer
+// Kafka RecordBatch v2, reading side: header, checks, records. The encoding side is record-batch-builder.ts. This is the unit on disk,
+// on the wire and in a fetch, stored byte for byte (Kafka's DefaultRecordBatch; protocol guide, "Record Batch").
+//
+//   at  size  field                          at  size  field
+//    0     8  baseOffset            *        27     8  baseTimestamp, ms
+//    8     4  batchLength, from 12 to end    35     8  maxTimestamp, ms
+//   12     4  partitionLeaderEpoch  *        43     8  producerId, -1: none
+//   16     1  magic = 2                      51     2  producerEpoch
+//   17     4  CRC-32C of [21, end)           53     4  baseSequence
+//   21     2  attributes: 0-2 compression    57     4  record count
+//   23     4  lastOffsetDelta                61        records, compressed together if attributes say so
+//
+//   record  = length attributes:int8 timestampDelta offsetDelta keyLength key valueLength value headerCount header*
+//   header  = keyLength key valueLength value            all numbers varints; a length of -1 means null
+//
+//   * outside the CRC: can be patched in place.
+
+import { crc32c } from '../base/crc32c.js'
+import { SluiceError } from '../base/errors.js'
+import { VarintReader } from '../base/varint.js'
+import { type CompressionCodec, decompress } from './compression.js'
+import type { LogRecord, Offset, RecordHeader } from './record.js'
+
+export const BATCH_HEADER_BYTES = 61
+/** Bytes in front of what `batchLength` counts. */
+export const BATCH_LENGTH_PREFIX = 12
+export const BATCH_MAGIC = 2
+/** First byte covered by the CRC. */
+export const CRC_START = 21
+
+/** Named positions of the header's fields, bytes from the start of the batch. */
+export const AT = {
+  baseOffset: 0,
+  batchLength: 8,
+  partitionLeaderEpoch: 12,
+  magic: 16,
+  crc: 17,
+  attributes: 21,
+  lastOffsetDelta: 23,
+  baseTimestamp: 27,
+  maxTimestamp: 35,
+  producerId: 43,
+  producerEpoch: 51,
+  baseSequence: 53,
+  recordCount: 57,
+} as const
+
+const CODEC_MASK = 7
+const CODECS: readonly (CompressionCodec | undefined)[] = ['none', 'gzip', undefined, undefined, 'zstd']
+
+/** Offset of the first record of a stored batch. */
+export function baseOffsetOf(batch: Buffer): Offset {
+  return readInt64(batch, AT.baseOffset) as Offset
+}
+
+/** Offset of the last record of a stored batch. */
+export function lastOffsetOf(batch: Buffer): Offset {
+  return (readInt64(batch, AT.baseOffset) + batch.readInt32BE(AT.lastOffsetDelta)) as Offset
+}
+
+export function recordCountOf(batch: Buffer): number {
+  return batch.readInt32BE(AT.recordCount)
+}
+
+export function maxTimestampOf(batch: Buffer): number {
+  return readInt64(batch, AT.maxTimestamp)
+}
+
+export function leaderEpochOf(batch: Buffer): number {
+  return batch.readInt32BE(AT.partitionLeaderEpoch)
+}
+
+/** Undefined for a codec of Kafka's that Sluice never writes (snappy, lz4). */
+export function codecOf(batch: Buffer): CompressionCodec | undefined {
+  return CODECS[batch.readInt16BE(AT.attributes) & CODEC_MASK]
+}
+
+export function codecNumber(codec: CompressionCodec): number {
+  return CODECS.indexOf(codec)
+}
+
+/**
+ * Checks one stored batch without decoding its records.
+ * @returns what is wrong, as a phrase, or null: length, magic, CRC and offsets agree with each other.
+ */
+export function recordBatchProblem(batch: Buffer): string | null {
+  if (batch.length < BATCH_HEADER_BYTES) return `is ${batch.length} bytes long, less than a header`
+  const length = batch.readInt32BE(AT.batchLength) + BATCH_LENGTH_PREFIX
+  if (length !== batch.length) return `says it is ${length} bytes long but is ${batch.length}`
+  if (batch[AT.magic] !== BATCH_MAGIC) return `has magic ${batch[AT.magic]} instead of ${BATCH_MAGIC}`
+  const count = recordCountOf(batch)
+  const lastOffsetDelta = batch.readInt32BE(AT.lastOffsetDelta)
+  if (count < 1 || lastOffsetDelta !== count - 1)
+    return `holds ${count} records but spans ${lastOffsetDelta + 1} offsets`
+  if (batch.readUInt32BE(AT.crc) !== crc32c(batch, CRC_START)) return 'fails its CRC-32C'
+  return null
+}
+
+/**
+ * Decodes one stored batch. Keys and values are views into the batch, or into its decompressed copy.
+ * @param from Records below this offset are left out.
+ * @throws SluiceError CORRUPT_MESSAGE if the records do not parse. The CRC is not checked here: see recordBatchProblem.
+ */
+export function decodeRecords(batch: Buffer, from: Offset = 0 as Offset): LogRecord[] {
+  const baseOffset = baseOffsetOf(batch)
+  const baseTimestamp = readInt64(batch, AT.baseTimestamp)
+  const count = recordCountOf(batch)
+  const { bytes, start } = recordSection(batch)
+  const reader = new VarintReader(bytes, start)
+  const records: LogRecord[] = []
+  for (let i = 0; i < count; i++) {
+    const end = reader.next() + reader.position
+    if (!(end <= bytes.length)) throw corrupt(baseOffset, i, 'ends before its last record')
+    const attributes = bytes[reader.position++]
+    const timestampMs = baseTimestamp + reader.next()
+    const offset = (baseOffset + reader.next()) as Offset
+    if (offset >= from) {
+      const key = readBytes(reader)
+      const value = readBytes(reader)
+      const headers = readHeaders(reader)
+      if (reader.failed || reader.position !== end) throw corrupt(baseOffset, i, 'has a record that does not parse')
+      records.push({ offset, timestampMs, key, value, headers, attributes })
+    }
+    reader.position = end
+  }
+  return records
+}
+
+function recordSection(batch: Buffer): { bytes: Buffer; start: number } {
+  const codec = codecOf(batch)
+  if (codec === 'none') return { bytes: batch, start: BATCH_HEADER_BYTES }
+  if (codec === undefined) throw corrupt(baseOffsetOf(batch), 0, 'is compressed in a way Sluice does not read')
+  try {
+    return { bytes: decompress(codec, batch.subarray(BATCH_HEADER_BYTES)), start: 0 }
+  } catch (error) {
+    throw corrupt(baseOffsetOf(batch), 0, 'does not decompress', error)
+  }
+}
+
+function readBytes(reader: VarintReader): Buffer | null {
+  const length = reader.next()
+  if (length === -1) return null
+  const start = reader.position
+  reader.position += length
+  if (!(length >= 0) || reader.position > reader.end) {
+    reader.failed = true
+    return null
+  }
+  return (reader.bytes as Buffer).subarray(start, reader.position)
+}
+
+const NO_HEADERS: readonly RecordHeader[] = Object.freeze([])
+
+function readHeaders(reader: VarintReader): readonly RecordHeader[] {
+  const count = reader.next()
+  if (count === 0) return NO_HEADERS
+  const headers: RecordHeader[] = []
+  for (let i = 0; i < count && !reader.failed; i++) {
+    const key = readBytes(reader)
+    if (key === null) reader.failed = true
+    else headers.push({ key: key.toString(), value: readBytes(reader) })
+  }
+  return headers
+}
+
+function corrupt(baseOffset: number, index: number, what: string, cause?: unknown): SluiceError {
+  const message = `the record batch at offset ${baseOffset} ${what}`
+  return new SluiceError('CORRUPT_MESSAGE', message, { baseOffset, recordIndex: index }, cause)
+}
+
+/** Reads a big-endian int64 that is known to be a safe integer (or -1). */
+function readInt64(bytes: Buffer, at: number): number {
+  return bytes.readInt32BE(at) * 0x1_0000_0000 + bytes.readUInt32BE(at + 4)
+}

@@ -1,0 +1,34 @@
+// The compression of Kafka's record batches as far as Sluice reads and writes it: gzip everywhere, zstd where the running Node has it.
+
+import zlib from 'node:zlib'
+
+export type CompressionCodec = 'none' | 'gzip' | 'zstd'
+
+/** No batch of ours decompresses to more than this; what would is damage or an attack. */
+export const MAX_DECOMPRESSED_BYTES = 64 * 1024 * 1024
+
+interface ZstdOfNewerNodes {
+  zstdCompress?(bytes: Uint8Array, callback: (error: Error | null, result: Buffer) => void): void
+  zstdDecompressSync?(bytes: Uint8Array, options: { maxOutputLength: number }): Buffer
+}
+const zstd = zlib as ZstdOfNewerNodes
+
+/** Node has zstd from 22.15 on. */
+export const hasZstd = typeof zstd.zstdCompress === 'function'
+
+/** @throws Error of zlib if the bytes are damaged or grow beyond the maximum. */
+export function decompress(codec: 'gzip' | 'zstd', bytes: Uint8Array): Buffer {
+  const options = { maxOutputLength: MAX_DECOMPRESSED_BYTES }
+  if (codec === 'gzip') return zlib.gunzipSync(bytes, options)
+  if (!zstd.zstdDecompressSync) throw new Error('this Node has no zstd; 22.15 and later have')
+  return zstd.zstdDecompressSync(bytes, options)
+}
+
+/** Compresses on the thread pool. */
+export function compress(codec: 'gzip' | 'zstd', bytes: Uint8Array): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const done = (error: Error | null, result: Buffer): void => (error ? reject(error) : resolve(result))
+    if (codec === 'zstd' && zstd.zstdCompress) zstd.zstdCompress(bytes, done)
+    else zlib.gzip(bytes, done)
+  })
+}
