@@ -1,0 +1,7 @@
+// The commands there are, in the order of the help. Each is loaded only when it is asked for.
+
+import type { Command } from './command.js'
+
+export const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
+  ledger: () => import('./ledger.js'),
+}
