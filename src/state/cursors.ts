@@ -1,12 +1,65 @@
-// skeleton
+// How far each destination has come: the next offset it has not acknowledged, per partition. Kept in memory as it is on disk; retention
+// asks it what was not delivered, replication resumes from it.
+
 import type { Offset } from '../record/record.js'
-/** The next offset that a destination has not acknowledged, per partition; survives restarts. */
-export interface Cursors {
-  get(destination: string, stream: string, partition: number): Offset | undefined
-  /** Durable when it resolves; grouped with others. */
-  set(destination: string, stream: string, partition: number, next: Offset): Promise<void>
+import type { StateStore, StateTable } from './types.js'
+
+interface Row {
+  readonly next: number
+}
+
+export interface Cursor {
+  readonly destination: string
+  readonly partition: number
+  readonly next: Offset
+}
+
+export class Cursors {
+  /** stream -> `destination/partition` -> cursor. */
+  private readonly byStream = new Map<string, Map<string, Cursor>>()
+
+  private constructor(private readonly table: StateTable<Row>) {}
+
+  static async open(state: StateStore): Promise<Cursors> {
+    const cursors = new Cursors(state.table<Row>('cursors'))
+    for await (const [key, { next }] of cursors.table.entries()) {
+      const [destination, stream, partition] = key.split('/')
+      cursors.remember(destination, stream, Number(partition), next as Offset)
+    }
+    return cursors
+  }
+
+  get(destination: string, stream: string, partition: number): Offset | undefined {
+    return this.byStream.get(stream)?.get(`${destination}/${partition}`)?.next
+  }
+
+  /** Durable when it resolves; grouped with other writes. `get` shows it from then on. */
+  async set(destination: string, stream: string, partition: number, next: Offset): Promise<void> {
+    await this.table.put(`${destination}/${stream}/${partition}`, { next })
+    this.remember(destination, stream, partition, next)
+  }
+
   /** All cursors of one stream: what retention asks before it drops a segment. */
-  ofStream(stream: string): readonly { destination: string; partition: number; next: Offset }[]
+  ofStream(stream: string): readonly Cursor[] {
+    return [...(this.byStream.get(stream)?.values() ?? [])]
+  }
+
   /** Forgets a destination that left the configuration. */
-  remove(destination: string): Promise<void>
+  async remove(destination: string): Promise<void> {
+    const operations: { delete: string }[] = []
+    for (const [stream, cursors] of this.byStream) {
+      for (const [key, cursor] of cursors) {
+        if (cursor.destination !== destination) continue
+        operations.push({ delete: `${destination}/${stream}/${cursor.partition}` })
+        cursors.delete(key)
+      }
+    }
+    await this.table.write(operations)
+  }
+
+  private remember(destination: string, stream: string, partition: number, next: Offset): void {
+    let cursors = this.byStream.get(stream)
+    if (!cursors) this.byStream.set(stream, (cursors = new Map()))
+    cursors.set(`${destination}/${partition}`, { destination, partition, next })
+  }
 }

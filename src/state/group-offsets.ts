@@ -1,22 +1,95 @@
-// skeleton
+// Committed offsets of consumer groups. As in Kafka, a committed offset is the next one to be read.
+
 import type { Offset } from '../record/record.js'
+import type { StateStore, StateTable } from './types.js'
+
+/** Longest metadata string a commit may carry, UTF-16 units (Kafka's offset.metadata.max.bytes). */
+export const MAX_OFFSET_METADATA_LENGTH = 4096
+
+interface Row {
+  readonly offset: number
+  readonly metadata: string
+  readonly at: number
+}
+
 export interface CommittedOffset {
   readonly offset: Offset
   readonly metadata: string
+  /** Wall-clock, milliseconds since 1970-01-01 UTC. */
   readonly committedAtMs: number
 }
+
 export interface OffsetCommit {
   readonly stream: string
   readonly partition: number
   readonly offset: Offset
   readonly metadata?: string
 }
-/** Committed offsets of consumer groups; survive restarts. `offset` is the next one to be read, as in Kafka. */
-export interface GroupOffsets {
-  get(group: string, stream: string, partition: number): CommittedOffset | undefined
-  /** All or nothing, durable when it resolves. */
-  commit(group: string, commits: readonly OffsetCommit[]): Promise<void>
-  ofGroup(group: string): readonly ({ stream: string; partition: number } & CommittedOffset)[]
-  groups(): readonly string[]
-  remove(group: string): Promise<void>
+
+export type GroupOffset = { readonly stream: string; readonly partition: number } & CommittedOffset
+
+export class GroupOffsets {
+  /** group -> `stream/partition` -> offset. */
+  private readonly byGroup = new Map<string, Map<string, GroupOffset>>()
+
+  private constructor(
+    private readonly table: StateTable<Row>,
+    private readonly wallMs: () => number,
+  ) {}
+
+  static async open(state: StateStore, wallMs: () => number): Promise<GroupOffsets> {
+    const offsets = new GroupOffsets(state.table<Row>('group-offsets'), wallMs)
+    for await (const [key, { offset, metadata, at }] of offsets.table.entries()) {
+      const [group, stream, partition] = key.split('/')
+      offsets.remember(group, {
+        stream,
+        partition: Number(partition),
+        offset: offset as Offset,
+        metadata,
+        committedAtMs: at,
+      })
+    }
+    return offsets
+  }
+
+  get(group: string, stream: string, partition: number): CommittedOffset | undefined {
+    return this.byGroup.get(group)?.get(`${stream}/${partition}`)
+  }
+
+  /** All or nothing, durable when it resolves. @throws RangeError if a metadata string is too long. */
+  async commit(group: string, commits: readonly OffsetCommit[]): Promise<void> {
+    const committedAtMs = this.wallMs()
+    const rows = commits.map(({ stream, partition, offset, metadata = '' }) => {
+      if (metadata.length > MAX_OFFSET_METADATA_LENGTH) throw new RangeError('the metadata of a commit is too long')
+      return { stream, partition, offset, metadata, committedAtMs }
+    })
+    await this.table.write(
+      rows.map(({ stream, partition, offset, metadata }) => ({
+        put: `${group}/${stream}/${partition}`,
+        value: { offset, metadata, at: committedAtMs },
+      })),
+    )
+    for (const row of rows) this.remember(group, row)
+  }
+
+  ofGroup(group: string): readonly GroupOffset[] {
+    return [...(this.byGroup.get(group)?.values() ?? [])]
+  }
+
+  groups(): readonly string[] {
+    return [...this.byGroup.keys()]
+  }
+
+  async remove(group: string): Promise<void> {
+    await this.table.write(
+      this.ofGroup(group).map(({ stream, partition }) => ({ delete: `${group}/${stream}/${partition}` })),
+    )
+    this.byGroup.delete(group)
+  }
+
+  private remember(group: string, row: GroupOffset): void {
+    let offsets = this.byGroup.get(group)
+    if (!offsets) this.byGroup.set(group, (offsets = new Map()))
+    offsets.set(`${row.stream}/${row.partition}`, row)
+  }
 }

@@ -1,8 +1,20 @@
-// skeleton
+// The list of everything that will never be delivered, and why (Promise 2). Neighbouring ranges merge. At the maximum number of rows the
+// closest ranges of one partition and destination coarsen into one: `records` still counts exactly, only the edges blur. No row is dropped.
+
 import type { Offset } from '../record/record.js'
-export type LedgerReason = 'retention' | 'disk_full' | 'corruption' | 'rejected' | 'qos0_dropped' | 'session_overtaken'
+import type { StateOperation, StateStore, StateTable } from './types.js'
+
+export type LedgerReason =
+  | 'retention'
+  | 'disk_full'
+  | 'corruption'
+  | 'rejected'
+  | 'qos0_dropped'
+  | 'session_overtaken'
+  | 'several'
+
 export interface LedgerEntry {
-  /** Upstream or session that will not get these records; '*' where nobody will. */
+  /** The upstream or session that will not get these records; `*` where nobody will. */
   readonly destination: string
   readonly stream: string
   readonly partition: number
@@ -11,11 +23,112 @@ export interface LedgerEntry {
   /** Inclusive. */
   readonly lastOffset: Offset
   readonly reason: LedgerReason
-  /** Wall-clock time of the entry, milliseconds since 1970-01-01 UTC. */
+  /** Wall-clock time of the (latest) entry, milliseconds since 1970-01-01 UTC. */
   readonly atMs: number
 }
-export interface Ledger {
-  /** Durable when it resolves. */
-  add(entries: readonly LedgerEntry[]): Promise<void>
-  list(): readonly LedgerEntry[]
+
+/** A row as it is kept: `records` is less than the range spans only where rows had to be coarsened. */
+export interface LedgerRow extends LedgerEntry {
+  readonly records: number
+}
+
+export const MAX_LEDGER_ROWS = 1000
+
+export class Ledger {
+  private readonly rows = new Map<string, LedgerRow>()
+  private lastAdd: Promise<void> = Promise.resolve()
+
+  private constructor(
+    private readonly table: StateTable<LedgerRow>,
+    private readonly maxRows: number,
+  ) {}
+
+  static async open(state: StateStore, maxRows = MAX_LEDGER_ROWS): Promise<Ledger> {
+    const ledger = new Ledger(state.table<LedgerRow>('ledger'), maxRows)
+    for await (const [key, row] of ledger.table.entries()) ledger.rows.set(key, row)
+    return ledger
+  }
+
+  /** Durable when it resolves. Entering a range that is covered already, as a retry after a crash does, counts it once. */
+  add(entries: readonly LedgerEntry[]): Promise<void> {
+    // One after the other: each merges with what the one before has made durable.
+    const added = this.lastAdd.then(() => this.enterAll(entries))
+    this.lastAdd = added.catch(() => {})
+    return added
+  }
+
+  /** By destination, stream, partition and offset. */
+  list(): readonly LedgerRow[] {
+    return [...this.rows].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, row]) => row)
+  }
+
+  /** Records that will not be delivered, in all. */
+  get records(): number {
+    let sum = 0
+    for (const row of this.rows.values()) sum += row.records
+    return sum
+  }
+
+  private async enterAll(entries: readonly LedgerEntry[]): Promise<void> {
+    const next = new Map(this.rows)
+    for (const entry of entries) enter(next, entry)
+    while (next.size > this.maxRows && coarsen(next));
+    const operations: StateOperation<LedgerRow>[] = []
+    for (const key of this.rows.keys()) if (!next.has(key)) operations.push({ delete: key })
+    for (const [key, row] of next) if (this.rows.get(key) !== row) operations.push({ put: key, value: row })
+    await this.table.write(operations)
+    for (const operation of operations) {
+      if ('delete' in operation) this.rows.delete(operation.delete)
+      else this.rows.set(operation.put, operation.value)
+    }
+  }
+}
+
+function keyOf(row: LedgerEntry): string {
+  return `${lineOf(row)}/${String(row.firstOffset).padStart(16, '0')}`
+}
+
+function lineOf({ destination, stream, partition }: LedgerEntry): string {
+  return `${destination}/${stream}/${partition}`
+}
+
+function enter(rows: Map<string, LedgerRow>, entry: LedgerEntry): void {
+  let merged: LedgerRow = { ...entry, records: entry.lastOffset - entry.firstOffset + 1 }
+  for (const [key, row] of rows) {
+    if (lineOf(row) !== lineOf(entry)) continue
+    const overlaps = row.firstOffset <= merged.lastOffset && merged.firstOffset <= row.lastOffset
+    const touches = row.lastOffset + 1 === merged.firstOffset || merged.lastOffset + 1 === row.firstOffset
+    if (!overlaps && !(touches && row.reason === merged.reason)) continue
+    merged = join(row, merged)
+    rows.delete(key)
+  }
+  rows.set(keyOf(merged), merged)
+}
+
+function join(a: LedgerRow, b: LedgerRow): LedgerRow {
+  const firstOffset = Math.min(a.firstOffset, b.firstOffset) as Offset
+  const lastOffset = Math.max(a.lastOffset, b.lastOffset) as Offset
+  const shared = Math.max(0, Math.min(a.lastOffset, b.lastOffset) - Math.max(a.firstOffset, b.firstOffset) + 1)
+  const records = Math.max(a.records, b.records, a.records + b.records - shared)
+  const reason = a.reason === b.reason ? a.reason : 'several'
+  return { ...b, firstOffset, lastOffset, records, reason, atMs: Math.max(a.atMs, b.atMs) }
+}
+
+/** Joins the two closest rows of one line. @returns false when every line has a single row left. */
+function coarsen(rows: Map<string, LedgerRow>): boolean {
+  const sorted = [...rows].sort(([a], [b]) => (a < b ? -1 : 1))
+  let best = -1
+  let bestGap = Number.POSITIVE_INFINITY
+  for (let i = 1; i < sorted.length; i++) {
+    const [before, row] = [sorted[i - 1][1], sorted[i][1]]
+    if (lineOf(before) !== lineOf(row)) continue
+    const gap = row.firstOffset - before.lastOffset
+    if (gap < bestGap) [best, bestGap] = [i, gap]
+  }
+  if (best === -1) return false
+  const joined = join(sorted[best - 1][1], sorted[best][1])
+  rows.delete(sorted[best - 1][0])
+  rows.delete(sorted[best][0])
+  rows.set(keyOf(joined), joined)
+  return true
 }

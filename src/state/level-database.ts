@@ -1,0 +1,56 @@
+// Opens LevelDB databases and names their failures. Both the log's segments and the state store go through here, so that one place
+// knows what LevelDB's errors look like.
+
+import { Level } from 'level'
+import { messageOf, SluiceError } from '../base/errors.js'
+
+/** `level` on Node is classic-level; compactRange is the part of it that the common type leaves out. */
+export type LevelDatabase = Level<Buffer, Buffer> & { compactRange(start: Buffer, end: Buffer): Promise<void> }
+
+export interface LevelOptions {
+  /** Bytes a memtable grows to before LevelDB flushes it; a segment stays below, so that it never does. */
+  readonly writeBufferBytes: number
+  /** Bytes of decompressed blocks kept; nothing of ours is compressed by LevelDB, and the page cache serves better. */
+  readonly cacheBytes?: number
+  readonly createIfMissing: boolean
+}
+
+/**
+ * @throws SluiceError DATA_DIR_LOCKED when another process (or this one) has it open; CORRUPT_MESSAGE when LevelDB finds it damaged;
+ * STORAGE_FULL, STORAGE_READ_ONLY; STORAGE_FAILED otherwise.
+ */
+export async function openLevel(directory: string, options: LevelOptions): Promise<LevelDatabase> {
+  const database = new Level<Buffer, Buffer>(directory, {
+    keyEncoding: 'buffer',
+    valueEncoding: 'buffer',
+    compression: false,
+    writeBufferSize: options.writeBufferBytes,
+    cacheSize: options.cacheBytes ?? 64 * 1024,
+    createIfMissing: options.createIfMissing,
+    maxOpenFiles: 64,
+  } as object) as LevelDatabase
+  try {
+    await database.open()
+    return database
+  } catch (error) {
+    // A database that failed to open keeps no lock and no descriptor, but its object must not be opened again.
+    throw storageError(error, `the database ${directory} cannot be opened`)
+  }
+}
+
+/** Turns what LevelDB threw into a SluiceError whose code tells what may be done about it (D4). */
+export function storageError(error: unknown, what: string): SluiceError {
+  if (error instanceof SluiceError) return error
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error
+  const reason = messageOf(cause)
+  const code = (cause as { code?: string }).code
+  const fail = (
+    name: 'DATA_DIR_LOCKED' | 'CORRUPT_MESSAGE' | 'STORAGE_FULL' | 'STORAGE_READ_ONLY' | 'STORAGE_FAILED',
+  ) => new SluiceError(name, `${what}: ${reason}`, { reason }, error)
+  if (code === 'LEVEL_LOCKED') return fail('DATA_DIR_LOCKED')
+  if (/No space left on device|Disk quota exceeded|ENOSPC|EDQUOT/.test(reason)) return fail('STORAGE_FULL')
+  if (/Read-only file system|EROFS/.test(reason)) return fail('STORAGE_READ_ONLY')
+  if (code === 'LEVEL_CORRUPTION' || /^Corruption|does not exist|missing files|no meta-nextfile/.test(reason))
+    return fail('CORRUPT_MESSAGE')
+  return fail('STORAGE_FAILED')
+}

@@ -1,0 +1,191 @@
+// The small mutable facts of a node in one LevelDB: committed offsets, cursors, sessions, the ledger. A write resolves once it is
+// synced; what is written while a sync runs goes together into the next. The log is the truth and this a checkpoint (D6): losing
+// it costs positions, never records.
+//
+// Key = table name, NUL, key (UTF-8). Value = CBOR. Row by row in src/log/DATA_FORMAT.md.
+
+import { Encoder } from 'cbor-x'
+import { assert } from '../base/assert.js'
+import { SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import { type LevelDatabase, openLevel, storageError } from './level-database.js'
+import type { StateOperation, StateStore, StateTable } from './types.js'
+
+export const MAX_STATE_KEY_BYTES = 1024
+export const MAX_STATE_VALUE_BYTES = 1024 * 1024
+const WRITE_BUFFER_BYTES = 1024 * 1024
+const REOPEN_DELAY_MS = 1000
+
+// Records would put a table of shapes into the stream: lose it and every value is unreadable.
+const cbor = new Encoder({ useRecords: false })
+
+type RawOperation = { type: 'put'; key: Buffer; value: Buffer } | { type: 'del'; key: Buffer }
+interface Waiting {
+  readonly operations: readonly RawOperation[]
+  readonly resolve: () => void
+  readonly reject: (error: SluiceError) => void
+}
+
+export interface StateStoreOptions {
+  readonly directory: string
+  readonly logger: Logger
+  /** Called once for a failed write after which nothing may be trusted (D4): the process must end. */
+  readonly onFatal: (error: SluiceError) => void
+}
+
+export class LevelStateStore implements StateStore {
+  private waiting: Waiting[] = []
+  private writing: Promise<void> | null = null
+  /** Set while the database is closed after a rejected write, until it has been opened again. */
+  private unavailable: SluiceError | null = null
+  private reopening: Promise<void> | null = null
+  private closed = false
+
+  private constructor(
+    private readonly options: StateStoreOptions,
+    private database: LevelDatabase,
+  ) {}
+
+  /** @throws SluiceError as `openLevel`; DATA_DIR_LOCKED means that another node uses this data directory. */
+  static async open(options: StateStoreOptions): Promise<LevelStateStore> {
+    return new LevelStateStore(options, await LevelStateStore.openDatabase(options.directory))
+  }
+
+  private static openDatabase(directory: string): Promise<LevelDatabase> {
+    return openLevel(directory, { writeBufferBytes: WRITE_BUFFER_BYTES, createIfMissing: true })
+  }
+
+  table<V>(name: string): StateTable<V> {
+    assert(/^[a-z-]+$/.test(name), 'a table name is plain')
+    return new LevelStateTable<V>(this, name)
+  }
+
+  /** Durable when it resolves. @throws SluiceError STORAGE_FULL, STORAGE_READ_ONLY; after any other failure the node ends. */
+  write(operations: readonly RawOperation[]): Promise<void> {
+    if (operations.length === 0) return Promise.resolve()
+    const refused = this.closed ? new SluiceError('SHUTTING_DOWN', 'the state store is closed') : this.unavailable
+    if (refused) return Promise.reject(refused)
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ operations, resolve, reject })
+      this.writing ??= this.writeAll()
+    })
+  }
+
+  async read(key: Buffer): Promise<Buffer | undefined> {
+    return this.usable().get(key)
+  }
+
+  async *range(from: Buffer, to: Buffer): AsyncIterable<readonly [Buffer, Buffer]> {
+    for await (const entry of this.usable().iterator({ gte: from, lt: to })) yield entry
+  }
+
+  /** Waits for what is being written, then closes. */
+  async close(): Promise<void> {
+    this.closed = true
+    await this.writing
+    await this.reopening
+    if (this.database.status === 'open') await this.database.close()
+  }
+
+  private usable(): LevelDatabase {
+    if (this.unavailable) throw this.unavailable
+    return this.database
+  }
+
+  private async writeAll(): Promise<void> {
+    while (this.waiting.length > 0) {
+      const group = this.waiting
+      this.waiting = []
+      try {
+        await this.database.batch(
+          group.flatMap((one) => one.operations),
+          { sync: true },
+        )
+        for (const one of group) one.resolve()
+      } catch (error) {
+        this.failed(storageError(error, 'the state store cannot be written'), group)
+      }
+    }
+    this.writing = null
+  }
+
+  // LevelDB acknowledges and then loses sync writes after a rejected one (google/leveldb#578), so the database is not written again
+  // before it has been closed, reopened and thereby read back from disk.
+  private failed(error: SluiceError, group: readonly Waiting[]): void {
+    const refused = [...group, ...this.waiting]
+    this.waiting = []
+    this.unavailable = error
+    for (const one of refused) one.reject(error)
+    if (error.code !== 'STORAGE_FULL' && error.code !== 'STORAGE_READ_ONLY') {
+      this.options.onFatal(error)
+      return
+    }
+    this.options.logger.warn('state cannot be written; will try again', { reason: error })
+    this.reopening ??= this.reopen()
+  }
+
+  private async reopen(): Promise<void> {
+    await this.database.close()
+    while (!this.closed) {
+      try {
+        this.database = await LevelStateStore.openDatabase(this.options.directory)
+        this.unavailable = null
+        this.options.logger.info('state can be written again')
+        break
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, REOPEN_DELAY_MS).unref())
+      }
+    }
+    this.reopening = null
+  }
+}
+
+class LevelStateTable<V> implements StateTable<V> {
+  private readonly prefix: string
+
+  constructor(
+    private readonly store: LevelStateStore,
+    name: string,
+  ) {
+    this.prefix = `${name}\0`
+  }
+
+  async get(key: string): Promise<V | undefined> {
+    const value = await this.store.read(this.keyOf(key))
+    return value === undefined ? undefined : (cbor.decode(value) as V)
+  }
+
+  async *entries(prefix = ''): AsyncIterable<readonly [string, V]> {
+    const from = Buffer.from(this.prefix + prefix)
+    const to = Buffer.concat([from, Buffer.from([0xff])])
+    for await (const [key, value] of this.store.range(from, to)) {
+      yield [key.toString('utf8', this.prefix.length), cbor.decode(value) as V]
+    }
+  }
+
+  put(key: string, value: V): Promise<void> {
+    return this.write([{ put: key, value }])
+  }
+
+  delete(key: string): Promise<void> {
+    return this.write([{ delete: key }])
+  }
+
+  write(operations: readonly StateOperation<V>[]): Promise<void> {
+    return this.store.write(operations.map((operation) => this.encode(operation)))
+  }
+
+  private encode(operation: StateOperation<V>): RawOperation {
+    if ('delete' in operation) return { type: 'del', key: this.keyOf(operation.delete) }
+    const value = cbor.encode(operation.value)
+    if (value.length > MAX_STATE_VALUE_BYTES)
+      throw new RangeError(`a state value is at most ${MAX_STATE_VALUE_BYTES} bytes`)
+    return { type: 'put', key: this.keyOf(operation.put), value }
+  }
+
+  private keyOf(key: string): Buffer {
+    const bytes = Buffer.from(this.prefix + key)
+    if (bytes.length > MAX_STATE_KEY_BYTES) throw new RangeError(`a state key is at most ${MAX_STATE_KEY_BYTES} bytes`)
+    return bytes
+  }
+}

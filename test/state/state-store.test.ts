@@ -1,0 +1,124 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { SluiceError } from '../../src/base/errors.js'
+import { silentLogger } from '../../src/base/logger.js'
+import type { Offset } from '../../src/record/record.js'
+import { Cursors } from '../../src/state/cursors.js'
+import { GroupOffsets } from '../../src/state/group-offsets.js'
+import { Ledger, type LedgerEntry } from '../../src/state/ledger.js'
+import { LevelStateStore } from '../../src/state/state-store.js'
+
+async function withStore(run: (open: () => Promise<LevelStateStore>) => Promise<void>): Promise<void> {
+  const directory = await mkdtemp(join(tmpdir(), 'sluice-state-'))
+  let store: LevelStateStore | undefined
+  const onFatal = (error: SluiceError): void => assert.unreachable(error.message)
+  try {
+    await run(async () => {
+      await store?.close()
+      store = await LevelStateStore.open({ directory, logger: silentLogger, onFatal })
+      return store
+    })
+  } finally {
+    await store?.close()
+    await rm(directory, { recursive: true })
+  }
+}
+
+const lost = (firstOffset: number, lastOffset: number, more: Partial<LedgerEntry> = {}): LedgerEntry => ({
+  destination: 'cloud',
+  stream: 'telemetry',
+  partition: 0,
+  firstOffset: firstOffset as Offset,
+  lastOffset: lastOffset as Offset,
+  reason: 'retention',
+  atMs: 1000,
+  ...more,
+})
+const ranges = (ledger: Ledger): string[] =>
+  ledger.list().map((r) => `${r.firstOffset}-${r.lastOffset}:${r.records}:${r.reason}`)
+
+test('tables keep their rows apart, in order, across a reopening', () =>
+  withStore(async (open) => {
+    let store = await open()
+    await store.table('one').write([
+      { put: 'b', value: { n: 2 } },
+      { put: 'a', value: 1 },
+      { put: 'a/x', value: [1, 'é'] },
+    ])
+    await store.table('one-more').put('a', 'other')
+    await store.table('one').delete('b')
+    store = await open()
+    const rows: unknown[] = []
+    for await (const row of store.table('one').entries()) rows.push(row)
+    assert.equal(rows, [
+      ['a', 1],
+      ['a/x', [1, 'é']],
+    ])
+    assert.is(await store.table('one-more').get('a'), 'other')
+    assert.is(await store.table('one').get('b'), undefined)
+  }))
+
+test('a second node on the same directory is refused by name', () =>
+  withStore(async (open) => {
+    const store = await open()
+    const directory = (store as unknown as { options: { directory: string } }).options.directory
+    try {
+      await LevelStateStore.open({ directory, logger: silentLogger, onFatal: () => {} })
+      assert.unreachable()
+    } catch (error) {
+      assert.ok(error instanceof SluiceError && error.code === 'DATA_DIR_LOCKED', String(error))
+    }
+  }))
+
+test('cursors and committed offsets come back after a restart', () =>
+  withStore(async (open) => {
+    let store = await open()
+    const cursors = await Cursors.open(store)
+    await Promise.all([
+      cursors.set('cloud', 'telemetry', 0, 7 as Offset),
+      cursors.set('cloud', 'telemetry', 1, 9 as Offset),
+    ])
+    await (await GroupOffsets.open(store, () => 5)).commit('g', [
+      { stream: 'telemetry', partition: 1, offset: 3 as Offset, metadata: 'x' },
+    ])
+    store = await open()
+    assert.equal((await Cursors.open(store)).ofStream('telemetry'), [
+      { destination: 'cloud', partition: 0, next: 7 },
+      { destination: 'cloud', partition: 1, next: 9 },
+    ])
+    assert.equal((await GroupOffsets.open(store, () => 6)).get('g', 'telemetry', 1), {
+      stream: 'telemetry',
+      partition: 1,
+      offset: 3,
+      metadata: 'x',
+      committedAtMs: 5,
+    })
+  }))
+
+test('neighbouring ranges of the ledger merge; a range entered twice counts once', () =>
+  withStore(async (open) => {
+    const ledger = await Ledger.open(await open())
+    await Promise.all([ledger.add([lost(0, 9)]), ledger.add([lost(10, 19)]), ledger.add([lost(10, 19)])])
+    await ledger.add([lost(30, 39), lost(20, 29, { reason: 'corruption' })])
+    assert.equal(ranges(ledger), ['0-19:20:retention', '20-29:10:corruption', '30-39:10:retention'])
+    assert.equal(ranges(await Ledger.open(await open())), ranges(ledger))
+  }))
+
+test('at its maximum the ledger coarsens rows and drops none', () =>
+  withStore(async (open) => {
+    const ledger = await Ledger.open(await open(), 4)
+    for (let i = 0; i < 10; i++) await ledger.add([lost(i * 100, i * 100 + i)])
+    assert.is(ledger.list().length, 4)
+    assert.is(ledger.records, 55)
+    for (let i = 0; i < 10; i++) {
+      assert.ok(
+        ledger.list().some((row) => row.firstOffset <= i * 100 && row.lastOffset >= i * 100 + i),
+        `range ${i} is covered`,
+      )
+    }
+  }))
+
+test.run()
