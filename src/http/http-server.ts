@@ -1,0 +1,249 @@
+// The HTTP side of a node: listens, finds the route, answers. It knows no resource: those are in routes/. Whatever a client sends costs
+// at most the limits below, and whatever goes wrong inside reaches it as a code and a sentence, never as a stack.
+
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { BrokenInvariant } from '../base/assert.js'
+import { type Clock, systemClock } from '../base/clock.js'
+import { messageOf, SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import { formatAddress, parseListenAddress } from './listen-address.js'
+import { LongPolls } from './long-polls.js'
+import { Request } from './request.js'
+import { guardAgainstWebPages } from './request-guard.js'
+import type { HttpReply, Route } from './route.js'
+import { Router } from './router.js'
+
+export interface HttpLimits {
+  /** Open connections per address; past it a new one is closed at once. */
+  readonly maxConnections: number
+  /** Requests that wait as long polls at once. */
+  readonly maxWaitingPolls: number
+  readonly maxBodyBytes: number
+  readonly maxUrlBytes: number
+  /** All headers of a request together. */
+  readonly maxHeaderBytes: number
+  /** From the first byte of a request to the end of its headers. */
+  readonly headersTimeoutMs: number
+  /** From the first byte of a request to the end of its body. */
+  readonly requestTimeoutMs: number
+  /** A connection without a byte either way for so long is closed; longer than the longest poll. */
+  readonly idleTimeoutMs: number
+  /** How long `stop` waits for replies on their way before it closes their connections. */
+  readonly stopTimeoutMs: number
+}
+
+export const DEFAULT_HTTP_LIMITS: HttpLimits = {
+  maxConnections: 2_048,
+  maxWaitingPolls: 1_024,
+  maxBodyBytes: 4 * 1024 * 1024,
+  maxUrlBytes: 4_096,
+  maxHeaderBytes: 16 * 1024,
+  headersTimeoutMs: 10_000,
+  requestTimeoutMs: 30_000,
+  idleTimeoutMs: 75_000,
+  stopTimeoutMs: 2_000,
+}
+
+export interface HttpServerOptions {
+  /** HOST:PORT each; port 0 takes a free one. */
+  readonly listen: readonly string[]
+  readonly routes: readonly Route[]
+  readonly logger: Logger
+  readonly limits?: Partial<HttpLimits>
+  /** Names, beside its addresses and host name, by which clients reach this node, such as that of a proxy before it. */
+  readonly allowedHosts?: readonly string[]
+  readonly clock?: Clock
+}
+
+export interface HttpStats {
+  readonly connections: number
+  readonly waitingPolls: number
+  readonly requests: number
+  /** Replies with a status of 500 or more. */
+  readonly failures: number
+}
+
+export class HttpServer {
+  /** Where it listens, as HOST:PORT. */
+  readonly addresses: readonly string[] = []
+  private readonly servers: Server[] = []
+  private readonly sockets = new Set<Socket>()
+  private readonly router: Router
+  private readonly limits: HttpLimits
+  private readonly polls: LongPolls
+  private readonly logger: Logger
+  private readonly allowedHosts: readonly string[]
+  private requests = 0
+  private failures = 0
+  private stopping = false
+
+  private constructor(options: HttpServerOptions) {
+    this.router = new Router(options.routes)
+    this.limits = { ...DEFAULT_HTTP_LIMITS, ...options.limits }
+    this.polls = new LongPolls(this.limits.maxWaitingPolls, options.clock ?? systemClock)
+    this.logger = options.logger
+    this.allowedHosts = options.allowedHosts ?? []
+  }
+
+  /** @throws SluiceError ADDRESS_IN_USE, INVALID_CONFIG; nothing listens then. */
+  static async start(options: HttpServerOptions): Promise<HttpServer> {
+    const server = new HttpServer(options)
+    try {
+      for (const address of options.listen) await server.listen(address)
+    } catch (error) {
+      await server.stop()
+      throw error
+    }
+    return server
+  }
+
+  stats(): HttpStats {
+    const { requests, failures } = this
+    return { connections: this.sockets.size, waitingPolls: this.polls.count, requests, failures }
+  }
+
+  /** Answers the requests that wait, lets replies on their way finish (for `stopTimeoutMs`), then closes every connection. */
+  async stop(): Promise<void> {
+    if (this.stopping) return
+    this.stopping = true
+    const closed = this.servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
+    this.polls.stop()
+    for (const server of this.servers) server.closeIdleConnections()
+    const force = setTimeout(() => {
+      for (const socket of this.sockets) socket.destroy()
+    }, this.limits.stopTimeoutMs)
+    await Promise.all(closed)
+    clearTimeout(force)
+  }
+
+  private async listen(address: string): Promise<void> {
+    const { host, port } = parseListenAddress(address)
+    const { limits } = this
+    const server = createServer(
+      {
+        maxHeaderSize: limits.maxHeaderBytes,
+        headersTimeout: limits.headersTimeoutMs,
+        requestTimeout: limits.requestTimeoutMs,
+        connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
+        keepAliveTimeout: limits.idleTimeoutMs,
+        noDelay: true,
+      },
+      (message, response) => void this.serve(message, response),
+    )
+    server.maxConnections = limits.maxConnections
+    server.setTimeout(limits.idleTimeoutMs, (socket) => socket.destroy())
+    server.on('connection', (socket) => {
+      this.sockets.add(socket)
+      socket.once('close', () => this.sockets.delete(socket))
+    })
+    server.on('drop', () => this.logger.warn('connection refused: too many', { maximum: limits.maxConnections }))
+    server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuseBrokenRequest(error, socket as Socket))
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, address)))
+      server.listen(port, host, resolve)
+    })
+    this.servers.push(server)
+    const bound = server.address() as AddressInfo
+    ;(this.addresses as string[]).push(formatAddress(bound.address, bound.port))
+  }
+
+  private async serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
+    this.requests += 1
+    response.on('error', () => {})
+    let reply: HttpReply
+    try {
+      reply = await this.handle(message, response)
+    } catch (error) {
+      if (error instanceof BrokenInvariant) throw error
+      if (response.destroyed) return
+      reply = this.errorReply(error, message)
+    }
+    if (response.destroyed) return
+    if ((reply.status ?? 200) >= 500) this.failures += 1
+    const { 'content-length': length, 'transfer-encoding': coding } = message.headers
+    const unread = !message.complete && (length !== undefined || coding !== undefined)
+    send(response, reply, { close: this.stopping || unread })
+  }
+
+  private async handle(message: IncomingMessage, response: ServerResponse): Promise<HttpReply> {
+    guardAgainstWebPages(message, this.allowedHosts)
+    const url = message.url ?? ''
+    if (url.length > this.limits.maxUrlBytes)
+      throw new SluiceError('INVALID_REQUEST', `the address is longer than ${this.limits.maxUrlBytes} bytes`, {
+        max_url_bytes: this.limits.maxUrlBytes,
+      })
+    const question = url.indexOf('?')
+    const path = question === -1 ? url : url.slice(0, question)
+    const search = question === -1 ? '' : url.slice(question + 1)
+    const method = message.method === 'HEAD' ? 'GET' : (message.method ?? '')
+    const match = this.router.match(method, path)
+    return match.route.handle(new Request(message, response, match, search, this.limits, this.polls))
+  }
+
+  private errorReply(error: unknown, message: IncomingMessage): HttpReply {
+    if (!(error instanceof SluiceError)) {
+      const stack = error instanceof Error ? error.stack : undefined
+      this.logger.error('a request failed by a fault of ours', { method: message.method, url: message.url, stack })
+      return errorBody(new SluiceError('INTERNAL', 'this request failed inside the node: see its log', {}))
+    }
+    if (error.httpStatus >= 500 && error.code !== 'SHUTTING_DOWN')
+      this.logger.warn('a request failed', { url: message.url, code: error.code, message: error.message })
+    return errorBody(error)
+  }
+}
+
+function errorBody(error: SluiceError): HttpReply {
+  const { code, message, details } = error
+  const headers: Record<string, string> = { 'content-type': 'application/json' }
+  if (error.httpStatus === 429) headers['retry-after'] = '1'
+  if (error.httpStatus === 405) headers['allow'] = String(details['allowed'])
+  return { status: error.httpStatus, headers, body: `${JSON.stringify({ error: { code, message, details } })}\n` }
+}
+
+function send(response: ServerResponse, reply: HttpReply, options: { readonly close: boolean }): void {
+  const { body } = reply
+  const parts = typeof body === 'string' ? [Buffer.from(body)] : body instanceof Uint8Array ? [body] : body
+  let bytes = 0
+  for (const part of parts) bytes += part.length
+  const headers: Record<string, string | number> = {
+    'content-length': bytes,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...reply.headers,
+  }
+  // A body that was not read to its end would be taken for the next request.
+  if (options.close) headers['connection'] = 'close'
+  response.writeHead(reply.status ?? 200, headers)
+  response.cork()
+  for (const part of parts) response.write(part)
+  response.end()
+  response.uncork()
+}
+
+/** What Node's parser refuses before there is a request. */
+function refuseBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (!socket.writable || socket.bytesWritten > 0) return void socket.destroy()
+  const [status, message] =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? ['431 Request Header Fields Too Large', 'the headers of the request are too large']
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? ['408 Request Timeout', 'the request did not arrive in time']
+        : ['400 Bad Request', 'this is not an HTTP request']
+  const body = `${JSON.stringify({ error: { code: 'INVALID_REQUEST', message, details: {} } })}\n`
+  socket.end(
+    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+  )
+}
+
+function listenError(error: NodeJS.ErrnoException, address: string): SluiceError {
+  if (error.code === 'EADDRINUSE')
+    return new SluiceError(
+      'ADDRESS_IN_USE',
+      `HTTP address ${address} is taken by another program: stop it, or set [http] listen to another port`,
+      { address },
+      error,
+    )
+  const reason = error.code === 'EACCES' ? 'ports below 1024 need rights' : messageOf(error)
+  return new SluiceError('INVALID_CONFIG', `cannot listen for HTTP on ${address}: ${reason}`, { address }, error)
+}

@@ -1,0 +1,79 @@
+// Checks of everything that comes in a path or a query. Names reach file paths and log lines, so they are matched against what is
+// allowed, never searched for what is not.
+
+import { SluiceError } from '../base/errors.js'
+import type { HttpRequest } from './route.js'
+
+const NAME = { pattern: /^[A-Za-z0-9_-]{1,64}$/, says: '1 to 64 letters, digits, _ or -' }
+const ID = { pattern: /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, says: '1 to 249 letters, digits, ., _ or -' }
+const INDEX = { pattern: /^(0|[1-9]\d{0,9})$/, says: 'a whole number from 0' }
+
+/** What a `{name}` in a route's pattern may hold. */
+export const PARAMETER_RULES: Readonly<Record<string, { readonly pattern: RegExp; readonly says: string }>> = {
+  stream: NAME,
+  upstream: NAME,
+  group: ID,
+  member: ID,
+  partition: INDEX,
+}
+
+/** @throws SluiceError INVALID_REQUEST when `value` breaks the rule of `kind`. */
+export function checkParameter(kind: string, value: string): string {
+  const rule = PARAMETER_RULES[kind]
+  if (rule === undefined) throw new TypeError(`no rule for path parameter {${kind}}`)
+  if (!rule.pattern.test(value))
+    throw new SluiceError('INVALID_REQUEST', `${kind} ${quote(value)} is not valid: use ${rule.says}`, {
+      [kind]: value,
+    })
+  return value
+}
+
+/** A whole number from the query. @throws SluiceError INVALID_REQUEST outside [minimum, maximum]. */
+export function numberOf(
+  request: HttpRequest,
+  name: string,
+  rule: { readonly minimum: number; readonly maximum: number; readonly otherwise: number },
+): number {
+  const text = request.query.get(name)
+  if (text === undefined) return rule.otherwise
+  const value = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN
+  if (!(value >= rule.minimum && value <= rule.maximum))
+    throw new SluiceError(
+      'INVALID_REQUEST',
+      `${name}=${quote(text)} is not valid: use a whole number from ${rule.minimum} to ${rule.maximum}`,
+      { [name]: text, minimum: rule.minimum, maximum: rule.maximum },
+    )
+  return value
+}
+
+/** Where to begin reading, as it is written in a query, a body and on the command line. */
+export type StartPosition =
+  | { readonly at: 'earliest' | 'latest' }
+  | { readonly at: 'offset'; readonly offset: number }
+  | { readonly at: 'time'; readonly timestampMs: number }
+
+/** `earliest`, `latest`, an offset, or `@` and a time (ISO 8601, or milliseconds since 1970). @returns null if it is none of these. */
+export function parseStartPosition(text: string): StartPosition | null {
+  if (text === 'earliest' || text === 'latest') return { at: text }
+  if (/^\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text))) return { at: 'offset', offset: Number(text) }
+  if (!text.startsWith('@')) return null
+  const time = text.slice(1)
+  const timestampMs = /^\d{1,15}$/.test(time) ? Number(time) : /^\d{4}-/.test(time) ? Date.parse(time) : Number.NaN
+  return Number.isNaN(timestampMs) ? null : { at: 'time', timestampMs }
+}
+
+/** @throws SluiceError INVALID_REQUEST. */
+export function startPositionOf(name: string, text: string): StartPosition {
+  const start = parseStartPosition(text)
+  if (start !== null) return start
+  throw new SluiceError(
+    'INVALID_REQUEST',
+    `${name}=${quote(text)} is not valid: use earliest, latest, an offset, or @ and a time (ISO 8601 or milliseconds)`,
+    { [name]: text },
+  )
+}
+
+/** For messages: printable, and never longer than a line. */
+export function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text)
+}
