@@ -1,0 +1,53 @@
+// What the configuration needs to know of files: whether what it names is there, and the text of the configuration itself.
+
+import { accessSync, constants, readFileSync, type Stats, statSync } from 'node:fs'
+import { messageOf } from '../base/errors.js'
+import { quote, Unfit } from './fields.js'
+
+/** @returns what is wrong with a file that has to be read, if anything is. */
+export function fileProblem(path: string): Unfit | undefined {
+  const found = statOf(path)
+  if (found instanceof Unfit) return found
+  if (found === undefined)
+    return new Unfit(`names ${quote(path)}, which does not exist`, 'correct the path or create the file')
+  if (found.isDirectory()) return new Unfit(`names ${quote(path)}, which is a folder`, 'name a file')
+  try {
+    accessSync(path, constants.R_OK)
+    return undefined
+  } catch {
+    return new Unfit(`names ${quote(path)}, which this user may not read`, 'change its owner or mode')
+  }
+}
+
+/** @returns what is wrong with a folder that may not exist yet, if anything is. */
+export function folderProblem(path: string): Unfit | undefined {
+  const found = statOf(path)
+  if (found instanceof Unfit) return found
+  return found === undefined || found.isDirectory()
+    ? undefined
+    : new Unfit(`names ${quote(path)}, which is a file`, 'name a folder')
+}
+
+/**
+ * The text of a file of at most `maxBytes`, without a byte order mark.
+ * @returns Unfit when it cannot be had or is not UTF-8.
+ */
+export function readTextFile(path: string, maxBytes: number): string | Unfit {
+  const problem = fileProblem(path)
+  if (problem !== undefined) return new Unfit(problem.what.replace(/^names "(.*)", which/, 'the file $1'), problem.fix)
+  const { size } = statSync(path)
+  if (size > maxBytes) return new Unfit(`the file has ${size} bytes, more than ${maxBytes}`, 'name the right file')
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
+  } catch (error) {
+    return new Unfit(error instanceof TypeError ? 'the file is not UTF-8 text' : messageOf(error))
+  }
+}
+
+function statOf(path: string): Stats | undefined | Unfit {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch (error) {
+    return new Unfit(`names ${quote(path)}: ${messageOf(error)}`, 'correct the path')
+  }
+}

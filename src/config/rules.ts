@@ -1,0 +1,168 @@
+// What must hold between keys: names that are unique and exist, addresses that do not clash, doors that have a lock, limits that fit
+// together. Works on a configuration that may still be incomplete, since all problems are told at once.
+
+import { formatAddress, isLoopback, type ListenAddress } from './address.js'
+import { filterCovers } from './filter-cover.js'
+import type { KeyPath } from './problem.js'
+import { type Config, UNROUTED } from './schema.js'
+import { formatSize } from './units.js'
+
+export interface RuleReport {
+  error(path: KeyPath, what: string, fix?: string): void
+  warning(path: KeyPath, what: string, fix?: string): void
+  /** Whether the key was written, well or badly. */
+  isWritten(path: KeyPath): boolean
+}
+
+export function checkRules(config: Config, report: RuleReport): void {
+  checkDoors(config, report)
+  checkAddresses(config, report)
+  checkLimits(config, report)
+  checkNames(config, report)
+  checkFilters(config, report)
+  checkUpstreams(config, report)
+}
+
+function checkDoors(config: Config, report: RuleReport): void {
+  const openMqtt = config.mqtt.listen.filter(({ host }) => !isLoopback(host))
+  if (openMqtt.length > 0 && !report.isWritten(['mqtt', 'password_file']))
+    report.error(
+      ['mqtt', 'listen'],
+      `has ${openMqtt.map(formatAddress).join(', ')}, open to others without a password`,
+      'set mqtt.password_file (make the file with: sluice passwd -c passwd USER) or listen on 127.0.0.1',
+    )
+  const openHttp = config.http.listen.filter(({ host }) => !isLoopback(host))
+  if (openHttp.length > 0)
+    report.error(
+      ['http', 'listen'],
+      `has ${openHttp.map(formatAddress).join(', ')}, open to others, and this version has no login for HTTP`,
+      'listen on 127.0.0.1 and reach it through ssh or a proxy that asks for a login',
+    )
+}
+
+function checkAddresses(config: Config, report: RuleReport): void {
+  const all: { path: KeyPath; address: ListenAddress }[] = [
+    ...config.mqtt.listen.map((address) => ({ path: ['mqtt', 'listen'], address })),
+    ...config.http.listen.map((address) => ({ path: ['http', 'listen'], address })),
+  ]
+  for (const [i, { path, address }] of all.entries()) {
+    const other = all.slice(0, i).find((earlier) => clash(earlier.address, address))
+    if (other === undefined) continue
+    report.error(
+      path,
+      `has ${formatAddress(address)}, which is taken by ${other.path.join('.')}`,
+      'choose another port',
+    )
+  }
+}
+
+function clash(a: ListenAddress, b: ListenAddress): boolean {
+  if (a.port === 0 || a.port !== b.port) return false
+  const hosts = [a.host, b.host].map((host) => (host === 'localhost' ? '127.0.0.1' : host))
+  return hosts[0] === hosts[1] || hosts.includes('::')
+}
+
+function checkLimits({ mqtt, http, storage, stream }: Config, report: RuleReport): void {
+  const limits: readonly [path: KeyPath, value: number, container: string, room: number][] = [
+    [['mqtt', 'max_packet_size'], mqtt.maxPacketSize, 'mqtt.max_pending_bytes', mqtt.maxPendingBytes],
+    [['mqtt', 'max_packet_size'], mqtt.maxPacketSize, 'storage.max_pending_bytes', storage.maxPendingBytes],
+    [['mqtt', 'max_packet_size'], mqtt.maxPacketSize, 'storage.segment_size', storage.segmentSize],
+    [['http', 'max_body_size'], http.maxBodySize, 'storage.max_pending_bytes', storage.maxPendingBytes],
+    [['storage', 'max_batch_bytes'], storage.maxBatchBytes, 'storage.segment_size', storage.segmentSize],
+  ]
+  for (const [path, value, container, room] of limits)
+    if (value > room)
+      report.error(
+        path,
+        `(${formatSize(value)}) is more than ${container} (${formatSize(room)}) has room for`,
+        'lower it or raise the other',
+      )
+  const kept = stream.reduce((sum, { retention }) => sum + retention.maxBytes, 0)
+  if (storage.diskBudget !== undefined && kept > storage.diskBudget)
+    report.warning(
+      ['storage', 'disk_budget'],
+      `(${formatSize(storage.diskBudget)}) is less than the retention.max_bytes of all streams together (${formatSize(kept)}); streams will lose their oldest records earlier than they say`,
+    )
+}
+
+function checkNames({ stream, upstream }: Config, report: RuleReport): void {
+  for (const [key, entries] of Object.entries({ stream, upstream })) {
+    const seen = new Set<string>()
+    for (const [i, { name }] of entries.entries()) {
+      if (name === undefined) continue
+      // Case does not distinguish them: names become folders and environment variables.
+      const folded = name.toLowerCase().replaceAll('-', '_')
+      if (seen.has(folded))
+        report.error([key, i, 'name'], `"${name}" is taken by an earlier [[${key}]]`, 'give it another name')
+      seen.add(folded)
+    }
+  }
+}
+
+function checkFilters({ stream }: Config, report: RuleReport): void {
+  for (const [i, { topics }] of stream.entries()) {
+    for (const filter of topics) {
+      const earlier = stream.slice(0, i).find((other) => other.topics.some((cover) => filterCovers(cover, filter)))
+      if (earlier === undefined) continue
+      const what = `has "${filter}", which never matches: stream "${earlier.name}" stands before it and takes all of that`
+      report.warning(['stream', i, 'topics'], what, 'put the narrower stream first')
+    }
+  }
+}
+
+function checkUpstreams(config: Config, report: RuleReport): void {
+  const streams = config.stream.map(({ name }) => name).filter((name) => name !== undefined)
+  for (const [i, upstream] of config.upstream.entries()) {
+    const path = (key: string): KeyPath => ['upstream', i, key]
+    for (const name of upstream.streams.filter((one) => !streams.includes(one) && one !== UNROUTED))
+      report.error(
+        path('streams'),
+        `names the stream "${name}", which does not exist`,
+        `there are ${[...streams, UNROUTED].join(', ')}`,
+      )
+    if (upstream.reconnectMinMs > upstream.reconnectMaxMs)
+      report.error(path('reconnect_min_ms'), 'is more than reconnect_max_ms', 'lower it or raise the other')
+    const written = (key: string): boolean => report.isWritten(path(key))
+    if (written('password') && written('password_file'))
+      report.error(path('password'), 'stands beside password_file', 'keep one of the two')
+    if ((written('password') || written('password_file')) && !written('username'))
+      report.error(path('username'), 'is missing beside a password', 'add it')
+    if (written('cert_file') !== written('key_file'))
+      report.error(
+        path(written('cert_file') ? 'cert_file' : 'key_file'),
+        'needs its partner',
+        'set cert_file and key_file, or neither',
+      )
+    checkUrl(config, i, report)
+  }
+}
+
+function checkUrl(config: Config, i: number, report: RuleReport): void {
+  const { url, clientId } = config.upstream[i]
+  if (url === undefined) return
+  const { protocol, hostname, port } = new URL(url)
+  const host = hostname.replace(/^\[|\]$/g, '')
+  if (protocol === 'mqtt:')
+    for (const key of ['ca_file', 'cert_file', 'key_file'])
+      if (report.isWritten(['upstream', i, key]))
+        report.error(
+          ['upstream', i, key],
+          'has no effect with mqtt://, which is not encrypted',
+          'use mqtts:// or remove it',
+        )
+  if (isLoopback(host) && config.mqtt.listen.some((own) => own.port === Number(port || 1883)))
+    report.error(
+      ['upstream', i, 'url'],
+      `is "${url}", this node itself: every message would go round for ever`,
+      'name another broker',
+    )
+  const twin = config.upstream
+    .slice(0, i)
+    .find((other) => clientId !== undefined && other.url === url && other.clientId === clientId)
+  if (twin !== undefined)
+    report.error(
+      ['upstream', i, 'client_id'],
+      `is the one of upstream "${twin.name}" at the same broker, which would disconnect the two by turns`,
+      'choose another',
+    )
+}

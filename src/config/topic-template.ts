@@ -1,0 +1,18 @@
+// The topic under which an upstream receives a record: a text with placeholders, such as `plant7/{topic}`.
+
+import { topicNameProblem } from '../base/topic-filter.js'
+
+export const TOPIC_PLACEHOLDERS = ['topic', 'stream', 'node'] as const
+
+/** @returns what is wrong with a template, as a phrase that follows "which …", or null if nothing is. */
+export function topicTemplateProblem(template: string): string | null {
+  const known: readonly string[] = TOPIC_PLACEHOLDERS
+  let unknown: string | null = null
+  const filled = template.replace(/\{([^{}]*)\}/g, (_, placeholder: string) => {
+    if (!known.includes(placeholder)) unknown ??= placeholder
+    return 'x'
+  })
+  if (unknown !== null) return `names {${unknown}}; there are ${TOPIC_PLACEHOLDERS.map((p) => `{${p}}`).join(', ')}`
+  if (/[{}]/.test(filled)) return 'has a brace without its partner'
+  return topicNameProblem(filled)
+}
