@@ -3,6 +3,7 @@
 // sensors: temperatures, load, memory, network counters.
 
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { freemem, loadavg, uptime } from 'node:os'
 import { join } from 'node:path'
 
 export interface Reading {
@@ -72,8 +73,13 @@ function* recordedReadings(): Generator<Reading> {
       yield* messagesOf('site/office', `${office[row]['Date'].replace(' ', 'T')}Z`, office[row], OFFICE)
     }
     if (row < street.length) {
-      const [day, month, year] = street[row]['Date'].split('/')
-      yield* messagesOf('site/street', `${year}-${month}-${day}T${street[row]['Time']}Z`, street[row], STREET)
+      const [day, month, year] = street[row]['Date'].split('/').map((part) => part.padStart(2, '0'))
+      yield* messagesOf(
+        'site/street',
+        `${year}-${month}-${day}T${street[row]['Time'].padStart(8, '0')}Z`,
+        street[row],
+        STREET,
+      )
     }
   }
 }
@@ -104,16 +110,10 @@ function reading(mqttTopic: string, timestamp: string, value: number, unit: stri
 /** All sensors of the machine, read once. */
 function* machineReadings(): Generator<Reading> {
   const timestamp = new Date().toISOString()
-  yield reading('machine/uptime', timestamp, performance.now() / 1000, 's')
-  const [one, five, fifteen] = readOr('/proc/loadavg').split(' ').map(Number)
-  if (Number.isFinite(one)) {
-    yield reading('machine/load/1', timestamp, one, '')
-    yield reading('machine/load/5', timestamp, five, '')
-    yield reading('machine/load/15', timestamp, fifteen, '')
-  }
-  for (const [, name, kilobytes] of readOr('/proc/meminfo').matchAll(
-    /^(MemFree|MemAvailable|Cached|Dirty): +(\d+) kB$/gm,
-  )) {
+  yield reading('machine/uptime', timestamp, uptime(), 's')
+  yield reading('machine/memory/free', timestamp, freemem(), 'B')
+  for (const [i, load] of loadavg().entries()) yield reading(`machine/load/${[1, 5, 15][i]}`, timestamp, load, '')
+  for (const [, name, kilobytes] of readOr('/proc/meminfo').matchAll(/^(MemAvailable|Cached|Dirty): +(\d+) kB$/gm)) {
     yield reading(`machine/memory/${name.toLowerCase()}`, timestamp, Number(kilobytes), 'kB')
   }
   for (const [, device, rest] of readOr('/proc/net/dev').matchAll(/^ *([\w.-]+): *(.+)$/gm)) {

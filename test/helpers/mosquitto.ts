@@ -60,7 +60,6 @@ export class Mosquitto {
       'max_queued_messages 0',
       'max_queued_bytes 0',
       'log_dest stderr',
-      'log_type all',
       'connection_messages false',
       // As root it would become another user, who cannot write into our folder.
       'user root',

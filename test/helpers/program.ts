@@ -20,6 +20,9 @@ export interface ProgramOptions {
 const MAX_OUTPUT_CHARACTERS = 1_000_000
 const DEFAULT_WAIT_MS = 20_000
 const alive = new Set<Program>()
+process.once('exit', () => {
+  for (const program of alive) program.signal('SIGKILL')
+})
 
 export class Program {
   /** Resolves when the program has ended and all its output has been read. */
@@ -35,7 +38,6 @@ export class Program {
     args: readonly string[],
     options: ProgramOptions = {},
   ) {
-    if (alive.size === 0) process.once('exit', killAll)
     const pinned = options.core === undefined ? [] : ['taskset', '-c', String(options.core)]
     const [program, ...rest] = [...pinned, command, ...args]
     this.child = spawn(program, rest, {
@@ -135,8 +137,4 @@ export async function runProgram(
   program.stdin.end(options.input ?? '')
   const end = await program.ended
   return { ...end, stdout: program.stdout, stderr: program.stderr }
-}
-
-function killAll(): void {
-  for (const program of alive) program.signal('SIGKILL')
 }

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 const made = new Set<string>()
+process.once('exit', removeTempDirs)
 
 /** Makes an empty folder under the system's folder for temporary files. */
 export function tempDir(prefix = 'sluice-'): string {
-  if (made.size === 0) process.once('exit', removeTempDirs)
   const path = mkdtempSync(join(tmpdir(), prefix))
   made.add(path)
   return path

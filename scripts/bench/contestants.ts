@@ -1,0 +1,74 @@
+// The brokers a workload is run against. Each run gets a fresh one, with nothing stored.
+
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
+import mqtt from 'mqtt'
+import { findProgram, Mosquitto, mosquittoMissing } from '../../test/helpers/mosquitto.js'
+import { NodeProcess } from '../../test/helpers/node-process.js'
+import { Program } from '../../test/helpers/program.js'
+import { tempDir } from '../../test/helpers/temp-dir.js'
+
+export interface RunningBroker {
+  readonly port: number
+  stop(): Promise<unknown>
+}
+
+export interface Contestant {
+  readonly name: string
+  /** What an acknowledgement of this broker promises about the message. */
+  readonly durability: string
+  start(core: number | undefined): Promise<RunningBroker>
+}
+
+export const sink: Contestant = {
+  name: 'sink',
+  durability: 'none: answers and forgets; the ceiling of the load generator',
+  async start(core) {
+    const program = new Program(process.execPath, [join(import.meta.dirname, 'ack-sink.js')], { core })
+    const [, port] = await program.waitFor(/listening on port (\d+)/)
+    return { port: Number(port), stop: () => program.stop('SIGKILL') }
+  },
+}
+
+export const sluice: Contestant = {
+  name: 'sluice',
+  durability: 'on disk: fdatasync before the ack',
+  async start(core) {
+    const node = await NodeProcess.start({ core })
+    return { port: node.mqttPort, stop: () => node.kill('SIGKILL') }
+  },
+}
+
+export const mosquitto: Contestant = {
+  name: 'mosquitto',
+  durability: 'memory, and with no subscriber not even that',
+  async start(core) {
+    const broker = await Mosquitto.start({ core })
+    return { port: broker.port, stop: () => broker.kill('SIGKILL') }
+  },
+}
+
+/** mosquitto made to keep what it acknowledges: a session that is away has subscribed, and the database is saved every 10 s. */
+export const mosquittoKeeping: Contestant = {
+  name: 'mosquitto, keeping',
+  durability: 'memory; page cache by the autosave every 10 s',
+  async start(core) {
+    const broker = await Mosquitto.start({ core, persistenceDir: tempDir(), config: ['autosave_interval 10'] })
+    const client = await mqtt.connectAsync(broker.url, { clientId: 'away', clean: false, reconnectPeriod: 0 })
+    await client.subscribeAsync('#', { qos: 1 })
+    await client.endAsync()
+    return { port: broker.port, stop: () => broker.kill('SIGKILL') }
+  },
+}
+
+/** Version of the installed mosquitto, or null. */
+export function mosquittoVersion(): string | null {
+  if (mosquittoMissing !== null) return null
+  try {
+    // It prints its help and exits with 3.
+    execFileSync(findProgram('mosquitto') ?? 'mosquitto', ['-h'], { encoding: 'utf8' })
+    return null
+  } catch (error) {
+    return /version (\S+)/.exec(String((error as { stdout?: unknown }).stdout))?.[1] ?? 'unknown'
+  }
+}

@@ -1,0 +1,126 @@
+// QoS 1 ingest: how many messages of 100 bytes a second are acknowledged, beside mosquitto where it is installed.
+
+import { join } from 'node:path'
+import { mosquittoMissing } from '../../test/helpers/mosquitto.js'
+import { Program } from '../../test/helpers/program.js'
+import { type Contestant, mosquitto, mosquittoKeeping, sink, sluice } from './contestants.js'
+import type { LoadResult, LoadShape } from './load-generator.js'
+import { median } from './statistics.js'
+import { type BenchOptions, formatTable, type Workload, type WorkloadReport } from './workload.js'
+
+interface Shape {
+  readonly connections: number
+  readonly inFlight: number
+  /** What the ratio to mosquitto in memory has to be at least. */
+  readonly atLeast: number
+}
+
+interface Measured {
+  readonly shape: Shape
+  /** Messages a second, one figure a round. */
+  readonly rates: ReadonlyMap<Contestant, number[]>
+  readonly sinkRate: number
+}
+
+const PAYLOAD_BYTES = 100
+const SHAPES: readonly Shape[] = [
+  { connections: 4, inFlight: 1000, atLeast: 3 },
+  { connections: 100, inFlight: 20, atLeast: 2 },
+  { connections: 100, inFlight: 1, atLeast: 0.6 },
+]
+
+export const ingest: Workload = {
+  name: 'ingest',
+  summary: 'QoS 1 messages acknowledged a second, beside mosquitto',
+  async run(options) {
+    const contestants = mosquittoMissing === null ? [sluice, mosquitto, mosquittoKeeping] : [sluice]
+    const measured: Measured[] = []
+    for (const shape of SHAPES) measured.push(await measureShape(shape, contestants, options))
+    return report(measured, contestants)
+  },
+}
+
+/** Contestants take turns, round by round, so that a slow minute of the machine hits all of them. */
+async function measureShape(
+  shape: Shape,
+  contestants: readonly Contestant[],
+  options: BenchOptions,
+): Promise<Measured> {
+  const rates = new Map(contestants.map((contestant) => [contestant, [] as number[]]))
+  const rounds = options.quick ? 1 : 3
+  for (let round = 1; round <= rounds; round++) {
+    for (const contestant of contestants) {
+      options.progress(`${nameOf(shape)}: round ${round} of ${rounds}, ${contestant.name}`)
+      rates.get(contestant)?.push(await measure(shape, contestant, options))
+    }
+  }
+  options.progress(`${nameOf(shape)}: ceiling of the load generator`)
+  return { shape, rates, sinkRate: await measure(shape, sink, options) }
+}
+
+async function measure(shape: Shape, contestant: Contestant, options: BenchOptions): Promise<number> {
+  const broker = await contestant.start(options.brokerCore)
+  try {
+    const load: LoadShape = {
+      port: broker.port,
+      qos: 1,
+      connections: shape.connections,
+      inFlight: shape.inFlight,
+      payloadBytes: PAYLOAD_BYTES,
+      warmUpMs: options.quick ? 300 : 1000,
+      measureMs: options.quick ? 700 : 3000,
+    }
+    const generator = new Program(
+      process.execPath,
+      [join(import.meta.dirname, 'load-generator.js'), JSON.stringify(load)],
+      { core: options.loadCore },
+    )
+    const { code } = await generator.ended
+    if (code !== 0) throw new Error(`${contestant.name}, ${nameOf(shape)}: ${generator.stderr.trim()}`)
+    return (JSON.parse(generator.stdout) as LoadResult).messagesPerSecond
+  } finally {
+    await broker.stop()
+  }
+}
+
+function report(measured: readonly Measured[], contestants: readonly Contestant[]): WorkloadReport {
+  const text = [`QoS 1 ingest, ${PAYLOAD_BYTES} B payload, messages acknowledged a second (median of the rounds)`, '']
+  const rows = [
+    ['connections × in flight', ...contestants.map((one) => one.name), 'ratio to mosquitto', 'at least', 'generator'],
+  ]
+  const result: unknown[] = []
+  for (const { shape, rates, sinkRate } of measured) {
+    const medians = new Map(contestants.map((one) => [one, median(rates.get(one) ?? [])]))
+    const ours = medians.get(sluice) ?? 0
+    const theirs = medians.get(mosquitto)
+    const ratio = theirs === undefined ? null : ours / theirs
+    rows.push([
+      nameOf(shape),
+      ...contestants.map((one) => thousands(medians.get(one) ?? 0)),
+      ratio === null ? '–' : `${ratio.toFixed(2)}×`,
+      `${shape.atLeast}×`,
+      thousands(sinkRate),
+    ])
+    result.push({
+      connections: shape.connections,
+      in_flight: shape.inFlight,
+      rates: Object.fromEntries(contestants.map((one) => [one.name, (rates.get(one) ?? []).map(Math.round)])),
+      medians: Object.fromEntries(contestants.map((one) => [one.name, Math.round(medians.get(one) ?? 0)])),
+      ratio_to_mosquitto: ratio,
+      at_least: shape.atLeast,
+      generator_ceiling: Math.round(sinkRate),
+    })
+  }
+  text.push(...formatTable(rows), '', 'What an acknowledgement means:')
+  for (const { name, durability } of [...contestants, sink]) text.push(`  ${name}: ${durability}`)
+  const near = measured.filter(({ rates, sinkRate }) =>
+    [...rates.values()].some((some) => median(some) > 0.8 * sinkRate),
+  )
+  for (const { shape } of near)
+    text.push(`${nameOf(shape)}: a broker came near the ceiling of the generator; it may do more.`)
+  if (contestants.length === 1) text.push(`No comparison: ${mosquittoMissing}.`)
+  return { text, result }
+}
+
+const nameOf = (shape: Shape) => `${shape.connections} × ${shape.inFlight}`
+const thousands = (rate: number) => `${(rate / 1000).toFixed(1)} k`

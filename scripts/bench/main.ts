@@ -1,0 +1,78 @@
+// `npm run bench [WORKLOAD …] [-- --quick --json]`: runs workloads side by side with what others run, and prints ratios, because absolute figures
+// belong to the machine. Broker and load get a core each where there are two and `taskset` is installed.
+
+import { cpus, tmpdir } from 'node:os'
+import { parseArgs } from 'node:util'
+import { findProgram } from '../../test/helpers/mosquitto.js'
+import { mosquittoVersion } from './contestants.js'
+import { ingest } from './ingest.js'
+import { probeStorage } from './storage-probe.js'
+import type { Workload } from './workload.js'
+
+const WORKLOADS: readonly Workload[] = [ingest]
+
+const HELP = `npm run bench [WORKLOAD …] [-- OPTION …]
+
+Workloads:
+${WORKLOADS.map((one) => `  ${one.name.padEnd(10)} ${one.summary}`).join('\n')}
+
+Options:
+  --quick    a few seconds in all: shows that it works, not what it is worth
+  --json     the result as JSON on stdout
+`
+
+async function main(): Promise<number> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+  })
+  if (values.help === true) {
+    process.stdout.write(HELP)
+    return 0
+  }
+  const unknown = positionals.find((name) => !WORKLOADS.some((one) => one.name === name))
+  if (unknown !== undefined) {
+    process.stderr.write(`There is no workload ${JSON.stringify(unknown)}.\n\n${HELP}`)
+    return 2
+  }
+  const chosen = WORKLOADS.filter((one) => positionals.length === 0 || positionals.includes(one.name))
+  const pinned = cpus().length >= 2 && findProgram('taskset') !== null
+  const storage = probeStorage(tmpdir())
+  const machine = {
+    cpu: cpus()[0]?.model ?? 'unknown',
+    cores: cpus().length,
+    pinned,
+    node: process.versions.node,
+    mosquitto: mosquittoVersion(),
+    storage: {
+      folder: tmpdir(),
+      file_system: storage.fileSystem,
+      fdatasync_p50_ms: storage.fdatasyncP50Ms,
+      fdatasync_p99_ms: storage.fdatasyncP99Ms,
+    },
+  }
+  const say = (line: string) => values.json !== true && process.stdout.write(`${line}\n`)
+  say(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, mosquitto ${machine.mosquitto ?? 'not installed'}`)
+  say(pinned ? 'Broker on core 0, load on core 1' : 'Broker and load not pinned to cores')
+  const sync = `p50 ${storage.fdatasyncP50Ms.toFixed(2)} ms, p99 ${storage.fdatasyncP99Ms.toFixed(2)} ms`
+  say(`Data in ${tmpdir()} on ${storage.fileSystem}; a bare fdatasync after 4 KB: ${sync}`)
+
+  const results: Record<string, unknown> = {}
+  const progress = (text: string) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`)
+  for (const workload of chosen) {
+    const report = await workload.run({
+      quick: values.quick === true,
+      brokerCore: pinned ? 0 : undefined,
+      loadCore: pinned ? 1 : undefined,
+      progress,
+    })
+    progress('')
+    results[workload.name] = report.result
+    say(`\n${report.text.join('\n')}`)
+  }
+  if (values.json === true) process.stdout.write(`${JSON.stringify({ machine, workloads: results }, null, 2)}\n`)
+  return 0
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(130))
+process.exit(await main())
