@@ -3,5 +3,7 @@
 import type { Command } from './command.js'
 
 export const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
+  serve: () => import('./serve.js'),
+  check: () => import('./check.js'),
   ledger: () => import('./ledger.js'),
 }
