@@ -1,6 +1,3 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SluiceError } from '../../src/base/errors.js'
@@ -10,9 +7,10 @@ import { Cursors } from '../../src/state/cursors.js'
 import { GroupOffsets } from '../../src/state/group-offsets.js'
 import { Ledger, type LedgerEntry } from '../../src/state/ledger.js'
 import { LevelStateStore } from '../../src/state/state-store.js'
+import { tempDir } from '../helpers/temp-dir.js'
 
 async function withStore(run: (open: () => Promise<LevelStateStore>) => Promise<void>): Promise<void> {
-  const directory = await mkdtemp(join(tmpdir(), 'sluice-state-'))
+  const directory = tempDir()
   let store: LevelStateStore | undefined
   const onFatal = (error: SluiceError): void => assert.unreachable(error.message)
   try {
@@ -23,7 +21,6 @@ async function withStore(run: (open: () => Promise<LevelStateStore>) => Promise<
     })
   } finally {
     await store?.close()
-    await rm(directory, { recursive: true })
   }
 }
 

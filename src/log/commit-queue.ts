@@ -1,0 +1,134 @@
+// Group commit, one in flight per stream (D3). While a commit runs, what arrives gathers; when it ends, all of it goes in the next. There is
+// no timer unless `lingerMs` asks for one, and an idle stream adds no latency: a commit starts at the end of the event-loop turn that
+// brought its first record, so that everything read from the sockets in that turn goes along.
+
+import type { SluiceError } from '../base/errors.js'
+import type { RecordInput } from '../record/record.js'
+import { BuilderPool, Gathering } from './gathering.js'
+import type { Commit } from './types.js'
+
+export interface CommitQueueOptions {
+  /** A batch closes before it would exceed this; a larger record travels alone. */
+  readonly maxBatchBytes: number
+  /** Above this many waiting bytes `hasRoom` is false. */
+  readonly maxPendingBytes: number
+  /** How long a commit waits for more, milliseconds; 0: not at all. */
+  readonly lingerMs: number
+  /** Makes a gathering durable; calls `recycle` on it as soon as its bytes have been copied. Rejects with why it is not durable. */
+  readonly write: (gathering: Gathering) => Promise<void>
+  /** Called in order after each commit's callbacks. */
+  readonly onCommitted: () => void
+}
+
+export class CommitQueue {
+  private readonly pool: BuilderPool
+  private gathering: Gathering
+  private inFlightBytes = 0
+  private running: Promise<void> | null = null
+  private wakeLinger: (() => void) | null = null
+  private roomWaiters: (() => void)[] = []
+  private tasks: (() => Promise<void>)[] = []
+
+  constructor(private readonly options: CommitQueueOptions) {
+    const poolSize = Math.ceil(options.maxPendingBytes / options.maxBatchBytes)
+    this.pool = new BuilderPool(options.maxBatchBytes * 2, poolSize)
+    this.gathering = this.nextGathering()
+  }
+
+  get pendingBytes(): number {
+    return this.gathering.bytes + this.inFlightBytes
+  }
+
+  get hasRoom(): boolean {
+    return this.pendingBytes < this.options.maxPendingBytes
+  }
+
+  whenRoom(): Promise<void> {
+    if (this.hasRoom) return Promise.resolve()
+    return new Promise((resolve) => this.roomWaiters.push(resolve))
+  }
+
+  /** The caller has checked size and partition; see Stream.append. */
+  append(partition: number, offset: number, record: RecordInput): Commit {
+    const gathering = this.gathering
+    gathering.append(partition, offset, record)
+    this.running ??= this.run()
+    if (this.wakeLinger && gathering.bytes >= this.options.maxPendingBytes / 4) this.wakeLinger()
+    return gathering.commit
+  }
+
+  /** Runs `task` while no commit is in flight, before the next one. Rejects with what the task throws. */
+  exclusive(task: () => Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.tasks.push(() => task().then(resolve, reject))
+      this.running ??= this.run()
+    })
+  }
+
+  /** Resolves when everything appended so far has settled. */
+  async flush(): Promise<void> {
+    while (this.running) {
+      this.wakeLinger?.()
+      await this.running
+    }
+  }
+
+  /** Fails everything that is not in flight: nothing of it may be acknowledged. */
+  failGathering(error: SluiceError): void {
+    const failed = this.gathering
+    this.gathering = this.nextGathering()
+    failed.recycle()
+    failed.commit.settle(error)
+    this.wakeRoomWaiters()
+  }
+
+  private nextGathering(): Gathering {
+    return new Gathering(this.pool, this.options.maxBatchBytes)
+  }
+
+  private async run(): Promise<void> {
+    await new Promise((resolve) => setImmediate(resolve))
+    while (this.gathering.records > 0 || this.tasks.length > 0) {
+      for (const task of this.tasks.splice(0)) await task()
+      if (this.gathering.records === 0) continue
+      if (this.options.lingerMs > 0) await this.linger()
+      await this.commitGathered()
+    }
+    this.running = null
+  }
+
+  private async commitGathered(): Promise<void> {
+    const gathering = this.gathering
+    if (gathering.records === 0) return
+    this.gathering = this.nextGathering()
+    this.inFlightBytes = gathering.bytes
+    let failure: SluiceError | null = null
+    try {
+      await this.options.write(gathering)
+    } catch (error) {
+      failure = error as SluiceError
+    }
+    this.inFlightBytes = 0
+    gathering.commit.settle(failure)
+    this.options.onCommitted()
+    this.wakeRoomWaiters()
+  }
+
+  private linger(): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.wakeLinger?.(), this.options.lingerMs)
+      this.wakeLinger = () => {
+        clearTimeout(timer)
+        this.wakeLinger = null
+        resolve()
+      }
+    })
+  }
+
+  private wakeRoomWaiters(): void {
+    if (!this.hasRoom || this.roomWaiters.length === 0) return
+    const waiters = this.roomWaiters
+    this.roomWaiters = []
+    for (const wake of waiters) wake()
+  }
+}

@@ -1,0 +1,71 @@
+// The records that wait for the next commit: per partition one open record batch and the closed ones before it. Builders are reused, so
+// that a node at work allocates nothing per record.
+
+import type { RecordInput } from '../record/record.js'
+import { maxEncodedRecordBytes, RecordBatchBuilder } from '../record/record-batch-builder.js'
+import { GroupCommit } from './commit.js'
+
+const INITIAL_BUILDER_BYTES = 16 * 1024
+
+/** A pool of builders; one that an outsized record has grown is let go. */
+export class BuilderPool {
+  private readonly free: RecordBatchBuilder[] = []
+
+  constructor(
+    private readonly keepBytes: number,
+    private readonly maxFree: number,
+  ) {}
+
+  take(baseOffset: number): RecordBatchBuilder {
+    const builder = this.free.pop() ?? new RecordBatchBuilder(INITIAL_BUILDER_BYTES)
+    builder.reset(baseOffset)
+    return builder
+  }
+
+  give(builder: RecordBatchBuilder): void {
+    if (builder.capacity <= this.keepBytes && this.free.length < this.maxFree) this.free.push(builder)
+  }
+}
+
+export class Gathering {
+  readonly commit = new GroupCommit()
+  bytes = 0
+  records = 0
+  /** Per partition: batches in order, the last one open. */
+  private readonly lines: (RecordBatchBuilder[] | undefined)[] = []
+
+  constructor(
+    private readonly pool: BuilderPool,
+    private readonly maxBatchBytes: number,
+  ) {}
+
+  /** @param offset The record's offset, one past the one before in its partition. */
+  append(partition: number, offset: number, record: RecordInput): void {
+    let line = this.lines[partition]
+    if (!line) this.lines[partition] = line = [this.pool.take(offset)]
+    let builder = line[line.length - 1]
+    if (builder.count > 0 && builder.bytes + maxEncodedRecordBytes(record) > this.maxBatchBytes) {
+      line.push((builder = this.pool.take(offset)))
+    }
+    this.bytes += builder.append(record)
+    this.records += 1
+  }
+
+  /** Completes all batches, in partition order. The bytes are valid until `recycle`. */
+  *finish(epochOf: (partition: number) => number): Iterable<{ partition: number; batch: Buffer }> {
+    for (let partition = 0; partition < this.lines.length; partition++) {
+      for (const builder of this.lines[partition] ?? []) yield { partition, batch: builder.finish(epochOf(partition)) }
+    }
+  }
+
+  /** One past the last offset gathered for a partition; undefined if there is none. */
+  endOf(partition: number): number | undefined {
+    const builder = this.lines[partition]?.at(-1)
+    return builder && builder.baseOffset + builder.count
+  }
+
+  recycle(): void {
+    for (const line of this.lines) for (const builder of line ?? []) this.pool.give(builder)
+    this.lines.length = 0
+  }
+}

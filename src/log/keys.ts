@@ -1,0 +1,34 @@
+// The keys of a segment. Record batches sort by partition and offset; the segment's own facts sort behind them all.
+//
+//   record batch   partition:u32be lastOffset:u64be      12 bytes; a seek to (p, o) finds the batch that holds offset o
+//   meta           0xffffffff name:utf8
+
+import type { PartitionId } from '../record/record.js'
+
+const KEY_BYTES = 12
+const META_PREFIX = Buffer.from([0xff, 0xff, 0xff, 0xff])
+
+export function batchKey(partition: number, lastOffset: number): Buffer {
+  const key = Buffer.allocUnsafe(KEY_BYTES)
+  key.writeUInt32BE(partition, 0)
+  key.writeUInt32BE(Math.floor(lastOffset / 0x1_0000_0000), 4)
+  key.writeUInt32BE(lastOffset >>> 0, 8)
+  return key
+}
+
+export function partitionOfKey(key: Buffer): PartitionId {
+  return key.readUInt32BE(0) as PartitionId
+}
+
+export function lastOffsetOfKey(key: Buffer): number {
+  return key.readUInt32BE(4) * 0x1_0000_0000 + key.readUInt32BE(8)
+}
+
+export function metaKey(name: 'header' | 'index'): Buffer {
+  return Buffer.concat([META_PREFIX, Buffer.from(name)])
+}
+
+/** Exclusive upper end of all record batches, inclusive lower end of the meta keys. */
+export const META_START = META_PREFIX
+/** Behind every key there is: a range from here holds nothing. */
+export const KEY_END = Buffer.concat([META_PREFIX, Buffer.from([0xff])])

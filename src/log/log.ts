@@ -1,0 +1,163 @@
+// All streams of a node: opened together, kept within their limits, closed together. Made by node.ts.
+
+import { join } from 'node:path'
+import type { Clock } from '../base/clock.js'
+import { SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import type { Offset } from '../record/record.js'
+import type { Cursors } from '../state/cursors.js'
+import type { Ledger } from '../state/ledger.js'
+import type { OffsetCeilings } from '../state/offset-ceilings.js'
+import type { PoweredOnClock } from '../state/powered-on-clock.js'
+import { listDirectory, makeDirectory } from './durable-files.js'
+import type { RetentionPolicy } from './retention.js'
+import { OpenSegments } from './segment-list.js'
+import { type Damage, SegmentStore } from './segment-store.js'
+import { LogStream } from './stream.js'
+import type { Stream, StreamCatalog } from './types.js'
+
+const MAINTENANCE_MS = 1000
+/** Of a stream's max_bytes a segment takes at most an eighth, so that retention never frees more than that at once. */
+const SEGMENTS_PER_STREAM = 8
+const MIN_SEGMENT_BYTES = 256 * 1024
+
+export interface StreamOptions {
+  readonly name: string
+  readonly topics: readonly string[]
+  readonly partitions: number
+  readonly lingerMs: number
+  readonly retention: RetentionPolicy
+}
+
+export interface LogOptions {
+  /** The node's data directory; streams live in `streams/<name>/` below it. */
+  readonly dataDirectory: string
+  readonly streams: readonly StreamOptions[]
+  readonly segmentBytes: number
+  readonly maxBatchBytes: number
+  readonly maxPendingBytes: number
+  readonly maxRecordBytes: number
+  readonly ceilings: OffsetCeilings
+  readonly cursors: Cursors
+  readonly ledger: Ledger
+  readonly poweredOn: PoweredOnClock
+  /** Names of the upstreams that list a stream. */
+  readonly destinationsOf: (stream: string) => readonly string[]
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly onFatal: (error: SluiceError) => void
+}
+
+export class Log implements StreamCatalog {
+  readonly streams = new Map<string, LogStream>()
+  private readonly openSegments = new OpenSegments()
+  private stopMaintenance: () => void = () => {}
+
+  private constructor(private readonly options: LogOptions) {}
+
+  /** @throws SluiceError INVALID_CONFIG (fewer partitions than on disk), DATA_DIR_TOO_NEW, STORAGE_*. */
+  static async open(options: LogOptions): Promise<Log> {
+    const log = new Log(options)
+    await makeDirectory(join(options.dataDirectory, 'streams'))
+    for (const stream of options.streams) log.streams.set(stream.name, await log.openStream(stream))
+    await log.reportUnconfigured()
+    log.maintainLater()
+    return log
+  }
+
+  stream(name: string): Stream {
+    const stream = this.streams.get(name)
+    if (stream) return stream
+    const known = [...this.streams.keys()]
+    throw new SluiceError('UNKNOWN_STREAM_OR_PARTITION', `there is no stream ${name}; there are: ${known.join(', ')}`, {
+      known,
+    })
+  }
+
+  /** Commits what was appended, seals, closes. */
+  async close(): Promise<void> {
+    this.stopMaintenance()
+    await Promise.all([...this.streams.values()].map((stream) => stream.close()))
+  }
+
+  private async openStream(stream: StreamOptions): Promise<LogStream> {
+    const { options, openSegments } = this
+    const directory = this.directoryOf(stream.name)
+    const eighth = Math.floor(stream.retention.maxBytes / SEGMENTS_PER_STREAM)
+    const segmentBytes = Math.max(MIN_SEGMENT_BYTES, Math.min(options.segmentBytes, eighth))
+    const store = await SegmentStore.open({
+      stream: stream.name,
+      directory,
+      quarantineDirectory: join(options.dataDirectory, 'quarantine', stream.name),
+      partitions: stream.partitions,
+      segmentBytes,
+      ceilings: options.ceilings,
+      openSegments,
+      poweredOn: options.poweredOn,
+      clock: options.clock,
+      logger: options.logger.child(`log ${stream.name}`),
+      onDamage: (damage) => this.enterDamage(stream.name, damage),
+    })
+    return new LogStream({
+      name: stream.name,
+      topics: stream.topics,
+      store,
+      openSegments,
+      directory,
+      segmentBytes,
+      maxBatchBytes: options.maxBatchBytes,
+      // A commit goes into one segment, and a memtable holds twice that: LevelDB never flushes in between.
+      maxPendingBytes: Math.min(options.maxPendingBytes, segmentBytes / 2),
+      lingerMs: stream.lingerMs,
+      maxRecordBytes: options.maxRecordBytes,
+      retention: {
+        policy: stream.retention,
+        cursors: options.cursors,
+        ledger: options.ledger,
+        destinations: () => options.destinationsOf(stream.name),
+        poweredOnMs: () => options.poweredOn.nowMs(),
+        wallMs: () => options.clock.wallMs(),
+      },
+      onFatal: options.onFatal,
+    })
+  }
+
+  private directoryOf(stream: string): string {
+    return join(this.options.dataDirectory, 'streams', stream)
+  }
+
+  private async enterDamage(stream: string, damage: readonly Damage[]): Promise<void> {
+    await this.options.ledger.add(
+      damage.map(({ partition, first, last }) => ({
+        destination: '*',
+        stream,
+        partition,
+        firstOffset: first as Offset,
+        lastOffset: last as Offset,
+        reason: 'corruption' as const,
+        atMs: this.options.clock.wallMs(),
+      })),
+    )
+  }
+
+  private async reportUnconfigured(): Promise<void> {
+    const names = await listDirectory(join(this.options.dataDirectory, 'streams'))
+    for (const name of names.filter((one) => !this.streams.has(one))) {
+      const advice = 'its records are kept on disk; configure it again to read them'
+      this.options.logger.warn('a stream on disk is not in the configuration', { stream: name, advice })
+    }
+  }
+
+  private maintainLater(): void {
+    this.stopMaintenance = this.options.clock.after(MAINTENANCE_MS, () => {
+      for (const stream of this.streams.values()) {
+        stream
+          .maintain()
+          .catch((error) =>
+            this.options.logger.warn('retention failed; will try again', { stream: stream.name, reason: error }),
+          )
+      }
+      this.maintainLater()
+    })
+  }
+}

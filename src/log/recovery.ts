@@ -1,0 +1,70 @@
+// What a start does with a segment that was not sealed: every batch is verified, what is damaged is named, and the segment is sealed, so
+// that writing begins in a fresh one. A segment that cannot be read at all is set aside, and the offsets it held are named.
+
+import { rename } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import { baseOffsetOf, recordBatchProblem } from '../record/record-batch.js'
+import { type LevelDatabase, openLevel } from '../state/level-database.js'
+import { allBatches } from './batch-reader.js'
+import { makeDirectory, syncDirectory } from './durable-files.js'
+import { META_START, metaKey } from './keys.js'
+import { Segment, UNSEALED_WRITE_BUFFER_BYTES } from './segment.js'
+import { decodeHeader, type Extent, emptyExtents, extend, type SegmentHeader } from './segment-index.js'
+
+/** Verifies and seals the segment in `directory`. @throws SluiceError CORRUPT_MESSAGE if it cannot be read at all. */
+export async function recoverSegment(directory: string, logger: Logger): Promise<Segment> {
+  const database = await openLevel(directory, { writeBufferBytes: UNSEALED_WRITE_BUFFER_BYTES, createIfMissing: false })
+  let segment: Segment
+  try {
+    const header = await readHeader(database, directory)
+    segment = Segment.unsealed(directory, header, database, await scan(database, header))
+  } catch (error) {
+    await database.close()
+    throw error
+  }
+  await segment.seal()
+  const gaps = segment.extents.flatMap((extent, partition) =>
+    extent.gaps.map(([first, last]) => ({ partition, first, last })),
+  )
+  for (const gap of gaps) logger.error('damage found', { segment: basename(directory), ...gap })
+  logger.info('recovered segment', { segment: basename(directory), records: segment.records })
+  return segment
+}
+
+/** Moves an unreadable segment out of the stream, for whoever wants to look into it. */
+export async function quarantine(directory: string, quarantineDirectory: string): Promise<string> {
+  await makeDirectory(quarantineDirectory)
+  const target = join(quarantineDirectory, `${basename(directory)}-${Date.now()}`)
+  await rename(directory, target)
+  await syncDirectory(quarantineDirectory)
+  return target
+}
+
+async function readHeader(database: LevelDatabase, directory: string): Promise<SegmentHeader> {
+  const bytes: Buffer | undefined = await database.get(metaKey('header'))
+  if (bytes === undefined) throw new SluiceError('CORRUPT_MESSAGE', `the segment ${directory} has lost its header`)
+  const header = decodeHeader(bytes)
+  if (header.format !== 1) {
+    throw new SluiceError(
+      'DATA_DIR_TOO_NEW',
+      `the segment ${directory} has format ${header.format}; this version reads 1`,
+    )
+  }
+  return header
+}
+
+/** Walks all batches; a bad one, and what is missing between two, becomes a gap. */
+async function scan(database: LevelDatabase, header: SegmentHeader): Promise<Extent[]> {
+  const extents = emptyExtents(header)
+  for await (const { partition, batch } of allBatches(database, META_START)) {
+    const extent = extents[partition]
+    if (extent === undefined || recordBatchProblem(batch) !== null) continue
+    const base = baseOffsetOf(batch)
+    if (base < extent.end) continue
+    if (base > extent.end) extent.gaps.push([extent.end, base - 1])
+    extend(extent, batch)
+  }
+  return extents
+}

@@ -1,0 +1,69 @@
+// Decides which segments go: by bytes and by age, oldest first, whole segments only. What an upstream was still owed of a segment is in the
+// ledger before the segment leaves the disk (Promise 2).
+
+import type { Offset } from '../record/record.js'
+import type { Cursors } from '../state/cursors.js'
+import type { Ledger, LedgerEntry } from '../state/ledger.js'
+import type { Segment } from './segment.js'
+import type { SegmentStore } from './segment-store.js'
+
+export interface RetentionPolicy {
+  readonly maxBytes: number
+  /** Milliseconds of the node's powered-on time since the segment's last record; null: no limit. */
+  readonly maxAgeMs: number | null
+  /** What to do at maxBytes when the oldest segment is not spent: drop it with a ledger entry, or take no more records. */
+  readonly onFull: 'drop_oldest' | 'reject'
+}
+
+export interface RetentionOptions {
+  readonly stream: string
+  readonly policy: RetentionPolicy
+  readonly store: SegmentStore
+  readonly cursors: Cursors
+  readonly ledger: Ledger
+  /** Names of the upstreams that list this stream. */
+  readonly destinations: () => readonly string[]
+  readonly poweredOnMs: () => number
+  readonly wallMs: () => number
+}
+
+/**
+ * Drops what must go. The caller makes sure that nothing is written meanwhile.
+ * @returns true if the stream is full all the same: nothing may be dropped, and `onFull` is 'reject'.
+ */
+export async function enforceRetention(options: RetentionOptions): Promise<boolean> {
+  const { store, policy } = options
+  for (;;) {
+    const oldest = store.oldestDroppable
+    const overBytes = store.segments.bytes > policy.maxBytes
+    if (oldest === undefined) return overBytes && policy.onFull === 'reject'
+    if (!overBytes && !isExpired(oldest, options)) return false
+    const owed = owedOf(oldest, options)
+    if (overBytes && policy.onFull === 'reject' && !isExpired(oldest, options) && !isSpent(owed, options)) return true
+    await options.ledger.add(owed)
+    await store.dropOldest()
+  }
+}
+
+/** With nobody to deliver to, a stream that rejects keeps everything. */
+function isSpent(owed: readonly LedgerEntry[], { destinations }: RetentionOptions): boolean {
+  return owed.length === 0 && destinations().length > 0
+}
+
+function isExpired(segment: Segment, { policy, poweredOnMs }: RetentionOptions): boolean {
+  return policy.maxAgeMs !== null && poweredOnMs() - segment.lastWritePoweredOnMs > policy.maxAgeMs
+}
+
+/** What the upstreams have not acknowledged of a segment. */
+function owedOf(segment: Segment, { stream, cursors, destinations, wallMs }: RetentionOptions): LedgerEntry[] {
+  const owed: LedgerEntry[] = []
+  for (const destination of destinations()) {
+    segment.extents.forEach(({ base, end }, partition) => {
+      const firstOffset = Math.max(base, cursors.get(destination, stream, partition) ?? 0) as Offset
+      if (firstOffset >= end) return
+      const lastOffset = (end - 1) as Offset
+      owed.push({ destination, stream, partition, firstOffset, lastOffset, reason: 'retention', atMs: wallMs() })
+    })
+  }
+  return owed
+}

@@ -1,0 +1,119 @@
+// What a segment holds, partition by partition: kept up to date while it is written, stored at its seal both inside its database and in
+// the file `sealed` beside it, so that a start reads a few small files instead of opening every database.
+
+import { Encoder } from 'cbor-x'
+import { crc32c } from '../base/crc32c.js'
+import { lastOffsetOf, leaderEpochOf, maxTimestampOf, recordCountOf } from '../record/record-batch.js'
+
+const cbor = new Encoder({ useRecords: false })
+
+/** One partition's stretch of a segment: offsets [base, end). */
+export interface Extent {
+  readonly base: number
+  end: number
+  bytes: number
+  records: number
+  /** Largest record timestamp, milliseconds since 1970-01-01 UTC; -1 while empty. */
+  maxTimestampMs: number
+  /** Partition epoch of the last batch. */
+  epoch: number
+  /** Ranges within [base, end) that damage has taken, ascending; each is in the ledger. */
+  gaps: Gap[]
+}
+
+/** Offsets, both inclusive. */
+export type Gap = readonly [first: number, last: number]
+
+/** Written into a segment before the first record: everything needed to go on from it. */
+export interface SegmentHeader {
+  readonly format: 1
+  readonly stream: string
+  /** Position in the stream's sequence of segments, from 1. */
+  readonly sequence: number
+  /** Wall clock, milliseconds since 1970-01-01 UTC; for people only. */
+  readonly createdAtMs: number
+  /** The node's powered-on time at birth, milliseconds: what age is measured by (D11). */
+  readonly poweredOnMs: number
+  /** First offset and partition epoch of each partition. */
+  readonly bases: readonly number[]
+  readonly epochs: readonly number[]
+}
+
+type ExtentRow = [
+  base: number,
+  end: number,
+  bytes: number,
+  records: number,
+  maxTimestampMs: number,
+  epoch: number,
+  gaps: Gap[],
+]
+
+export interface SegmentSummary {
+  readonly header: SegmentHeader
+  readonly extents: readonly Extent[]
+  /** The node's powered-on time when the last record was written, milliseconds. */
+  readonly lastWritePoweredOnMs: number
+}
+
+export function emptyExtents(header: SegmentHeader): Extent[] {
+  return header.bases.map((base, partition) => ({
+    base,
+    end: base,
+    bytes: 0,
+    records: 0,
+    maxTimestampMs: -1,
+    epoch: header.epochs[partition] ?? 0,
+    gaps: [],
+  }))
+}
+
+/** Takes a batch that was stored into account. */
+export function extend(extent: Extent, batch: Buffer): void {
+  extent.end = lastOffsetOf(batch) + 1
+  extent.bytes += batch.length
+  extent.records += recordCountOf(batch)
+  extent.maxTimestampMs = Math.max(extent.maxTimestampMs, maxTimestampOf(batch))
+  extent.epoch = leaderEpochOf(batch)
+}
+
+/** CBOR [header, extents as arrays, lastWritePoweredOnMs], then its CRC-32C, u32be. */
+export function encodeSummary({ header, extents, lastWritePoweredOnMs }: SegmentSummary): Buffer {
+  const rows = extents.map((e) => [e.base, e.end, e.bytes, e.records, e.maxTimestampMs, e.epoch, e.gaps])
+  const body = cbor.encode([encodeHeader(header), rows, lastWritePoweredOnMs])
+  const crc = Buffer.alloc(4)
+  crc.writeUInt32BE(crc32c(body))
+  return Buffer.concat([body, crc])
+}
+
+/** @returns null if the bytes are cut or damaged: then the segment itself is asked. */
+export function decodeSummary(bytes: Buffer): SegmentSummary | null {
+  if (bytes.length < 5) return null
+  const body = bytes.subarray(0, -4)
+  if (bytes.readUInt32BE(body.length) !== crc32c(body)) return null
+  const [header, rows, lastWritePoweredOnMs] = cbor.decode(body) as [Buffer, ExtentRow[], number]
+  const extents = rows.map(([base, end, size, records, maxTimestampMs, epoch, gaps]) => {
+    return { base, end, bytes: size, records, maxTimestampMs, epoch, gaps }
+  })
+  return { header: decodeHeader(header), extents, lastWritePoweredOnMs }
+}
+
+/** The first offset at or after `offset` that damage has left. */
+export function pastGaps(extent: Extent, offset: number): number {
+  for (const [first, last] of extent.gaps) if (offset >= first && offset <= last) return last + 1
+  return offset
+}
+
+/** The end of the undamaged stretch that begins at `offset`, exclusive. */
+export function stretchEnd(extent: Extent, offset: number): number {
+  for (const [first] of extent.gaps) if (first > offset) return first
+  return extent.end
+}
+
+export function encodeHeader(header: SegmentHeader): Buffer {
+  return cbor.encode(header)
+}
+
+export function decodeHeader(bytes: Buffer): SegmentHeader {
+  return cbor.decode(bytes) as SegmentHeader
+}

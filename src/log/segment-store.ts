@@ -1,0 +1,229 @@
+// The segments of one stream on disk: which exist, which one is written, when it rolls. Used by one stream only, whose commit queue makes
+// sure that there is one writer.
+
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { assert } from '../base/assert.js'
+import type { Clock } from '../base/clock.js'
+import type { Logger } from '../base/logger.js'
+import type { OffsetCeilings } from '../state/offset-ceilings.js'
+import type { PoweredOnClock } from '../state/powered-on-clock.js'
+import { makeDirectory } from './durable-files.js'
+import { batchKey } from './keys.js'
+import { recoverSegment } from './recovery.js'
+import { type PreparedSegment, prepareSegment, Segment, segmentName } from './segment.js'
+import { type Extent, extend } from './segment-index.js'
+import type { OpenSegments, SegmentList } from './segment-list.js'
+import { loadSegments } from './segment-loading.js'
+
+export interface SegmentStoreOptions {
+  readonly stream: string
+  readonly directory: string
+  readonly quarantineDirectory: string
+  readonly partitions: number
+  /** A segment rolls before it would exceed this. */
+  readonly segmentBytes: number
+  readonly ceilings: OffsetCeilings
+  readonly openSegments: OpenSegments
+  readonly poweredOn: PoweredOnClock
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Names offsets that damage has taken; durable when it resolves. */
+  readonly onDamage: (damage: readonly Damage[]) => Promise<void>
+}
+
+/** Offsets of one partition that cannot be read any more, both inclusive. */
+export interface Damage {
+  readonly partition: number
+  readonly first: number
+  readonly last: number
+}
+
+/** Where a partition ends: what the next record gets. */
+export interface PartitionEnd {
+  offset: number
+  /** Raised whenever the end could not be proven at start. */
+  epoch: number
+}
+
+export interface StoredBatch {
+  readonly partition: number
+  readonly batch: Buffer
+}
+
+export class SegmentStore {
+  private active: Segment | null = null
+  private standby: Promise<PreparedSegment> | null = null
+  private sealing: Promise<void> = Promise.resolve()
+  private nextSequence: number
+
+  private constructor(
+    private readonly options: SegmentStoreOptions,
+    readonly segments: SegmentList,
+    /** Of each partition, as durable. */
+    readonly ends: readonly PartitionEnd[],
+  ) {
+    this.nextSequence = (segments.newest?.header.sequence ?? 0) + 1
+  }
+
+  /** Finishes what a crash left half done, verifies what was not sealed, and finds where each partition ends. */
+  static async open(options: SegmentStoreOptions): Promise<SegmentStore> {
+    await makeDirectory(options.directory)
+    const { segments, ends } = await loadSegments(options)
+    return new SegmentStore(options, segments, ends)
+  }
+
+  /**
+   * Makes the batches durable in one sync write. They are copied before `onCopied` is called. On failure nothing of them may be
+   * acknowledged and nothing more be written: see `reopen`.
+   */
+  async write(batches: Iterable<StoredBatch>, bytes: number, onCopied: () => void): Promise<void> {
+    const segment = await this.segmentFor(bytes)
+    const operations: { type: 'put'; key: Buffer; value: Buffer }[] = []
+    const extents = segment.extents.map((extent) => ({ ...extent }))
+    for (const { partition, batch } of batches) {
+      const extent = extents[partition]
+      extend(extent, batch)
+      operations.push({ type: 'put', key: batchKey(partition, extent.end - 1), value: batch })
+    }
+    await this.options.ceilings.cover(
+      this.options.stream,
+      extents.map((extent, partition) => [partition, extent.end]),
+    )
+    const written = segment.write(operations)
+    onCopied()
+    await written
+    this.advance(segment, extents)
+  }
+
+  /** Seals the active segment, so that the next write begins another. Resolves when the seal is complete. */
+  async roll(): Promise<void> {
+    const segment = this.active
+    if (segment === null) return
+    this.active = null
+    // One at a time: LevelDB flushes on a single thread, and each segment being sealed holds its memtable.
+    this.sealing = this.sealing.then(() => this.seal(segment))
+    await this.sealing
+  }
+
+  /** Milliseconds of powered-on time since the active segment was begun; 0 if there is none. */
+  get activeAgeMs(): number {
+    return this.active === null ? 0 : this.options.poweredOn.nowMs() - this.active.header.poweredOnMs
+  }
+
+  /** The oldest segment if it is not being written. */
+  get oldestDroppable(): Segment | undefined {
+    return this.segments.oldest === this.active ? undefined : this.segments.oldest
+  }
+
+  /** Removes the oldest segment. The caller has entered what it owes into the ledger. */
+  async dropOldest(): Promise<void> {
+    await this.sealing
+    const oldest = this.segments.oldest
+    assert(oldest !== undefined && oldest !== this.active, 'the active segment is never dropped')
+    // The newest segment carries the ends of all partitions into the next start: a fresh one takes that over first.
+    if (oldest === this.segments.newest) await this.birth()
+    this.options.openSegments.forget(oldest)
+    this.segments.removeOldest()
+    await oldest.drop()
+    this.options.logger.info('dropped segment', {
+      sequence: oldest.header.sequence,
+      records: oldest.records,
+      bytes: oldest.bytes,
+    })
+  }
+
+  /**
+   * After a failed write: closes the active segment, verifies what the disk has of it, and takes the ends from there (D4).
+   * @throws SluiceError as long as the disk does not let it; to be called again.
+   */
+  async reopen(): Promise<void> {
+    const failed = this.active
+    await this.discardStandby()
+    if (failed === null) return
+    await failed.close()
+    const recovered = await recoverSegment(failed.directory, this.options.logger)
+    this.active = null
+    this.segments.replaceNewest(recovered)
+    recovered.extents.forEach(({ end }, partition) => {
+      this.ends[partition].offset = end
+    })
+  }
+
+  /** Seals what is active and closes everything. */
+  async close(): Promise<void> {
+    await this.roll()
+    await this.discardStandby()
+    for (const segment of this.segments.all) await segment.close()
+  }
+
+  private async discardStandby(): Promise<void> {
+    const standby = await this.standby?.catch(() => null)
+    this.standby = null
+    if (!standby) return
+    await standby.database.close()
+    await rm(standby.directory, { recursive: true, force: true })
+  }
+
+  private async segmentFor(bytes: number): Promise<Segment> {
+    const { segmentBytes } = this.options
+    const active = this.active
+    if (active !== null && active.bytes + bytes > segmentBytes && active.bytes > 0) {
+      await this.sealing
+      // Not awaited: the next segment takes the writes while this one is flushed.
+      this.roll().catch(() => {})
+    } else if (active !== null) {
+      if (active.bytes + bytes > segmentBytes / 2) this.standby ??= this.prepare()
+      return active
+    }
+    return this.birth()
+  }
+
+  private async birth(): Promise<Segment> {
+    const prepared = await (this.standby ?? this.prepare())
+    this.standby = null
+    const segment = await Segment.birth(prepared, {
+      format: 1,
+      stream: this.options.stream,
+      sequence: this.nextSequence,
+      createdAtMs: this.options.clock.wallMs(),
+      poweredOnMs: this.options.poweredOn.nowMs(),
+      bases: this.ends.map((end) => end.offset),
+      epochs: this.ends.map((end) => end.epoch),
+    })
+    this.nextSequence += 1
+    this.segments.add(segment)
+    this.active = segment
+    return segment
+  }
+
+  private prepare(): Promise<PreparedSegment> {
+    const prepared = prepareSegment(
+      join(this.options.directory, segmentName(this.nextSequence)),
+      this.options.segmentBytes * 2,
+    )
+    // Whoever needs it will see the failure; until then it is nobody's.
+    prepared.catch(() => {
+      this.standby = null
+    })
+    return prepared
+  }
+
+  private advance(segment: Segment, extents: readonly Extent[]): void {
+    segment.lastWritePoweredOnMs = this.options.poweredOn.nowMs()
+    for (let partition = 0; partition < extents.length; partition++) {
+      Object.assign(segment.extents[partition], extents[partition])
+      this.ends[partition].offset = extents[partition].end
+    }
+  }
+
+  private async seal(segment: Segment): Promise<void> {
+    try {
+      await segment.seal()
+      this.options.logger.debug('sealed segment', { sequence: segment.header.sequence, bytes: segment.bytes })
+    } catch (error) {
+      // Its records are in its write-ahead log, synced: they stay readable, and the next start seals it.
+      this.options.logger.warn('a segment could not be sealed; its records stay readable', { reason: error })
+    }
+  }
+}

@@ -1,0 +1,226 @@
+// One LevelDB database holding a bounded stretch of one stream (D2): opened ahead of need, born, written, sealed, read, dropped. Each step
+// leaves the directory such that a crash at any point gives either the segment or nothing.
+//
+//   no file `live`        nothing in it was acknowledged: removed at start
+//   `live`                may hold acknowledged records: verified and sealed at start
+//   `live` and `sealed`   complete, never written again; `sealed` says what is in it
+//   name ends .dropped    its removal was begun: finished at start
+
+import { readFile, rename, rm, stat } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { assert } from '../base/assert.js'
+import { SluiceError } from '../base/errors.js'
+import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
+import { listDirectory, syncDirectory, writeFileDurably } from './durable-files.js'
+import { KEY_END, metaKey } from './keys.js'
+import {
+  decodeSummary,
+  type Extent,
+  emptyExtents,
+  encodeHeader,
+  encodeSummary,
+  type SegmentHeader,
+  type SegmentSummary,
+} from './segment-index.js'
+
+export const SEGMENT_NAME = /^\d{12}$/
+export const DROPPED_SUFFIX = '.dropped'
+const LIVE_FILE = 'live'
+const SEALED_FILE = 'sealed'
+const SEALED_WRITE_BUFFER_BYTES = 64 * 1024
+/** More than any segment holds. */
+export const UNSEALED_WRITE_BUFFER_BYTES = 128 * 1024 * 1024
+
+export function segmentName(sequence: number): string {
+  return String(sequence).padStart(12, '0')
+}
+
+/** A segment's database, opened ahead of need; holds nothing and is nothing until its birth. */
+export interface PreparedSegment {
+  readonly directory: string
+  readonly database: LevelDatabase
+}
+
+/** @param writeBufferBytes Larger than the segment, so that LevelDB never flushes by itself. */
+export async function prepareSegment(directory: string, writeBufferBytes: number): Promise<PreparedSegment> {
+  await rm(directory, { recursive: true, force: true })
+  return { directory, database: await openLevel(directory, { writeBufferBytes, createIfMissing: true }) }
+}
+
+export class Segment {
+  readonly extents: Extent[]
+  lastWritePoweredOnMs: number
+  private users = 0
+  private idleWaiters: (() => void)[] = []
+  /** While the database is being opened or closed; readers wait for it. */
+  private transition: Promise<void> | null = null
+
+  private constructor(
+    readonly directory: string,
+    readonly header: SegmentHeader,
+    private database: LevelDatabase | null,
+    public state: 'active' | 'sealed' | 'dropped',
+    extents?: Extent[],
+  ) {
+    this.extents = extents ?? emptyExtents(header)
+    this.lastWritePoweredOnMs = header.poweredOnMs
+  }
+
+  /** Makes a prepared database a segment: after this, records in it may be acknowledged. */
+  static async birth({ directory, database }: PreparedSegment, header: SegmentHeader): Promise<Segment> {
+    try {
+      await database.batch([{ type: 'put', key: metaKey('header'), value: encodeHeader(header) }], { sync: true })
+      await writeFileDurably(join(directory, LIVE_FILE), Buffer.alloc(0))
+      await syncDirectory(dirname(directory))
+    } catch (error) {
+      throw storageError(error, `the segment ${directory} cannot be begun`)
+    }
+    return new Segment(directory, header, database, 'active')
+  }
+
+  /** A sealed segment as its `sealed` file describes it; null if there is no such file or it is damaged. */
+  static async openSealed(directory: string): Promise<Segment | null> {
+    let summary: SegmentSummary | null
+    try {
+      summary = decodeSummary(await readFile(join(directory, SEALED_FILE)))
+    } catch {
+      return null
+    }
+    if (summary === null) return null
+    const segment = new Segment(directory, summary.header, null, 'sealed', [...summary.extents])
+    segment.lastWritePoweredOnMs = summary.lastWritePoweredOnMs
+    return segment
+  }
+
+  /** A segment that was not sealed when its node ended: see recovery.ts. */
+  static unsealed(directory: string, header: SegmentHeader, database: LevelDatabase, extents: Extent[]): Segment {
+    return new Segment(directory, header, database, 'active', extents)
+  }
+
+  /** Bytes of the record batches stored. */
+  get bytes(): number {
+    return this.extents.reduce((sum, extent) => sum + extent.bytes, 0)
+  }
+
+  get records(): number {
+    return this.extents.reduce((sum, extent) => sum + extent.records, 0)
+  }
+
+  get isOpen(): boolean {
+    return this.database !== null
+  }
+
+  get isIdle(): boolean {
+    return this.users === 0
+  }
+
+  /** One sync write. The bytes are copied before this returns its promise. Only for the active segment. */
+  write(operations: { type: 'put'; key: Buffer; value: Buffer }[]): Promise<void> {
+    assert(this.state === 'active' && this.database !== null, 'only the active segment is written')
+    return this.database.batch(operations, { sync: true })
+  }
+
+  /**
+   * Runs `read` with the open database; it stays open until `read` has settled.
+   * @throws SluiceError OFFSET_OUT_OF_RANGE if the segment has been dropped meanwhile; as `openLevel` if it cannot be opened.
+   */
+  async use<T>(read: (database: LevelDatabase) => Promise<T>): Promise<T> {
+    const database = await this.acquire()
+    try {
+      return await read(database)
+    } finally {
+      this.users -= 1
+      if (this.users === 0) for (const wake of this.idleWaiters.splice(0)) wake()
+    }
+  }
+
+  /** Completes the segment: index, flush to a table, close. It is opened again when somebody reads. */
+  async seal(): Promise<void> {
+    const database = this.database
+    assert(this.state === 'active' && database !== null, 'only an active segment is sealed')
+    const summary = encodeSummary({
+      header: this.header,
+      extents: this.extents,
+      lastWritePoweredOnMs: this.lastWritePoweredOnMs,
+    })
+    try {
+      await database.batch([{ type: 'put', key: metaKey('index'), value: summary }], { sync: true })
+      await database.compactRange(KEY_END, KEY_END)
+      await this.close()
+      await this.assertFlushed()
+      await writeFileDurably(join(this.directory, SEALED_FILE), summary)
+    } catch (error) {
+      throw storageError(error, `the segment ${this.directory} cannot be sealed`)
+    }
+    this.state = 'sealed'
+  }
+
+  /** Waits for readers, then closes the database; `use` opens it again. */
+  async close(): Promise<void> {
+    while (this.transition) await this.transition
+    const database = this.database
+    if (database === null) return
+    await this.during(async () => {
+      if (this.users > 0) await new Promise<void>((resolve) => this.idleWaiters.push(resolve))
+      await database.close()
+      this.database = null
+    })
+  }
+
+  /** Removes the segment from the disk. What it owes to anybody must be in the ledger before. */
+  async drop(): Promise<void> {
+    await this.close()
+    this.state = 'dropped'
+    const doomed = this.directory + DROPPED_SUFFIX
+    await rename(this.directory, doomed)
+    await syncDirectory(dirname(this.directory))
+    await rm(doomed, { recursive: true, force: true })
+  }
+
+  private async acquire(): Promise<LevelDatabase> {
+    for (;;) {
+      if (this.transition) await this.transition
+      else if (this.state === 'dropped')
+        throw new SluiceError('OFFSET_OUT_OF_RANGE', 'retention has removed these records')
+      else if (this.database === null) await this.open()
+      else {
+        // No await between the checks and this line: nobody can have begun to close it.
+        this.users += 1
+        return this.database
+      }
+    }
+  }
+
+  private open(): Promise<void> {
+    return this.during(async () => {
+      if (this.database !== null) return
+      // One that could not be sealed still has its records in the write-ahead log, which is replayed into one memtable.
+      const writeBufferBytes = this.state === 'sealed' ? SEALED_WRITE_BUFFER_BYTES : UNSEALED_WRITE_BUFFER_BYTES
+      this.database = await openLevel(this.directory, { writeBufferBytes, createIfMissing: false })
+    })
+  }
+
+  private async during(change: () => Promise<void>): Promise<void> {
+    const changed = change().finally(() => {
+      this.transition = null
+    })
+    this.transition = changed.catch(() => {})
+    await changed
+  }
+
+  // compactRange resolves even when its flush failed; the write-ahead log that is left tells: after a flush it is empty.
+  private async assertFlushed(): Promise<void> {
+    const logs = (await listDirectory(this.directory)).filter((name) => name.endsWith('.log'))
+    const sizes = await Promise.all(logs.map(async (name) => (await stat(join(this.directory, name))).size))
+    if (sizes.length === 1 && sizes[0] === 0) return
+    throw new SluiceError(
+      'STORAGE_FAILED',
+      `LevelDB did not flush its memtable: ${logs.join(', ')} of ${sizes.join(', ')} bytes`,
+    )
+  }
+}
+
+/** Whether records in this directory may have been acknowledged. */
+export async function isLive(directory: string): Promise<boolean> {
+  return (await listDirectory(directory)).includes(LIVE_FILE)
+}

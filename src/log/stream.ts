@@ -1,0 +1,288 @@
+// A stream: append on one side, fetch on the other, durable in between. Called by the publish path, by fetches of every kind, by replication.
+//
+// Invariants: an offset is given at append and never twice; a Commit settles as durable only after the sync write that holds it; what is
+// above the high watermark is shown to nobody.
+
+import { statfs } from 'node:fs/promises'
+import { SluiceError } from '../base/errors.js'
+import type { Offset, PartitionId, RecordInput } from '../record/record.js'
+import { decodeRecords, lastOffsetOf, maxTimestampOf } from '../record/record-batch.js'
+import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
+import { storageError } from '../state/level-database.js'
+import { readBatches } from './batch-reader.js'
+import { CommitQueue } from './commit-queue.js'
+import type { Gathering } from './gathering.js'
+import { enforceRetention, type RetentionOptions } from './retention.js'
+import { pastGaps, stretchEnd } from './segment-index.js'
+import type { OpenSegments } from './segment-list.js'
+import type { SegmentStore } from './segment-store.js'
+import type { Commit, Fetched, FetchLimits, Stream, StreamStats } from './types.js'
+
+const RECOVERY_RETRY_MS = 1000
+const TIME_SEARCH_BYTES = 1024 * 1024
+
+export interface LogStreamOptions {
+  readonly name: string
+  readonly topics: readonly string[]
+  readonly store: SegmentStore
+  readonly openSegments: OpenSegments
+  readonly directory: string
+  readonly segmentBytes: number
+  readonly maxBatchBytes: number
+  readonly maxPendingBytes: number
+  readonly lingerMs: number
+  /** Largest encoded record taken, inclusive. */
+  readonly maxRecordBytes: number
+  readonly retention: Omit<RetentionOptions, 'stream' | 'store'>
+  /** Called for a failed write after which nothing may be trusted (D4): the process must end. */
+  readonly onFatal: (error: SluiceError) => void
+}
+
+export class LogStream implements Stream {
+  private readonly queue: CommitQueue
+  private readonly next: number[]
+  private readonly listeners = new Set<() => void>()
+  private readonly store: SegmentStore
+  /** Set while nothing can be appended: why. */
+  private refusal: SluiceError | null = null
+  private full: SluiceError | null = null
+  private appendedRecords = 0
+  private commits = 0
+  private closing = false
+
+  constructor(private readonly options: LogStreamOptions) {
+    this.store = options.store
+    this.next = this.store.ends.map((end) => end.offset)
+    this.queue = new CommitQueue({
+      maxBatchBytes: options.maxBatchBytes,
+      maxPendingBytes: options.maxPendingBytes,
+      lingerMs: options.lingerMs,
+      write: (gathering) => this.write(gathering),
+      onCommitted: () => this.notify(),
+    })
+  }
+
+  get name(): string {
+    return this.options.name
+  }
+
+  get topics(): readonly string[] {
+    return this.options.topics
+  }
+
+  get partitions(): number {
+    return this.next.length
+  }
+
+  get hasRoom(): boolean {
+    return this.queue.hasRoom
+  }
+
+  whenRoom(): Promise<void> {
+    return this.queue.whenRoom()
+  }
+
+  nextOffset(partition: PartitionId): Offset {
+    return this.next[this.checked(partition)] as Offset
+  }
+
+  logStartOffset(partition: PartitionId): Offset {
+    return this.store.segments.startOf(this.checked(partition)) as Offset
+  }
+
+  highWatermark(partition: PartitionId): Offset {
+    return this.store.ends[this.checked(partition)].offset as Offset
+  }
+
+  append(partition: PartitionId, record: RecordInput): Commit {
+    if (this.refusal ?? this.full) throw this.refusal ?? this.full
+    if (maxEncodedRecordBytes(record) > this.options.maxRecordBytes) throw this.tooLarge(record)
+    const offset = this.nextOffset(partition)
+    this.next[partition] = offset + 1
+    this.appendedRecords += 1
+    return this.queue.append(partition, offset, record)
+  }
+
+  async fetch(partition: PartitionId, from: Offset, limits: FetchLimits): Promise<Fetched> {
+    const logStartOffset = this.logStartOffset(partition)
+    const highWatermark = this.highWatermark(partition)
+    if (from < logStartOffset || from > highWatermark)
+      throw this.outOfRange(partition, from, logStartOffset, highWatermark)
+    const batches: Buffer[] = []
+    const { maxBytes, maxRecords = Number.POSITIVE_INFINITY } = limits
+    let bytesLeft = maxBytes
+    let next: number = from
+    while (next < highWatermark && bytesLeft > 0 && next - from < maxRecords) {
+      const segment = this.store.segments.holding(partition, next)
+      if (segment === undefined) break
+      const extent = segment.extents[partition]
+      next = pastGaps(extent, Math.max(next, extent.base))
+      const end = Math.min(stretchEnd(extent, next), highWatermark)
+      if (next >= end) continue
+      const range = { partition, from: next, end, maxBytes: bytesLeft, maxRecords: maxRecords - (next - from) }
+      const read = await segment.use((database) => readBatches(database, range))
+      if (segment.state === 'sealed') this.options.openSegments.touch(segment)
+      if (batches.length > 0 && read[0].length > bytesLeft) break
+      for (const batch of read) {
+        batches.push(batch)
+        bytesLeft -= batch.length
+      }
+      next = lastOffsetOf(read[read.length - 1]) + 1
+      if (next < end) break
+    }
+    return { batches, nextOffset: next as Offset, logStartOffset, highWatermark }
+  }
+
+  async offsetForTime(partition: PartitionId, timestampMs: number): Promise<Offset> {
+    const highWatermark = this.highWatermark(partition)
+    const segment = this.store.segments.all.find((one) => (one.extents[partition]?.maxTimestampMs ?? -1) >= timestampMs)
+    if (segment === undefined) return highWatermark
+    let next = Math.max(segment.extents[partition].base, this.logStartOffset(partition)) as Offset
+    while (next < highWatermark) {
+      const { batches, nextOffset } = await this.fetch(partition, next, { maxBytes: TIME_SEARCH_BYTES })
+      for (const batch of batches) {
+        if (maxTimestampOf(batch) < timestampMs) continue
+        const found = decodeRecords(batch, next).find((record) => record.timestampMs >= timestampMs)
+        if (found) return found.offset
+      }
+      next = nextOffset
+    }
+    return highWatermark
+  }
+
+  onChange(listener: () => void): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
+  }
+
+  stats(): StreamStats {
+    const { segments } = this.store
+    return {
+      bytes: segments.bytes,
+      segments: segments.all.length,
+      pendingBytes: this.queue.pendingBytes,
+      appendedRecords: this.appendedRecords,
+      commits: this.commits,
+    }
+  }
+
+  /** Drops what retention says, rolls what is old. Called at start, after a roll and every so often. */
+  maintain(): Promise<void> {
+    return this.queue.exclusive(async () => {
+      if (this.closing || this.refusal) return
+      const { maxAgeMs } = this.options.retention.policy
+      // An eighth of the age, so that what expires goes in eight steps.
+      if (maxAgeMs !== null && this.store.activeAgeMs > maxAgeMs / 8) await this.store.roll()
+      const start = this.store.segments.oldest
+      const full = await enforceRetention({ ...this.options.retention, stream: this.name, store: this.store })
+      this.full = full ? this.fullError() : null
+      if (start !== this.store.segments.oldest) this.notify()
+    })
+  }
+
+  /** Commits what was appended, seals the active segment and closes. Later appends throw SHUTTING_DOWN. */
+  async close(): Promise<void> {
+    this.closing = true
+    await this.queue.flush()
+    this.refusal = new SluiceError('SHUTTING_DOWN', `stream ${this.name} is closed`)
+    await this.store.close()
+    this.notify()
+  }
+
+  private async write(gathering: Gathering): Promise<void> {
+    const segmentsBefore = this.store.segments.newest
+    const { bytes } = gathering
+    try {
+      const batches = gathering.finish((partition) => this.store.ends[partition].epoch)
+      await this.store.write(batches, bytes, () => gathering.recycle())
+    } catch (error) {
+      const failure = storageError(error, `stream ${this.name} cannot be written`)
+      this.failed(failure)
+      throw failure
+    }
+    this.commits += 1
+    // Not awaited: it waits for this commit to end.
+    if (this.store.segments.newest !== segmentsBefore) this.maintain().catch((error) => this.failed(error))
+  }
+
+  private failed(failure: SluiceError): void {
+    if (this.refusal) return
+    this.refusal = failure
+    this.queue.failGathering(failure)
+    if (failure.code === 'STORAGE_FULL' || failure.code === 'STORAGE_READ_ONLY') void this.recoverWhenPossible()
+    else this.options.onFatal(failure)
+  }
+
+  // The failed database goes on serving reads until there is room to open it again; only then is it closed and read back.
+  private async recoverWhenPossible(): Promise<void> {
+    while (!this.closing) {
+      await new Promise((resolve) => setTimeout(resolve, RECOVERY_RETRY_MS).unref())
+      if (!(await this.diskHasRoom())) continue
+      try {
+        await this.queue.exclusive(() => this.store.reopen())
+        this.store.ends.forEach((end, partition) => {
+          this.next[partition] = end.offset
+        })
+        this.refusal = null
+        await this.maintain()
+        return
+      } catch (error) {
+        const failure = storageError(error, `stream ${this.name} cannot be reopened`)
+        if (failure.code !== 'STORAGE_FULL' && failure.code !== 'STORAGE_READ_ONLY') {
+          this.options.onFatal(failure)
+          return
+        }
+      }
+    }
+  }
+
+  private async diskHasRoom(): Promise<boolean> {
+    const { bavail, bsize } = await statfs(this.options.directory)
+    return bavail * bsize > this.options.segmentBytes * 2
+  }
+
+  private notify(): void {
+    for (const listener of this.listeners) listener()
+  }
+
+  private checked(partition: PartitionId): PartitionId {
+    if (this.next[partition] !== undefined) return partition
+    throw new SluiceError(
+      'UNKNOWN_STREAM_OR_PARTITION',
+      `stream ${this.name} has partitions 0 to ${this.partitions - 1}`,
+      {
+        stream: this.name,
+        partition,
+      },
+    )
+  }
+
+  private outOfRange(partition: number, offset: number, logStartOffset: Offset, highWatermark: Offset): SluiceError {
+    const message =
+      offset < logStartOffset
+        ? `offset ${offset} of ${this.name}/${partition} is gone; the oldest stored is ${logStartOffset}`
+        : `offset ${offset} of ${this.name}/${partition} is beyond the end; the next record will be ${highWatermark}`
+    return new SluiceError('OFFSET_OUT_OF_RANGE', message, {
+      stream: this.name,
+      partition,
+      offset,
+      logStartOffset,
+      highWatermark,
+    })
+  }
+
+  private tooLarge(record: RecordInput): SluiceError {
+    const limit = this.options.maxRecordBytes
+    const bytes = maxEncodedRecordBytes(record)
+    return new SluiceError('RECORD_TOO_LARGE', `a record of ${bytes} bytes is over the limit of ${limit}`, {
+      bytes,
+      limit,
+    })
+  }
+
+  private fullError(): SluiceError {
+    const { maxBytes } = this.options.retention.policy
+    const message = `stream ${this.name} holds its max_bytes of ${maxBytes} and on_full is "reject"; it takes records again once upstreams have acknowledged the oldest`
+    return new SluiceError('STORAGE_FULL', message, { stream: this.name, maxBytes })
+  }
+}
