@@ -6,4 +6,6 @@ export const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command:
   serve: () => import('./serve.js'),
   check: () => import('./check.js'),
   ledger: () => import('./ledger.js'),
+  passwd: () => import('./passwd.js'),
+  doctor: () => import('./doctor.js'),
 }

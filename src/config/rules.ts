@@ -114,7 +114,9 @@ function checkUpstreams(config: Config, report: RuleReport): void {
   const streams = config.stream.map(({ name }) => name).filter((name) => name !== undefined)
   for (const [i, upstream] of config.upstream.entries()) {
     const path = (key: string): KeyPath => ['upstream', i, key]
-    for (const name of upstream.streams.filter((one) => !streams.includes(one) && one !== UNROUTED))
+    // Without any, [[stream]] itself was reported.
+    const unknown = upstream.streams.filter((one) => !streams.includes(one) && one !== UNROUTED)
+    for (const name of streams.length === 0 ? [] : unknown)
       report.error(
         path('streams'),
         `names the stream "${name}", which does not exist`,
