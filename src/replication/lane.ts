@@ -1,0 +1,251 @@
+// One partition on its way to one upstream: what is next, what is under way, how far it has come, and what keeps it from going on.
+// The sender takes shipments from its lanes in turn; a lane knows no connection.
+//
+// Whatever will not be sent (retention was faster, or the destination can never take it) is entered in the ledger first and only then
+// passed over, in its place in the order: such a stretch is under way like any other until the ledger has it on disk.
+
+import type { Clock } from '../base/clock.js'
+import { messageOf, SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import type { StreamReader } from '../log/types.js'
+import type { Offset, PartitionId } from '../record/record.js'
+import type { Ledger, LedgerReason } from '../state/ledger.js'
+import { AckLine, type Flight } from './ack-line.js'
+import { ReadAhead } from './read-ahead.js'
+import type { Shipment, Target } from './targets/target.js'
+import { uncoveredRanges } from './uncovered-ranges.js'
+
+export type LedgerPort = Pick<Ledger, 'add' | 'list'>
+
+export interface LaneOptions<S extends Shipment> {
+  readonly upstream: string
+  readonly stream: StreamReader
+  readonly partition: PartitionId
+  readonly cursor: Offset
+  readonly maxInFlight: number
+  readonly fetchBytes: number
+  readonly target: Pick<Target<S>, 'pack'>
+  readonly ledger: LedgerPort
+  readonly clock: Clock
+  readonly logger: Logger
+  /** `next` may have something now. */
+  readonly onReady: (lane: Lane<S>) => void
+  /** The cursor has moved by so many offsets, for another reason than `acked`. */
+  readonly onPassed: (lane: Lane<S>, offsets: number) => void
+}
+
+/** How long a lane that cannot go on waits before it tries again. */
+const RETRY_MS = 5_000
+
+export class Lane<S extends Shipment> {
+  readonly acks: AckLine
+  /** Why it cannot go on, for people; null if it can. */
+  problem: string | null = null
+  /** True while it stands in the sender's line of ready lanes. */
+  queued = false
+  /** Records the destination could never take. */
+  rejected = 0
+  private readonly reader: ReadAhead<S>
+  /** Until the ledger has what is passed over, nothing behind it is sent. */
+  private passing = false
+  private cancelRetry = (): void => {}
+  private closed = false
+
+  constructor(private readonly options: LaneOptions<S>) {
+    const { stream, partition, cursor, maxInFlight, fetchBytes, target } = options
+    // One more than the window: the stretch that is passed over.
+    this.acks = new AckLine(cursor, maxInFlight + 1)
+    this.reader = new ReadAhead<S>(
+      {
+        stream,
+        partition,
+        fetchBytes,
+        pack: (batch, from) => target.pack({ stream: stream.name, partition }, batch, from),
+        onReady: () => options.onReady(this),
+        onProblem: (error) => this.failed(error),
+      },
+      cursor,
+    )
+  }
+
+  get stream(): StreamReader {
+    return this.options.stream
+  }
+
+  get partition(): PartitionId {
+    return this.options.partition
+  }
+
+  get cursor(): Offset {
+    return this.acks.cursor
+  }
+
+  get highWatermark(): Offset {
+    return this.options.stream.highWatermark(this.options.partition)
+  }
+
+  get backlog(): number {
+    return Math.max(0, this.highWatermark - this.acks.cursor)
+  }
+
+  /** Of the oldest record not acknowledged, if it is known. */
+  get oldestTimestampMs(): number | null {
+    if (this.backlog === 0) return null
+    return (this.acks.oldest ?? this.reader.peek())?.timestampMs ?? null
+  }
+
+  /** Begins to read ahead; call once. */
+  open(): void {
+    this.recover()
+  }
+
+  /** Call when the stream has changed. */
+  wake(): void {
+    if (this.closed || this.problem !== null) return
+    this.reader.read()
+    if (this.overtaken) this.options.onReady(this)
+  }
+
+  /** The next shipment to send, or undefined if there is none now. Follow it with `sent`. */
+  next(): S | undefined {
+    if (this.passing || this.closed || this.problem !== null) return undefined
+    if (this.overtaken) {
+      this.passRetention()
+      return undefined
+    }
+    const shipment = this.reader.peek()
+    if (shipment?.rejected === undefined) return shipment
+    this.passRejected(shipment, shipment.rejected)
+    return undefined
+  }
+
+  /** Call when what `next` has shown was sent. */
+  sent(shipment: S): Flight {
+    this.reader.take(shipment)
+    return this.acks.sent(shipment.offset, shipment.nextOffset, shipment.timestampMs)
+  }
+
+  /** What was under way is lost, or is to be sent again from an earlier offset. */
+  restart(from: Offset = this.acks.cursor): void {
+    this.acks.restart(from)
+    this.reader.restart(from)
+    this.recover()
+  }
+
+  close(): void {
+    this.closed = true
+    this.cancelRetry()
+    this.reader.restart(this.acks.cursor)
+  }
+
+  private get overtaken(): boolean {
+    return this.reader.position < this.options.stream.logStartOffset(this.options.partition)
+  }
+
+  private passRetention(): void {
+    const { stream, partition } = this.options
+    const first = this.reader.position
+    const next = stream.logStartOffset(partition)
+    this.reader.restart(next)
+    this.pass(first, next, 'retention')
+    this.options.logger.warn('retention was faster than the link: records are lost to this upstream, see the ledger', {
+      ...this.names(),
+      first_offset: first,
+      last_offset: next - 1,
+    })
+  }
+
+  private passRejected(first: S, reason: string): void {
+    let last = first
+    for (let one: S | undefined = first; one?.rejected !== undefined; one = this.reader.peek()) {
+      this.reader.take(one)
+      this.rejected += one.records
+      last = one
+    }
+    this.pass(first.offset, last.nextOffset, 'rejected')
+    this.options.logger.warn('records cannot be sent to this upstream and are passed over, see the ledger', {
+      ...this.names(),
+      first_offset: first.offset,
+      last_offset: last.nextOffset - 1,
+      reason: `the record at offset ${first.offset} ${reason}`,
+    })
+  }
+
+  private pass(offset: Offset, nextOffset: Offset, reason: LedgerReason): void {
+    this.passing = true
+    const flight = this.acks.sent(offset, nextOffset, this.options.clock.wallMs())
+    void this.enterUntilDone(offset, nextOffset, reason).then((entered) => {
+      if (!entered) return
+      this.passing = false
+      const moved = this.acks.acked(flight)
+      if (moved > 0) this.options.onPassed(this, moved)
+      this.wake()
+      this.options.onReady(this)
+    })
+  }
+
+  /** @returns false if the lane was closed before the ledger could be written. */
+  private async enterUntilDone(offset: Offset, nextOffset: Offset, reason: LedgerReason): Promise<boolean> {
+    const { ledger, clock, upstream, stream, partition } = this.options
+    while (!this.closed) {
+      const known = ledger
+        .list()
+        .filter((row) => row.destination === upstream || row.destination === '*')
+        .filter((row) => row.stream === stream.name && row.partition === partition)
+      const missing = uncoveredRanges({ first: offset, last: (nextOffset - 1) as Offset }, known)
+      const atMs = clock.wallMs()
+      const entries = missing.map(({ first, last }) => {
+        const range = { firstOffset: first, lastOffset: last }
+        return { destination: upstream, stream: stream.name, partition, ...range, reason, atMs }
+      })
+      try {
+        if (entries.length > 0) await ledger.add(entries)
+        this.problem = null
+        return true
+      } catch (error) {
+        this.problem = `the ledger cannot be written: ${messageOf(error)}`
+        await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
+      }
+    }
+    return false
+  }
+
+  private failed(error: unknown): void {
+    if (this.closed || (error instanceof SluiceError && error.code === 'SHUTTING_DOWN')) return
+    const problem = this.describe(error)
+    if (this.problem !== problem)
+      this.options.logger.error('a partition cannot be forwarded', { ...this.names(), problem })
+    this.problem = problem
+    this.cancelRetry()
+    if (this.beyondEnd) return
+    this.cancelRetry = this.options.clock.after(RETRY_MS, () => {
+      this.problem = null
+      this.reader.read()
+      this.options.onReady(this)
+    })
+  }
+
+  private describe(error: unknown): string {
+    if (!this.beyondEnd) return messageOf(error)
+    return (
+      `its cursor (${this.cursor}) lies beyond the end of the log (${this.highWatermark}): the log was replaced; ` +
+      'say where to go on with: sluice upstreams NAME rewind'
+    )
+  }
+
+  private recover(): void {
+    this.cancelRetry()
+    this.problem = null
+    if (this.beyondEnd) this.failed(null)
+    else this.wake()
+  }
+
+  /** Reported, never guessed around: what is written there later will be other records. Only a rewind leads out. */
+  private get beyondEnd(): boolean {
+    return this.cursor > this.highWatermark
+  }
+
+  private names(): { stream: string; partition: number } {
+    return { stream: this.options.stream.name, partition: this.options.partition }
+  }
+}

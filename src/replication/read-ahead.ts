@@ -1,0 +1,101 @@
+// Reads one partition ahead of the sender: stored batches fetched in the background, cut into shipments one batch at a time when they
+// are needed. Holds at most what one fetch gave, plus one batch cut up; the next fetch starts when the last batch is taken on.
+
+import type { StreamReader } from '../log/types.js'
+import type { Offset, PartitionId } from '../record/record.js'
+import type { Shipment } from './targets/target.js'
+
+export interface ReadAheadOptions<S> {
+  readonly stream: StreamReader
+  readonly partition: PartitionId
+  /** Stored bytes per fetch; a batch that is larger alone comes all the same. */
+  readonly fetchBytes: number
+  readonly pack: (batch: Buffer, from: Offset) => S[]
+  /** There may be something to take now, or the log start has passed the position. */
+  readonly onReady: () => void
+  /** Reading or cutting failed; nothing more happens until `read` or `restart`. */
+  readonly onProblem: (error: unknown) => void
+}
+
+export class ReadAhead<S extends Shipment> {
+  private batches: Buffer[] = []
+  private shipments: readonly S[] = []
+  private index = 0
+  private fetchFrom: Offset
+  private fetching = false
+  /** Raised by restart: a fetch begun before is void. */
+  private round = 0
+
+  /** @param position Where to begin. */
+  constructor(
+    private readonly options: ReadAheadOptions<S>,
+    public position: Offset,
+  ) {
+    this.fetchFrom = position
+  }
+
+  /** The next shipment, or undefined while there is none (more may be on its way: see onReady). */
+  peek(): S | undefined {
+    while (this.index === this.shipments.length) {
+      const batch = this.batches.shift()
+      if (this.batches.length === 0) this.read()
+      if (batch === undefined) return undefined
+      try {
+        this.shipments = this.options.pack(batch, this.position)
+        this.index = 0
+      } catch (error) {
+        this.restart(this.position)
+        this.options.onProblem(error)
+        return undefined
+      }
+    }
+    return this.shipments[this.index]
+  }
+
+  /** Takes what `peek` has shown. */
+  take(shipment: S): void {
+    this.index += 1
+    this.position = shipment.nextOffset
+    if (this.index < this.shipments.length) return
+    // Lets go of the batch, which every shipment has a view into.
+    this.shipments = []
+    this.index = 0
+  }
+
+  /** Starts a fetch if there is something to fetch and nothing left to take on. Cheap: call it whenever the stream has changed. */
+  read(): void {
+    const { stream, partition } = this.options
+    if (this.fetching || this.batches.length > 0) return
+    if (this.fetchFrom >= stream.highWatermark(partition) && this.fetchFrom >= stream.logStartOffset(partition)) return
+    void this.fetch(this.round)
+  }
+
+  /** Drops what was read and goes on from `from`; nothing is read before `read` is called. */
+  restart(from: Offset): void {
+    this.round += 1
+    this.batches = []
+    this.shipments = []
+    this.index = 0
+    this.position = from
+    this.fetchFrom = from
+    this.fetching = false
+  }
+
+  private async fetch(round: number): Promise<void> {
+    const { stream, partition, fetchBytes, onReady, onProblem } = this.options
+    this.fetching = true
+    try {
+      const fetched = await stream.fetch(partition, this.fetchFrom, { maxBytes: fetchBytes })
+      if (round !== this.round) return
+      this.fetching = false
+      if (fetched.batches.length === 0) return
+      this.batches.push(...fetched.batches)
+      this.fetchFrom = fetched.nextOffset
+    } catch (error) {
+      if (round !== this.round) return
+      this.fetching = false
+      if (this.position >= stream.logStartOffset(partition)) return onProblem(error)
+    }
+    onReady()
+  }
+}

@@ -1,0 +1,318 @@
+// Sends the partitions of one upstream: takes shipments from its lanes in turn while the window, the connection and the budget have
+// room, hears the acknowledgements, saves the cursors. The same for every kind of target.
+//
+// Order per partition: a lane is sent in ascending order, and after a connection is lost every lane begins again at its cursor, so that
+// what arrives twice arrives again in order, and never more than one window of it (and what was acknowledged but not yet saved,
+// after a restart).
+
+import { BoundedQueue } from '../base/bounded-queue.js'
+import type { Clock } from '../base/clock.js'
+import { messageOf, SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import type { StreamReader } from '../log/types.js'
+import { type Offset, toPartitionId } from '../record/record.js'
+import type { Cursors } from '../state/cursors.js'
+import { AckDeadline } from './ack-deadline.js'
+import type { Flight } from './ack-line.js'
+import { CursorSaver } from './cursor-saver.js'
+import { Lane, type LedgerPort } from './lane.js'
+import { LinkKeeper } from './link-keeper.js'
+import { RateMeter } from './rate-meter.js'
+import type { Link, Shipment, Target } from './targets/target.js'
+import { TokenBucket } from './token-bucket.js'
+import type { UpstreamOptions } from './upstream-options.js'
+import { Window } from './window.js'
+
+export type CursorsPort = Pick<Cursors, 'get' | 'set'>
+
+export interface SenderOptions<S extends Shipment> {
+  readonly upstream: UpstreamOptions
+  readonly target: Target<S>
+  readonly streams: readonly StreamReader[]
+  readonly cursors: CursorsPort
+  readonly ledger: LedgerPort
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Draws from [0, 1). */
+  readonly random: () => number
+}
+
+/** Shipments taken from a lane before the next lane has its turn. */
+const TURN = 8
+/** How long an orderly end waits for what is in flight: what is acknowledged need not be sent again. */
+const SETTLE_MS = 2_000
+const DEFAULT_CURSOR_SAVE_DELAY_MS = 1_000
+const DEFAULT_READ_AHEAD_BYTES = 1024 * 1024
+const MIN_FETCH_BYTES = 16 * 1024
+/** Weight of the latest record in the running average of sizes. */
+const SIZE_WEIGHT = 1 / 64
+
+export class Sender<S extends Shipment> {
+  readonly lanes: readonly Lane<S>[]
+  readonly keeper: LinkKeeper<S>
+  readonly deadline: AckDeadline
+  readonly delivered: RateMeter
+  readonly arrived: RateMeter
+  deliveredTotal = 0
+  /** Running average of bytes per record; null before the first was sent. */
+  averageBytes: number | null = null
+  paused = false
+  private readonly window: Window<Flight>
+  /** Lanes that may have something to send, in turn. */
+  private readonly ready: BoundedQueue<Lane<S>>
+  private readonly saver: CursorSaver<Lane<S>>
+  private readonly bucket: TokenBucket | null
+  private readonly unsubscribe: (() => void)[] = []
+  private pumpScheduled = false
+  private budgetTimerRuns = false
+  private closing = false
+  private onSettled = (): void => {}
+  /** Pauses, resumptions and the stop take place one after the other. */
+  private switching: Promise<void> = Promise.resolve()
+  private drain: { readonly startedAtMs: number; readonly deliveredBefore: number } | null = null
+
+  constructor(private readonly options: SenderOptions<S>) {
+    const { upstream, target, clock, logger, random } = options
+    if (upstream.maxInFlight > target.maxSlots)
+      throw new SluiceError(
+        'INVALID_CONFIG',
+        `max_in_flight of upstream ${upstream.name} is at most ${target.maxSlots}`,
+      )
+    this.window = new Window(upstream.maxInFlight)
+    this.delivered = new RateMeter(clock)
+    this.arrived = new RateMeter(clock)
+    this.deadline = new AckDeadline(clock, upstream.ackTimeoutMs, (silentMs) => this.giveUp(silentMs))
+    const { bandwidthBytesPerSecond: bandwidth } = upstream
+    this.bucket = bandwidth === undefined ? null : new TokenBucket(clock, bandwidth)
+    const { reconnectMinMs, reconnectMaxMs } = upstream
+    this.keeper = new LinkKeeper<S>({
+      ...{ target, clock, logger, random, reconnectMinMs, reconnectMaxMs },
+      onUp: () => this.linkUp(),
+      onAck: (slot) => this.acked(slot),
+      onRoom: () => this.schedulePump(),
+      onLost: () => this.linkLost(),
+    })
+    const onDisk = new Map<Lane<S>, Offset>()
+    this.lanes = this.makeLanes(onDisk)
+    this.ready = new BoundedQueue(Math.max(1, this.lanes.length))
+    this.saver = new CursorSaver<Lane<S>>(
+      {
+        lanes: this.lanes,
+        save: (lane, cursor) => options.cursors.set(upstream.name, lane.stream.name, lane.partition, cursor),
+        ...{ clock, logger },
+        maxUnsaved: upstream.maxInFlight,
+        delayMs: upstream.cursorSaveDelayMs ?? DEFAULT_CURSOR_SAVE_DELAY_MS,
+      },
+      onDisk,
+    )
+  }
+
+  get inFlight(): number {
+    return this.window.inFlight
+  }
+
+  start(): void {
+    const { streams, logger } = this.options
+    for (const stream of streams) {
+      const lanes = this.lanes.filter((lane) => lane.stream === stream)
+      const watermarks = lanes.map((lane) => lane.highWatermark as number)
+      const changed = () => {
+        lanes.forEach((lane, index) => {
+          const { highWatermark } = lane
+          this.arrived.add(highWatermark - watermarks[index])
+          watermarks[index] = highWatermark
+          lane.wake()
+        })
+      }
+      this.unsubscribe.push(stream.onChange(changed))
+    }
+    for (const lane of this.lanes) lane.open()
+    // Retention asks the cursors what is still needed: a new upstream shall be among them from the start.
+    this.saver.flush().catch((error) => logger.warn('cursors cannot be saved yet', { reason: messageOf(error) }))
+    this.keeper.start()
+  }
+
+  /** Ends the connection, once what is in flight is acknowledged. Lasts until `resume` or a restart of the node. */
+  pause(): void {
+    if (this.paused) return
+    this.paused = true
+    this.options.logger.info('paused')
+    this.switching = this.switching.then(async () => {
+      if (this.paused) await this.windDown()
+    })
+  }
+
+  resume(): void {
+    if (!this.paused) return
+    this.paused = false
+    this.options.logger.info('resumed')
+    this.switching = this.switching.then(() => {
+      if (!this.paused && !this.closing) this.keeper.start()
+      this.schedulePump()
+    })
+  }
+
+  /** Sends a lane again from an earlier offset. Durable when it resolves. */
+  async rewind(moves: readonly { readonly lane: Lane<S>; readonly to: Offset }[]): Promise<void> {
+    for (const { lane, to } of moves) lane.restart(to)
+    await this.saver.flush()
+  }
+
+  async stop(): Promise<void> {
+    this.closing = true
+    this.switching = this.switching.then(() => this.windDown())
+    await this.switching
+    for (const end of this.unsubscribe.splice(0)) end()
+    for (const lane of this.lanes) lane.close()
+    this.deadline.linkDown()
+    this.saver.stop()
+    await this.saver.flush().catch((error) => {
+      this.options.logger.warn('cursors could not be saved; what was acknowledged since will be sent again', {
+        reason: messageOf(error),
+      })
+    })
+  }
+
+  private makeLanes(onDisk: Map<Lane<S>, Offset>): Lane<S>[] {
+    const { upstream, target, streams, cursors, ledger, clock, logger } = this.options
+    const count = streams.reduce((sum, stream) => sum + stream.partitions, 0)
+    const readAheadBytes = upstream.readAheadBytes ?? DEFAULT_READ_AHEAD_BYTES
+    const fetchBytes = Math.max(MIN_FETCH_BYTES, Math.floor(readAheadBytes / Math.max(1, count)))
+    const lanes: Lane<S>[] = []
+    for (const stream of streams) {
+      for (let index = 0; index < stream.partitions; index++) {
+        const partition = toPartitionId(index)
+        const saved = cursors.get(upstream.name, stream.name, partition)
+        const lane = new Lane<S>({
+          ...{ stream, partition, target, ledger, clock, logger, fetchBytes },
+          upstream: upstream.name,
+          maxInFlight: upstream.maxInFlight,
+          cursor: saved ?? stream.logStartOffset(partition),
+          onReady: (one) => this.laneReady(one),
+          onPassed: (_lane, offsets) => this.saver.moved(offsets),
+        })
+        if (saved !== undefined) onDisk.set(lane, saved)
+        lanes.push(lane)
+      }
+    }
+    return lanes
+  }
+
+  private laneReady(lane: Lane<S>): void {
+    if (!lane.queued) {
+      lane.queued = true
+      this.ready.push(lane)
+    }
+    this.schedulePump()
+  }
+
+  /** Acks come one by one but in crowds: what they make room for is sent together. */
+  private schedulePump(): void {
+    if (this.pumpScheduled || this.keeper.link === null) return
+    this.pumpScheduled = true
+    setImmediate(() => {
+      this.pumpScheduled = false
+      this.pump()
+    })
+  }
+
+  private pump(): void {
+    const { link } = this.keeper
+    if (link === null || this.paused || this.closing) return
+    const before = this.window.inFlight
+    for (let lane = this.ready.peek(); lane !== undefined && this.maySend(link); lane = this.ready.peek()) {
+      this.ready.shift()
+      lane.queued = false
+      this.sendTurn(lane, link)
+    }
+    if (this.window.inFlight === before) return
+    link.flush()
+    this.deadline.sent()
+  }
+
+  private sendTurn(lane: Lane<S>, link: Link<S>): void {
+    for (let turn = 0; turn < TURN && this.maySend(link); turn++) {
+      const shipment = lane.next()
+      if (shipment === undefined) return
+      const slot = this.window.take(lane.sent(shipment))
+      link.send(shipment, slot)
+      this.bucket?.spend(shipment.bytes)
+      const bytes = shipment.bytes / shipment.records
+      this.averageBytes =
+        this.averageBytes === null ? bytes : this.averageBytes + (bytes - this.averageBytes) * SIZE_WEIGHT
+    }
+    if (lane.queued) return
+    lane.queued = true
+    this.ready.push(lane)
+  }
+
+  private maySend(link: Link<S>): boolean {
+    if (!this.window.hasRoom || !link.hasRoom) return false
+    const waitMs = this.bucket?.waitMs() ?? 0
+    if (waitMs === 0) return true
+    if (!this.budgetTimerRuns) {
+      this.budgetTimerRuns = true
+      this.options.clock.after(waitMs, () => {
+        this.budgetTimerRuns = false
+        this.schedulePump()
+      })
+    }
+    return false
+  }
+
+  private linkUp(): void {
+    this.deadline.linkUp()
+    this.drain = { startedAtMs: this.options.clock.monotonicMs(), deliveredBefore: this.deliveredTotal }
+    this.schedulePump()
+  }
+
+  private acked(slot: number): void {
+    const flight = this.window.release(slot)
+    if (flight === undefined) return
+    const records = flight.nextOffset - flight.offset
+    this.deliveredTotal += records
+    this.delivered.add(records)
+    if (!this.deadline.proven) this.keeper.proven()
+    this.deadline.acked(this.window.inFlight)
+    const moved = flight.line.acked(flight)
+    if (moved > 0) this.saver.moved(moved)
+    if (this.window.inFlight === 0) {
+      this.onSettled()
+      if (this.drain !== null) this.reportDrained(this.drain)
+    }
+    this.schedulePump()
+  }
+
+  private reportDrained({ startedAtMs, deliveredBefore }: { startedAtMs: number; deliveredBefore: number }): void {
+    if (this.lanes.some((lane) => lane.backlog > 0)) return
+    this.drain = null
+    const records = this.deliveredTotal - deliveredBefore
+    const seconds = (this.options.clock.monotonicMs() - startedAtMs) / 1000
+    if (records > this.window.size)
+      this.options.logger.info('backlog drained', { records, seconds: seconds.toFixed(1) })
+  }
+
+  private linkLost(): void {
+    this.window.clear()
+    this.deadline.linkDown()
+    for (const lane of this.lanes) lane.restart()
+    this.onSettled()
+  }
+
+  private giveUp(silentMs: number): void {
+    const seconds = (silentMs / 1000).toFixed(1)
+    const message = `connected, but nothing was acknowledged for ${seconds} s with ${this.window.inFlight} in flight`
+    this.keeper.reset(new SluiceError('NOT_REACHABLE', message))
+  }
+
+  private async windDown(): Promise<void> {
+    if (this.keeper.link !== null && this.window.inFlight > 0) {
+      await new Promise<void>((resolve) => {
+        this.onSettled = resolve
+        this.options.clock.after(SETTLE_MS, resolve)
+      })
+      this.onSettled = () => {}
+    }
+    await this.keeper.stop()
+  }
+}

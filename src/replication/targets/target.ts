@@ -1,0 +1,72 @@
+// What a kind of upstream must offer to the sender: cut what was read from the log into shipments, and carry shipments over one
+// connection at a time. Everything else (order, window, cursors, backoff, deadlines, budget) is the sender's, the same for every kind.
+//
+// A connection's life: `connect` gives a Link; then `onUp` at most once, then any number of `onAck` and `onRoom`, then `onDown` exactly
+// once, after which the link is silent for ever. Nothing is called before `connect` has returned. Acks of one connection can
+// therefore never be taken for those of another: a new connection is a new Link with new events.
+// test/replication/target-contract.ts holds every implementation to this.
+
+import type { SluiceError } from '../../base/errors.js'
+import type { Offset, PartitionId } from '../../record/record.js'
+
+/** What is sent and acknowledged as a whole: one record to an MQTT broker, a frame of batches to a node. */
+export interface Shipment {
+  /** Offset of its first record. */
+  readonly offset: Offset
+  /** One past its last record. */
+  readonly nextOffset: Offset
+  readonly records: number
+  /** What the budget counts: topic and payload. */
+  readonly bytes: number
+  /** Of its oldest record, milliseconds since 1970-01-01 UTC. */
+  readonly timestampMs: number
+  /** Set when the destination can never take it, as a phrase: it is entered in the ledger instead of being sent. */
+  readonly rejected?: string
+}
+
+/** Where a shipment comes from. */
+export interface Source {
+  readonly stream: string
+  readonly partition: PartitionId
+}
+
+export interface LinkEvents {
+  /** Shipments may be sent. */
+  onUp(): void
+  /** The destination has taken the shipment that was sent in this slot, and answers for it. The slot is free. */
+  onAck(slot: number): void
+  /** `hasRoom` has become true again. */
+  onRoom(): void
+  /** The connection is over, whether it ever was up or not; nothing sent and not acknowledged can be counted on. */
+  onDown(reason: SluiceError): void
+}
+
+export interface Link<S extends Shipment> {
+  /** False while bytes wait for the network beyond a fixed bound: send nothing until `onRoom`. */
+  readonly hasRoom: boolean
+  /**
+   * Sends, or holds back until `flush`. Only between `onUp` and `onDown`.
+   * @param slot From 0 up to the window less one; unique among those not yet acknowledged.
+   */
+  send(shipment: S, slot: number): void
+  /** Lets everything sent so far go out. */
+  flush(): void
+  /** Says goodbye in the protocol's way, once what was sent has been written; `onDown` follows. */
+  end(): void
+  /** Breaks the connection at once; `onDown` follows with this reason. */
+  reset(reason: SluiceError): void
+}
+
+export interface Target<S extends Shipment> {
+  /** Where shipments go, for people; without a password. */
+  readonly url: string
+  /** Largest window that `slot` can express. */
+  readonly maxSlots: number
+  /**
+   * Cuts one stored batch into shipments, in order; records below `from` are left out. May keep views into `batch`.
+   * @throws SluiceError CORRUPT_MESSAGE
+   */
+  pack(source: Source, batch: Buffer, from: Offset): S[]
+  /** Begins a connection. */
+  connect(events: LinkEvents): Link<S>
+}

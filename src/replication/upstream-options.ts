@@ -1,0 +1,95 @@
+// What an upstream is told, and what it tells.
+
+import type { TlsOptions } from './targets/mqtt.js'
+
+export interface UpstreamOptions {
+  /** Also the destination in the ledger and the owner of the cursors. */
+  readonly name: string
+  readonly type: 'mqtt'
+  readonly url: string
+  /** Streams to forward, each once. */
+  readonly streams: readonly string[]
+  /** Where records are published: `{topic}`, `{stream}` and `{node}` are replaced. */
+  readonly topic: string
+  /** Records sent and not yet acknowledged, inclusive. */
+  readonly maxInFlight: number
+  /** Of topics and payloads, on average; a second's worth may go at once. Default: no limit. */
+  readonly bandwidthBytesPerSecond?: number
+  readonly clientId: string
+  readonly username?: string
+  readonly password?: string
+  readonly tls?: TlsOptions
+  readonly keepaliveSeconds: number
+  /** The connection is given up when nothing was acknowledged for so long although something is in flight. */
+  readonly ackTimeoutMs: number
+  /** Ceiling of the first pause before a new attempt. */
+  readonly reconnectMinMs: number
+  readonly reconnectMaxMs: number
+  /** From the first packet to the broker's consent. Default 30 s. */
+  readonly connectTimeoutMs?: number
+  /** Longest that a few acknowledgements wait to be saved. Default 1 s. */
+  readonly cursorSaveDelayMs?: number
+  /** Stored bytes read ahead of sending, for all partitions together; at least 16 KB each. Default 1 MB. */
+  readonly readAheadBytes?: number
+}
+
+/**
+ * `connecting`; `waiting` for the next attempt; `flowing` or `idle` (nothing to send) while connected; `stalled`: connected, but
+ * nothing is acknowledged, or a partition cannot be forwarded; `paused` by an operator.
+ */
+export type UpstreamState = 'connecting' | 'waiting' | 'flowing' | 'idle' | 'stalled' | 'paused'
+
+export interface UpstreamStatus {
+  readonly name: string
+  readonly type: string
+  /** Without user and password. */
+  readonly url: string
+  readonly state: UpstreamState
+  readonly connected: boolean
+  /** Wall-clock time. */
+  readonly connectedSinceMs: number | null
+  readonly nextAttemptInMs?: number
+  readonly lastError?: string
+  /** Stored and not yet acknowledged. */
+  readonly backlogRecords: number
+  /** Of topics and payloads, estimated from the records that were sent (or are stored). */
+  readonly backlogBytes: number
+  /** Records acknowledged per second, over the last ten. */
+  readonly ratePerSecond: number
+  readonly inFlight: number
+  /** Records acknowledged since start, those sent twice counted twice. */
+  readonly deliveredTotal: number
+  /** Records passed over since start because the destination could never take them. */
+  readonly rejectedTotal: number
+  /** Of the oldest record waiting; null if none is, or it has not been read yet. */
+  readonly oldestWaitingTimestampMs: number | null
+  /** Until the backlog is gone at the present rates of acknowledging and arriving; null if it will not be. */
+  readonly drainForecastMs: number | null
+  readonly partitions: readonly UpstreamPartition[]
+}
+
+export interface UpstreamPartition {
+  readonly stream: string
+  readonly partition: number
+  /** The next offset not acknowledged. */
+  readonly nextOffset: number
+  readonly highWatermark: number
+  /** Why it cannot be forwarded. */
+  readonly problem?: string
+}
+
+/** Where to go on: at an offset, or at the first record of a time. */
+export interface RewindRequest {
+  readonly stream: string
+  /** Default: every partition. */
+  readonly partition?: number
+  readonly offset?: number
+  readonly timestampMs?: number
+}
+
+export interface RewoundPartition {
+  readonly stream: string
+  readonly partition: number
+  readonly fromOffset: number
+  readonly toOffset: number
+}

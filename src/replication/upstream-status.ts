@@ -1,0 +1,103 @@
+// How an upstream is doing, from what its sender knows: the numbers of `sluice upstreams` and GET /v1/upstreams.
+
+import type { StreamReader } from '../log/types.js'
+import type { Sender } from './sender.js'
+import type { Shipment } from './targets/target.js'
+import type { UpstreamOptions, UpstreamState, UpstreamStatus } from './upstream-options.js'
+
+/** Silence of the far side, as a share of the ack deadline, from which a connection is called stalled. */
+const STALLED_SHARE = 1 / 3
+
+export function upstreamStatus<S extends Shipment>(
+  upstream: UpstreamOptions,
+  url: string,
+  sender: Sender<S>,
+): UpstreamStatus {
+  const { keeper, lanes } = sender
+  const backlogRecords = lanes.reduce((sum, lane) => sum + lane.backlog, 0)
+  const state = stateOf(upstream, sender, backlogRecords)
+  const problem = lanes.find((lane) => lane.problem !== null)?.problem ?? null
+  const lastError = problem ?? (state === 'idle' || state === 'flowing' ? null : (keeper.lastError?.message ?? null))
+  return {
+    name: upstream.name,
+    type: upstream.type,
+    url,
+    state,
+    connected: keeper.link !== null,
+    connectedSinceMs: keeper.connectedSinceMs,
+    ...(keeper.nextAttemptInMs !== undefined && { nextAttemptInMs: keeper.nextAttemptInMs }),
+    ...(lastError !== null && { lastError }),
+    backlogRecords,
+    backlogBytes: Math.round(backlogBytesOf(sender)),
+    ratePerSecond: round(sender.delivered.perSecond()),
+    inFlight: sender.inFlight,
+    deliveredTotal: sender.deliveredTotal,
+    rejectedTotal: lanes.reduce((sum, lane) => sum + lane.rejected, 0),
+    oldestWaitingTimestampMs: oldestOf(lanes.map((lane) => lane.oldestTimestampMs)),
+    drainForecastMs: forecastMs(upstream, sender, backlogRecords),
+    partitions: lanes.map((lane) => ({
+      stream: lane.stream.name,
+      partition: lane.partition,
+      nextOffset: lane.cursor,
+      highWatermark: lane.highWatermark,
+      ...(lane.problem !== null && { problem: lane.problem }),
+    })),
+  }
+}
+
+function stateOf<S extends Shipment>(
+  { ackTimeoutMs }: UpstreamOptions,
+  { paused, keeper, deadline, lanes }: Sender<S>,
+  backlogRecords: number,
+): UpstreamState {
+  if (paused || keeper.state === 'off') return 'paused'
+  if (keeper.state !== 'up') return keeper.state
+  if (lanes.some((lane) => lane.problem !== null)) return 'stalled'
+  if (deadline.silentMs > ackTimeoutMs * STALLED_SHARE) return 'stalled'
+  return backlogRecords > 0 ? 'flowing' : 'idle'
+}
+
+function backlogBytesOf<S extends Shipment>({ lanes, averageBytes }: Sender<S>): number {
+  if (averageBytes !== null) return lanes.reduce((sum, lane) => sum + lane.backlog, 0) * averageBytes
+  return lanes.reduce((sum, lane) => sum + lane.backlog * storedBytesPerRecord(lane.stream), 0)
+}
+
+/** What a record of this stream takes in the log, until the first one that was sent tells better. */
+function storedBytesPerRecord(stream: StreamReader): number {
+  let records = 0
+  for (let partition = 0; partition < stream.partitions; partition++) {
+    const id = partition as Parameters<StreamReader['highWatermark']>[0]
+    records += stream.highWatermark(id) - stream.logStartOffset(id)
+  }
+  const stats = 'stats' in stream ? (stream as { stats(): { readonly bytes: number } }).stats() : { bytes: 0 }
+  return records === 0 ? 0 : stats.bytes / records
+}
+
+function oldestOf(timestamps: readonly (number | null)[]): number | null {
+  let oldest: number | null = null
+  for (const timestamp of timestamps) {
+    if (timestamp !== null && (oldest === null || timestamp < oldest)) oldest = timestamp
+  }
+  return oldest
+}
+
+function forecastMs<S extends Shipment>(
+  { bandwidthBytesPerSecond, maxInFlight }: UpstreamOptions,
+  sender: Sender<S>,
+  backlogRecords: number,
+): number | null {
+  if (backlogRecords === 0) return 0
+  const rate = sender.delivered.perSecond()
+  if (sender.keeper.link === null || rate === 0) return null
+  // What passes through at the pace of its arrival is no backlog that drains.
+  if (backlogRecords <= maxInFlight) return Math.ceil((backlogRecords / rate) * 1000)
+  const net = rate - sender.arrived.perSecond()
+  if (net <= 0) return null
+  const byBandwidth =
+    bandwidthBytesPerSecond === undefined ? 0 : (backlogBytesOf(sender) / bandwidthBytesPerSecond) * 1000
+  return Math.ceil(Math.max((backlogRecords / net) * 1000, byBandwidth))
+}
+
+function round(value: number): number {
+  return Math.round(value * 10) / 10
+}

@@ -1,0 +1,150 @@
+// The upstreams of a node: one sender each, made and stopped together by node.ts, shown and steered over HTTP.
+
+import type { Clock } from '../base/clock.js'
+import { SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import type { StreamCatalog } from '../log/types.js'
+import type { Offset } from '../record/record.js'
+import type { Lane, LedgerPort } from './lane.js'
+import { type CursorsPort, Sender } from './sender.js'
+import { type MqttShipment, MqttTarget } from './targets/mqtt.js'
+import type { RewindRequest, RewoundPartition, UpstreamOptions, UpstreamStatus } from './upstream-options.js'
+import { upstreamStatus } from './upstream-status.js'
+
+export interface UpstreamsOptions {
+  readonly nodeId: string
+  readonly upstreams: readonly UpstreamOptions[]
+  readonly catalog: StreamCatalog
+  readonly cursors: CursorsPort
+  readonly ledger: LedgerPort
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Draws from [0, 1). */
+  readonly random: () => number
+}
+
+interface Running {
+  readonly options: UpstreamOptions
+  readonly target: MqttTarget
+  readonly sender: Sender<MqttShipment>
+}
+
+const DEFAULT_CONNECT_TIMEOUT_MS = 30_000
+
+export class Upstreams {
+  private constructor(private readonly running: ReadonlyMap<string, Running>) {}
+
+  /**
+   * Starts to connect and to send; failures to do so are retried and shown by `status`.
+   * @throws SluiceError INVALID_CONFIG, UNKNOWN_STREAM_OR_PARTITION; nothing has been started then.
+   */
+  static start(options: UpstreamsOptions): Upstreams {
+    const running = new Map<string, Running>()
+    for (const upstream of options.upstreams) {
+      if (running.has(upstream.name))
+        throw new SluiceError('INVALID_CONFIG', `upstream ${upstream.name} is configured twice`)
+      running.set(upstream.name, makeSender(upstream, options))
+    }
+    for (const { sender } of running.values()) sender.start()
+    return new Upstreams(running)
+  }
+
+  status(): UpstreamStatus[] {
+    return [...this.running.values()].map(({ options, target, sender }) => upstreamStatus(options, target.url, sender))
+  }
+
+  /** @throws SluiceError UNKNOWN_UPSTREAM */
+  statusOf(name: string): UpstreamStatus {
+    const { options, target, sender } = this.find(name)
+    return upstreamStatus(options, target.url, sender)
+  }
+
+  /** Disconnects once what is in flight is acknowledged, until `resume` or a restart. @throws SluiceError UNKNOWN_UPSTREAM */
+  pause(name: string): void {
+    this.find(name).sender.pause()
+  }
+
+  /** @throws SluiceError UNKNOWN_UPSTREAM */
+  resume(name: string): void {
+    this.find(name).sender.resume()
+  }
+
+  /**
+   * Sends records again from an offset or a time on. Only backwards: what would be skipped forwards would be lost in silence.
+   * Partitions that have not come so far stay where they are. Durable when it resolves.
+   * @returns the partitions that were moved.
+   * @throws SluiceError UNKNOWN_UPSTREAM, UNKNOWN_STREAM_OR_PARTITION, OFFSET_OUT_OF_RANGE, INVALID_REQUEST
+   */
+  async rewind(name: string, request: RewindRequest): Promise<RewoundPartition[]> {
+    const { sender } = this.find(name)
+    const lanes = lanesOf(sender.lanes, name, request)
+    const moves: { lane: Lane<MqttShipment>; to: Offset }[] = []
+    for (const lane of lanes) {
+      const to = await destinationOf(lane, request)
+      if (to < lane.cursor) moves.push({ lane, to })
+      else if (request.partition !== undefined && to > lane.cursor)
+        throw new SluiceError(
+          'INVALID_REQUEST',
+          `a rewind goes back: partition ${lane.partition} of ${request.stream} is at ${lane.cursor}, before ${to}`,
+          { next_offset: lane.cursor },
+        )
+    }
+    const moved = moves.map(({ lane, to }) => {
+      const { stream, partition, cursor: fromOffset } = lane
+      return { stream: stream.name, partition, fromOffset, toOffset: to }
+    })
+    await sender.rewind(moves)
+    return moved
+  }
+
+  /** Waits shortly for what is in flight, says goodbye, saves the cursors. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.running.values()].map(({ sender }) => sender.stop()))
+  }
+
+  private find(name: string): Running {
+    const found = this.running.get(name)
+    if (found !== undefined) return found
+    const names = [...this.running.keys()]
+    const known = names.length === 0 ? 'none is configured' : `there is ${names.join(', ')}`
+    throw new SluiceError('UNKNOWN_UPSTREAM', `there is no upstream ${JSON.stringify(name)}: ${known}`, {
+      known: names,
+    })
+  }
+}
+
+function makeSender(upstream: UpstreamOptions, options: UpstreamsOptions): Running {
+  const { nodeId, catalog, cursors, ledger, clock, random } = options
+  const connectTimeoutMs = upstream.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS
+  const target = new MqttTarget({ ...upstream, nodeId, connectTimeoutMs }, clock)
+  const streams = upstream.streams.map((name) => catalog.stream(name))
+  const logger = options.logger.child(`upstream/${upstream.name}`)
+  const sender = new Sender({ upstream, target, streams, cursors, ledger, clock, logger, random })
+  return { options: upstream, target, sender }
+}
+
+function lanesOf<L extends Lane<MqttShipment>>(lanes: readonly L[], name: string, request: RewindRequest): L[] {
+  const { stream, partition } = request
+  const chosen = lanes.filter(
+    (lane) => lane.stream.name === stream && (partition === undefined || lane.partition === partition),
+  )
+  if (chosen.length > 0) return chosen
+  const what = partition === undefined ? `stream ${stream}` : `partition ${partition} of stream ${stream}`
+  const known = [...new Set(lanes.map((lane) => lane.stream.name))]
+  throw new SluiceError('UNKNOWN_STREAM_OR_PARTITION', `upstream ${name} does not forward ${what}`, { known })
+}
+
+async function destinationOf(lane: Lane<MqttShipment>, request: RewindRequest): Promise<Offset> {
+  const { offset, timestampMs } = request
+  if ((offset === undefined) === (timestampMs === undefined))
+    throw new SluiceError('INVALID_REQUEST', 'a rewind needs an offset or a time, and not both')
+  if (timestampMs !== undefined) return lane.stream.offsetForTime(lane.partition, timestampMs)
+  const logStartOffset = lane.stream.logStartOffset(lane.partition)
+  const { highWatermark } = lane
+  if (offset! >= logStartOffset && offset! <= highWatermark) return offset as Offset
+  throw new SluiceError(
+    'OFFSET_OUT_OF_RANGE',
+    `partition ${lane.partition} of ${request.stream} holds offsets from ${logStartOffset} up to ${highWatermark}, not ${offset}`,
+    { log_start_offset: logStartOffset, high_watermark: highWatermark },
+  )
+}
