@@ -6,10 +6,10 @@ import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Offset } from '../record/record.js'
 import type { Cursors } from '../state/cursors.js'
+import { listDirectory, makeDirectory } from '../state/durable-files.js'
 import type { Ledger } from '../state/ledger.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
-import { listDirectory, makeDirectory } from './durable-files.js'
 import type { RetentionPolicy } from './retention.js'
 import { OpenSegments } from './segment-list.js'
 import { type Damage, SegmentStore } from './segment-store.js'
@@ -33,7 +33,10 @@ export interface LogOptions {
   /** The node's data directory; streams live in `streams/<name>/` below it. */
   readonly dataDirectory: string
   readonly streams: readonly StreamOptions[]
+  /** Largest segment. */
   readonly segmentBytes: number
+  /** What the memtables of all streams may take together. */
+  readonly memoryBudgetBytes: number
   readonly maxBatchBytes: number
   readonly maxPendingBytes: number
   readonly maxRecordBytes: number
@@ -83,8 +86,7 @@ export class Log implements StreamCatalog {
   private async openStream(stream: StreamOptions): Promise<LogStream> {
     const { options, openSegments } = this
     const directory = this.directoryOf(stream.name)
-    const eighth = Math.floor(stream.retention.maxBytes / SEGMENTS_PER_STREAM)
-    const segmentBytes = Math.max(MIN_SEGMENT_BYTES, Math.min(options.segmentBytes, eighth))
+    const segmentBytes = this.segmentBytesOf(stream)
     const store = await SegmentStore.open({
       stream: stream.name,
       directory,
@@ -120,6 +122,14 @@ export class Log implements StreamCatalog {
       },
       onFatal: options.onFatal,
     })
+  }
+
+  private segmentBytesOf(stream: StreamOptions): number {
+    const { segmentBytes, memoryBudgetBytes, streams } = this.options
+    const eighth = Math.floor(stream.retention.maxBytes / SEGMENTS_PER_STREAM)
+    // A stream holds the memtables of the segment it writes and of the one it seals.
+    const share = Math.floor(memoryBudgetBytes / (streams.length * 2))
+    return Math.max(MIN_SEGMENT_BYTES, Math.min(segmentBytes, eighth, share))
   }
 
   private directoryOf(stream: string): string {

@@ -4,7 +4,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
-import { listDirectory } from './durable-files.js'
+import { listDirectory } from '../state/durable-files.js'
 import { quarantine, recoverSegment } from './recovery.js'
 import { DROPPED_SUFFIX, isLive, SEGMENT_NAME, Segment } from './segment.js'
 import { SegmentList } from './segment-list.js'

@@ -10,8 +10,8 @@ import { readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { assert } from '../base/assert.js'
 import { SluiceError } from '../base/errors.js'
+import { listDirectory, syncDirectory, writeFileDurably } from '../state/durable-files.js'
 import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
-import { listDirectory, syncDirectory, writeFileDurably } from './durable-files.js'
 import { KEY_END, metaKey } from './keys.js'
 import {
   decodeSummary,

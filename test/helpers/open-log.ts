@@ -51,6 +51,7 @@ export async function openLog(
       ...stream,
     })),
     segmentBytes: 16 * 1024 * 1024,
+    memoryBudgetBytes: 128 * 1024 * 1024,
     maxBatchBytes: 64 * 1024,
     maxPendingBytes: 4 * 1024 * 1024,
     maxRecordBytes: 1024 * 1024,

@@ -5,7 +5,7 @@ import { randomBytes } from 'node:crypto'
 import { constants } from 'node:fs'
 import { mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { storageError } from '../state/level-database.js'
+import { storageError } from './level-database.js'
 
 /** Makes what was created, renamed or unlinked in a directory durable. */
 export async function syncDirectory(directory: string): Promise<void> {

@@ -1,0 +1,97 @@
+// The data directory as a whole: whose it is, which format it has, that nobody else uses it. Looked at before anything in it is opened, so
+// that a directory which is not ours, or is newer than we are, stays untouched.
+
+import { randomBytes } from 'node:crypto'
+import { mkdir, readdir, readFile, rename } from 'node:fs/promises'
+import { join } from 'node:path'
+import { messageOf, SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import { writeFileDurably } from './durable-files.js'
+import { storageError } from './level-database.js'
+import { LevelStateStore, type StateStoreOptions } from './state-store.js'
+
+/** Raised when older versions could no longer read what this one writes. */
+export const DATA_FORMAT = 1
+const FORMAT_FILE = 'format'
+const FORMAT_LINE = /^sluice-data (\d+)\n$/
+const NODE_ID_FILE = 'node-id'
+/** What a freshly made file system has in its root. */
+const IGNORED_ENTRIES = new Set(['lost+found'])
+
+/**
+ * Makes the directory if there is none and checks that it is ours and readable by this version.
+ * @throws SluiceError DATA_DIR_TOO_NEW; STORAGE_FAILED if it is something else's; STORAGE_READ_ONLY, STORAGE_FULL.
+ */
+export async function claimDataDirectory(directory: string): Promise<void> {
+  const entries = await entriesOf(directory)
+  if (!entries.includes(FORMAT_FILE)) {
+    if (entries.length > 0) {
+      const message = `${directory} is not empty and not a Sluice data directory (it has ${entries[0]}); choose another with data_dir or --data`
+      throw new SluiceError('STORAGE_FAILED', message, { directory })
+    }
+    return writeFileDurably(join(directory, FORMAT_FILE), Buffer.from(`sluice-data ${DATA_FORMAT}\n`))
+  }
+  const found = FORMAT_LINE.exec(await readFile(join(directory, FORMAT_FILE), 'utf8'))
+  if (found === null) {
+    const message = `${join(directory, FORMAT_FILE)} is damaged; it should say "sluice-data ${DATA_FORMAT}"`
+    throw new SluiceError('CORRUPT_MESSAGE', message, { directory })
+  }
+  const format = Number(found[1])
+  if (format > DATA_FORMAT) {
+    const message = `${directory} has data format ${format}, written by a newer Sluice; this one reads up to ${DATA_FORMAT}. Run the newer version, or choose another directory with data_dir or --data`
+    throw new SluiceError('DATA_DIR_TOO_NEW', message, { directory, format, supported: DATA_FORMAT })
+  }
+}
+
+/** The node id: the configured one, else the one kept here, else a new one; kept from then on. */
+export async function nodeIdOf(directory: string, configured: string | undefined, logger: Logger): Promise<string> {
+  const path = join(directory, NODE_ID_FILE)
+  const kept = await readFile(path, 'utf8').then(
+    (text) => text.trim(),
+    () => '',
+  )
+  const nodeId = configured ?? (kept || `gw-${randomBytes(4).toString('hex')}`)
+  if (nodeId === kept) return nodeId
+  if (kept) logger.warn('node id changed; upstreams will know this node by the new one', { from: kept, to: nodeId })
+  await writeFileDurably(path, Buffer.from(`${nodeId}\n`))
+  return nodeId
+}
+
+/**
+ * Opens the state database. A damaged one is set aside and a new one begun: positions are lost, records are not (D6).
+ * @throws SluiceError DATA_DIR_LOCKED if another node runs on this directory.
+ */
+export async function openState(
+  directory: string,
+  options: Omit<StateStoreOptions, 'directory'>,
+): Promise<LevelStateStore> {
+  const stateDirectory = join(directory, 'state')
+  try {
+    return await LevelStateStore.open({ ...options, directory: stateDirectory })
+  } catch (error) {
+    if (!(error instanceof SluiceError)) throw error
+    if (error.code === 'DATA_DIR_LOCKED') {
+      const message = `${directory} is in use by another node; stop that one, or choose another directory with data_dir or --data`
+      throw new SluiceError('DATA_DIR_LOCKED', message, { directory }, error)
+    }
+    if (error.code !== 'CORRUPT_MESSAGE') throw error
+    const aside = join(directory, 'quarantine', `state-${Date.now()}`)
+    await mkdir(join(directory, 'quarantine'), { recursive: true })
+    await rename(stateDirectory, aside)
+    options.logger.error('the state database is damaged and was set aside', {
+      aside,
+      reason: messageOf(error.cause),
+      meaning: 'consumer groups start at the earliest record, upstreams are sent what is stored; nothing is lost',
+    })
+    return LevelStateStore.open({ ...options, directory: stateDirectory })
+  }
+}
+
+async function entriesOf(directory: string): Promise<string[]> {
+  try {
+    await mkdir(directory, { recursive: true })
+    return (await readdir(directory)).filter((name) => !IGNORED_ENTRIES.has(name) && !name.endsWith('.tmp'))
+  } catch (error) {
+    throw storageError(error, `the data directory ${directory} cannot be used`)
+  }
+}
