@@ -6,7 +6,7 @@ import { Program, type ProgramEnd, type ProgramOptions, runProgram } from './pro
 import { tempDir } from './temp-dir.js'
 
 const SLUICE = join(import.meta.dirname, '..', '..', 'src', 'cli', 'sluice.cjs')
-const READY = /^.*\bready\b.*$/m
+const READY = /^sluice ready .*\n/m
 
 export interface NodeProcessOptions extends ProgramOptions {
   /** Default: a new temporary folder. */
@@ -76,7 +76,7 @@ export class NodeProcess {
         ...this.options.env,
       },
     })
-    const [line] = await this.program.waitFor(READY)
+    const [line] = await this.program.waitFor(READY, 'stdout')
     this.mqttPort = portIn(line, 'mqtt')
     this.httpPort = portIn(line, 'http')
   }
