@@ -11,8 +11,15 @@ interface Entry {
   readonly partition: number
   readonly first_offset: number
   readonly last_offset: number
+  readonly records: number
   readonly reason: string
   readonly at_ms: number
+}
+
+interface Answer {
+  readonly entries: readonly Entry[]
+  readonly total_entries: number
+  readonly total_records: number
 }
 
 const COLUMNS: readonly Column<Entry>[] = [
@@ -21,7 +28,7 @@ const COLUMNS: readonly Column<Entry>[] = [
   { title: 'PARTITION', value: (entry) => entry.partition },
   { title: 'FIRST', value: (entry) => entry.first_offset },
   { title: 'LAST', value: (entry) => entry.last_offset },
-  { title: 'RECORDS', value: (entry) => formatCount(recordsIn(entry)), align: 'right' },
+  { title: 'RECORDS', value: (entry) => formatCount(entry.records), align: 'right' },
   { title: 'REASON', value: (entry) => entry.reason },
   { title: 'SINCE', value: (entry) => formatTime(entry.at_ms) },
 ]
@@ -39,28 +46,21 @@ export const command = defineCommand({
   },
   examples: ['sluice ledger', 'sluice ledger --destination cloud --json'],
   async run({ api, values, stdout, stderr }) {
-    const { entries } = await api.get<{ entries: Entry[] }>('/v1/ledger')
-    const shown = entries.filter(
-      (entry) =>
-        (values.stream === undefined || entry.stream === values.stream) &&
-        (values.destination === undefined || entry.destination === values.destination),
-    )
+    const { stream, destination } = values
+    const answer = await api.get<Answer>('/v1/ledger', { query: { stream, destination } })
     if (values.json) {
-      for (const entry of shown) await stdout.json(entry)
+      for (const entry of answer.entries) await stdout.json(entry)
       return 0
     }
-    if (shown.length === 0) {
-      await stderr.line('The ledger is empty: nothing has been lost.')
+    if (answer.entries.length === 0) {
+      const whole = stream === undefined && destination === undefined
+      await stderr.line(whole ? 'The ledger is empty: nothing has been lost.' : 'The ledger has nothing about that.')
       return 0
     }
-    await stdout.write(formatTable(COLUMNS, shown))
-    const total = shown.reduce((sum, entry) => sum + recordsIn(entry), 0)
-    await stderr.line(`${formatCount(total)} records in ${shown.length} rows.`)
+    await stdout.write(formatTable(COLUMNS, answer.entries))
+    const rows = `${formatCount(answer.total_entries)} ${answer.total_entries === 1 ? 'row' : 'rows'}`
+    const shown = answer.entries.length < answer.total_entries ? `, the latest ${answer.entries.length} shown` : ''
+    await stderr.line(`${formatCount(answer.total_records)} records in ${rows}${shown}.`)
     return 0
   },
 })
-
-/** Both ends are inclusive. */
-function recordsIn(entry: Entry): number {
-  return entry.last_offset - entry.first_offset + 1
-}

@@ -32,9 +32,14 @@ function readHidden(stdin: Terminal['stdin']): Promise<string | null> {
     const end = (): void => settle(null)
     const take = (chunk: Buffer): void => {
       for (const character of chunk.toString('utf8')) {
-        if (character === '\r' || character === '\n') return settle(typed)
-        if (character === '\x03' || character === '\x04') return settle(null)
+        const entered = character === '\r' || character === '\n'
+        // Ctrl-C and Ctrl-D.
+        if (entered || character === '\x03' || character === '\x04') {
+          settle(entered ? typed : null)
+          break
+        }
         if (character === '\x7f' || character === '\b') typed = [...typed].slice(0, -1).join('')
+        // Ctrl-U.
         else if (character === '\x15') typed = ''
         else if (character >= ' ' && typed.length < MAX_SECRET_BYTES) typed += character
       }

@@ -4,6 +4,8 @@
 export function filterCovers(cover: string, filter: string): boolean {
   // A wildcard in the first level does not match names that begin with $ [MQTT-4.7.2-1].
   if (filter.startsWith('$') && /^[#+]/.test(cover)) return false
+  // Every name has a first level.
+  if (filter === '#') return cover === '#' || cover === '+/#'
   const covering = cover.split('/')
   const covered = filter.split('/')
   for (const [i, level] of covering.entries()) {

@@ -79,7 +79,7 @@ const streamFields = {
     max_bytes: bytes({
       description: 'Most bytes kept on disk; the oldest go first.',
       default: '1GB',
-      min: '64KB',
+      min: '1MB',
       max: '1024TB',
     }),
     max_age: duration({
@@ -268,7 +268,7 @@ export const CONFIG_FIELDS = {
     segment_size: bytes({
       description: 'Size of the pieces a stream is stored in, and removed in.',
       default: '16MB',
-      min: '64KB',
+      min: '256KB',
       max: '64MB',
     }),
     max_pending_bytes: bytes({
