@@ -48,8 +48,7 @@ export function serveCommand(loadNode: () => Promise<NodeModule>): Command {
   })
 }
 
-const nodeModule: string = '../node.js'
-export const command = serveCommand(() => import(nodeModule) as Promise<NodeModule>)
+export const command = serveCommand(() => import('../node.js'))
 
 async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Promise<NodeModule>): Promise<number> {
   const { values, signal, stdout, stderr } = context
