@@ -33,7 +33,9 @@ const lock = join(root, 'package-lock.json')
 const lockHash = createHash('sha256').update(readFileSync(lock)).digest('hex')
 const installed = join(root, 'node_modules', '.installed-lock-hash')
 if (!existsSync(installed) || readFileSync(installed, 'utf8') !== lockHash) {
-  run('Installing dependencies', 'npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'])
+  // Not `npm ci`: it refuses a lock file that does not list the optional binaries of every other platform, and registries that mirror a part of
+  // them leave them out. This installs the versions the lock file names as well, and leaves the file alone.
+  run('Installing dependencies', 'npm', ['install', '--no-save', '--no-audit', '--no-fund', '--loglevel=error'])
   writeFileSync(installed, lockHash)
 }
 
