@@ -1,0 +1,227 @@
+// Group members that only ask and answer (HTTP, the client, the CLI): the node assigns for them and remembers where each reads. A
+// member joins, fetches from the partitions it was given, commits, and joins again when a call says REBALANCE_IN_PROGRESS.
+//
+// A fetch moves the member's position, a commit the group's. An answer can be lost on its way: a client that names the last fetch it
+// received (`after`) gets what followed that one, so nothing is skipped when it asks again.
+
+import { SluiceError } from '../base/errors.js'
+import type { StreamCatalog } from '../log/types.js'
+import { type Offset, toOffset, toPartitionId } from '../record/record.js'
+import type { GroupOffset, OffsetCommit } from '../state/group-offsets.js'
+import { type AssignedPartition, assignRange } from './assign-range.js'
+import { type GroupCoordinator, type OffsetStore, unknownMember } from './group-coordinator.js'
+import type { GroupState, JoinResult, MemberIdentity } from './membership.js'
+import { type Position, type PullFetch, type PullFetched, PullMember } from './pull-member.js'
+
+/** Streams one member may subscribe to. */
+export const MAX_STREAMS_PER_MEMBER = 100
+/** Rebalances in a row that one join sits through before it reports that the group does not settle. */
+const MAX_REBALANCES_PER_JOIN = 10
+const PROTOCOL_TYPE = 'sluice'
+
+/** Where a partition is read from for which the group has no committed offset. */
+export type OffsetReset =
+  | { readonly at: 'earliest' }
+  | { readonly at: 'latest' }
+  | { readonly at: 'offset'; readonly offset: number }
+  | { readonly at: 'time'; readonly timestampMs: number }
+
+export interface PullJoin {
+  readonly streams: readonly string[]
+  /** Of an earlier join, to stay the same member; undefined for a new one. */
+  readonly memberId?: string
+  readonly instanceId?: string
+  readonly memberName: string
+  readonly sessionTimeoutMs: number
+  readonly rebalanceTimeoutMs: number
+  readonly offsetReset: OffsetReset
+}
+
+export interface PullJoined {
+  readonly memberId: string
+  readonly generation: number
+  readonly assignments: readonly (AssignedPartition & { readonly position: Offset })[]
+}
+
+export interface PullGroupDescription {
+  readonly state: GroupState
+  readonly generation: number
+  readonly members: readonly {
+    readonly memberId: string
+    readonly instanceId: string | undefined
+    readonly clientId: string
+    readonly assignments: readonly AssignedPartition[]
+  }[]
+  readonly offsets: readonly GroupOffset[]
+}
+
+/** Waits until `ready`, or as long as the caller cares. @returns false when nobody will read the answer. */
+export type WaitForWork = (work: { ready(): boolean; subscribe(wake: () => void): () => void }) => Promise<boolean>
+
+export class PullGroups {
+  private readonly members = new Map<string, PullMember>()
+
+  constructor(
+    private readonly coordinator: GroupCoordinator,
+    private readonly streams: StreamCatalog,
+    private readonly offsets: Pick<OffsetStore, 'get'>,
+  ) {}
+
+  /** Resolves once the member has its partitions. @throws SluiceError as GroupCoordinator.join, UNKNOWN_STREAM_OR_PARTITION. */
+  async join(group: string, request: PullJoin): Promise<PullJoined> {
+    this.checkStreams(request.streams)
+    let memberId = request.memberId ?? ''
+    for (let attempt = 1; ; attempt++) {
+      const joined = await this.coordinator.join({
+        ...request,
+        group,
+        memberId,
+        clientId: request.memberName,
+        protocolType: PROTOCOL_TYPE,
+        protocols: [{ name: 'range', metadata: encode(request.streams) }],
+      })
+      memberId = joined.memberId
+      try {
+        const assigned = await this.sync(group, joined, request.instanceId)
+        return await this.begin(group, joined, assigned, request.offsetReset)
+      } catch (error) {
+        const again = error instanceof SluiceError && error.code === 'REBALANCE_IN_PROGRESS'
+        if (again && attempt < MAX_REBALANCES_PER_JOIN) continue
+        // Its caller never learns the id: it must not hold partitions until its session ends.
+        if (request.memberId === undefined) this.coordinator.leaveIfMember(group, memberId)
+        throw error
+      }
+    }
+  }
+
+  /** @throws SluiceError REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID, OFFSET_OUT_OF_RANGE once when retention has overtaken the member. */
+  async fetch(group: string, memberId: string, request: PullFetch, wait: WaitForWork): Promise<PullFetched> {
+    const member = this.memberOf(group, memberId)
+    member.rewind(request.after)
+    member.asked += 1
+    const { asked } = member
+    const ready = () => member.asked !== asked || member.hasRecords() || !this.coordinator.isCurrent(group, identity)
+    const identity = { memberId, generation: member.generation }
+    if (!ready()) {
+      const release = this.coordinator.hold(group, memberId)
+      const subscribe = (wake: () => void) => this.subscribe(member, wake)
+      const wanted = await wait({ ready, subscribe }).finally(release)
+      if (!wanted || member.asked !== asked) return member.nothing()
+      this.coordinator.heartbeat(group, identity)
+    }
+    const read = await member.read(request)
+    return member.asked === asked ? member.advance(read) : member.nothing()
+  }
+
+  /** @throws SluiceError REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID. */
+  heartbeat(group: string, memberId: string, generation?: number): { generation: number } {
+    const member = this.memberOf(group, memberId, generation)
+    return { generation: member.generation }
+  }
+
+  /** @throws SluiceError UNKNOWN_MEMBER_ID. */
+  leave(group: string, memberId: string): void {
+    this.members.delete(keyOf(group, memberId))
+    this.coordinator.leave(group, memberId)
+  }
+
+  /** See GroupCoordinator.commit. */
+  commit(group: string, commits: readonly OffsetCommit[], identity?: MemberIdentity): Promise<void> {
+    return this.coordinator.commit(group, commits, identity)
+  }
+
+  list(): string[] {
+    return this.coordinator.list()
+  }
+
+  /** @throws SluiceError GROUP_ID_NOT_FOUND. */
+  describe(group: string): PullGroupDescription {
+    const { state, generation, protocolType, members, offsets } = this.coordinator.describe(group)
+    const described = members.map(({ assignment, memberId, instanceId, clientId }) => {
+      const readable = protocolType === PROTOCOL_TYPE && assignment.length > 0
+      return { memberId, instanceId, clientId, assignments: readable ? decode<AssignedPartition[]>(assignment) : [] }
+    })
+    return { state, generation, members: described, offsets }
+  }
+
+  private async sync(group: string, joined: JoinResult, instanceId?: string): Promise<AssignedPartition[]> {
+    const { memberId, generation, members } = joined
+    const subscribers = members.map((member) => ({
+      memberId: member.memberId,
+      streams: decode<string[]>(member.metadata),
+    }))
+    const shares = assignRange(subscribers, (stream) => this.streams.streams.get(stream)?.partitions ?? 0)
+    const assignments = new Map([...shares].map(([id, share]) => [id, encode(share)]))
+    const assignment = await this.coordinator.sync(group, { memberId, generation, instanceId }, assignments)
+    return assignment.length === 0 ? [] : decode<AssignedPartition[]>(assignment)
+  }
+
+  private async begin(
+    group: string,
+    { memberId, generation }: JoinResult,
+    assigned: readonly AssignedPartition[],
+    reset: OffsetReset,
+  ): Promise<PullJoined> {
+    this.forgetGone()
+    const key = keyOf(group, memberId)
+    const positions: Position[] = []
+    for (const { stream, partition } of assigned) {
+      const committed = this.offsets.get(group, stream, partition)?.offset
+      positions.push({ stream, partition, next: committed ?? (await this.resolve(stream, partition, reset)) })
+    }
+    const member = new PullMember(group, memberId, generation, positions, this.streams)
+    this.coordinator.heartbeat(group, { memberId, generation })
+    const earlier = this.members.get(key)
+    if (earlier !== undefined) earlier.asked += 1
+    this.members.set(key, member)
+    return { memberId, generation, assignments: positions.map(({ next, ...rest }) => ({ ...rest, position: next })) }
+  }
+
+  private async resolve(stream: string, partition: number, reset: OffsetReset): Promise<Offset> {
+    const reader = this.streams.stream(stream)
+    const id = toPartitionId(partition)
+    if (reset.at === 'earliest') return reader.logStartOffset(id)
+    if (reset.at === 'latest') return reader.highWatermark(id)
+    if (reset.at === 'offset') return toOffset(reset.offset)
+    return reader.offsetForTime(id, reset.timestampMs)
+  }
+
+  private memberOf(group: string, memberId: string, generation?: number): PullMember {
+    const member = this.members.get(keyOf(group, memberId))
+    if (member === undefined) throw unknownMember(group, memberId)
+    this.coordinator.heartbeat(group, { memberId, generation: generation ?? member.generation })
+    return member
+  }
+
+  private subscribe(member: PullMember, wake: () => void): () => void {
+    const endRecords = member.onChange(wake)
+    const endGroup = this.coordinator.onChange(member.group, wake)
+    return () => {
+      endRecords()
+      endGroup()
+    }
+  }
+
+  /** Members that the coordinator has put out leave this table when others join: it never outgrows the coordinator's own. */
+  private forgetGone(): void {
+    for (const [key, { group, id }] of this.members) if (!this.coordinator.isMember(group, id)) this.members.delete(key)
+  }
+
+  private checkStreams(streams: readonly string[]): void {
+    if (streams.length === 0 || streams.length > MAX_STREAMS_PER_MEMBER)
+      throw new SluiceError('INVALID_REQUEST', `a member names 1 to ${MAX_STREAMS_PER_MEMBER} streams`)
+    for (const name of streams) this.streams.stream(name)
+  }
+}
+
+function keyOf(group: string, memberId: string): string {
+  return `${group}/${memberId}`
+}
+
+function encode(value: unknown): Uint8Array {
+  return Buffer.from(JSON.stringify(value))
+}
+
+function decode<T>(bytes: Uint8Array): T {
+  return JSON.parse(Buffer.from(bytes).toString('utf8')) as T
+}

@@ -1,0 +1,168 @@
+// Where one pull member reads: a position per partition it was given, and what its last fetch moved. Lives for one generation; the
+// next one begins again from the committed offsets. Used by PullGroups alone.
+
+import { SluiceError } from '../base/errors.js'
+import type { StreamCatalog } from '../log/types.js'
+import { type LogRecord, type Offset, toOffset, toPartitionId } from '../record/record.js'
+import { decodeRecords } from '../record/record-batch.js'
+import type { AssignedPartition } from './assign-range.js'
+
+export interface PullFetch {
+  readonly maxRecords: number
+  /** Bounds what is read from the log; a single batch is read whole whatever its size. */
+  readonly maxBytes: number
+  /** `fetchId` of the last answer that arrived. */
+  readonly after?: number
+}
+
+export interface PullFetched {
+  readonly generation: number
+  readonly fetchId: number
+  /** Only partitions with records. */
+  readonly partitions: readonly PartitionRecords[]
+}
+
+export interface PartitionRecords extends AssignedPartition {
+  readonly records: readonly LogRecord[]
+  readonly nextOffset: Offset
+  readonly logStartOffset: Offset
+  readonly highWatermark: Offset
+}
+
+export interface Position extends AssignedPartition {
+  next: Offset
+}
+
+export class PullMember {
+  /** Counts fetches asked for: an older one that still waits when a newer comes answers with nothing. */
+  asked = 0
+  private fetchId = 0
+  /** Where each position was before the last fetch: what a client gets that never saw its answer. */
+  private before: readonly Offset[]
+  /** The partition that comes first in the next fetch, so that none starves. */
+  private turn = 0
+
+  constructor(
+    readonly group: string,
+    readonly id: string,
+    readonly generation: number,
+    readonly positions: readonly Position[],
+    private readonly streams: StreamCatalog,
+  ) {
+    this.before = positions.map(({ next }) => next)
+  }
+
+  hasRecords(): boolean {
+    return this.positions.some((position) => this.isBehind(position))
+  }
+
+  /** Calls `wake` after every commit to a stream it reads. The returned function ends that. */
+  onChange(wake: () => void): () => void {
+    const names = new Set(this.positions.map(({ stream }) => stream))
+    const ends = [...names].map((name) => this.streams.stream(name).onChange(wake))
+    return () => {
+      for (const end of ends) end()
+    }
+  }
+
+  /** Goes back to where the fetch after `after` began. @throws SluiceError INVALID_REQUEST unless that is one of the last two. */
+  rewind(after: number | undefined): void {
+    if (after === undefined || after === this.fetchId) return
+    if (after !== this.fetchId - 1)
+      throw new SluiceError(
+        'INVALID_REQUEST',
+        `after=${after} is not one of the last two fetches of this member (it is at ${this.fetchId}): leave it out, or join again`,
+        { after, fetch_id: this.fetchId },
+      )
+    this.positions.forEach((position, i) => {
+      position.next = this.before[i]
+    })
+    this.fetchId = after
+  }
+
+  /** Reads from all partitions that have records, each an even share, without moving. @throws SluiceError OFFSET_OUT_OF_RANGE. */
+  async read({ maxRecords, maxBytes }: PullFetch): Promise<PartitionRecords[]> {
+    const { positions, turn } = this
+    const inTurn = positions.map((_, i) => positions[(turn + i) % positions.length])
+    const behind = inTurn.filter((position) => this.isBehind(position))
+    const read: PartitionRecords[] = []
+    let recordsLeft = maxRecords
+    let bytesLeft = maxBytes
+    for (let i = 0; i < behind.length && recordsLeft > 0 && bytesLeft > 0; i++) {
+      const sharers = behind.length - i
+      const limits = { maxRecords: Math.ceil(recordsLeft / sharers), maxBytes: Math.ceil(bytesLeft / sharers) }
+      const part = await this.readPartition(behind[i], limits)
+      for (const { key, value } of part.records) bytesLeft -= (key?.length ?? 0) + (value?.length ?? 0)
+      recordsLeft -= part.records.length
+      read.push(part)
+    }
+    return read
+  }
+
+  /** Moves past what was read; from here on that counts as delivered, until `rewind` or the next generation says otherwise. */
+  advance(read: readonly PartitionRecords[]): PullFetched {
+    this.before = this.positions.map(({ next }) => next)
+    for (const { stream, partition, nextOffset } of read) {
+      const position = this.positions.find((each) => each.stream === stream && each.partition === partition)
+      if (position !== undefined) position.next = nextOffset
+    }
+    this.turn = (this.turn + 1) % Math.max(1, this.positions.length)
+    this.fetchId += 1
+    const partitions = read.filter(({ records }) => records.length > 0)
+    return { generation: this.generation, fetchId: this.fetchId, partitions }
+  }
+
+  nothing(): PullFetched {
+    return { generation: this.generation, fetchId: this.fetchId, partitions: [] }
+  }
+
+  private isBehind({ stream, partition, next }: Position): boolean {
+    return this.streams.stream(stream).highWatermark(toPartitionId(partition)) !== next
+  }
+
+  private async readPartition(
+    position: Position,
+    limits: { readonly maxRecords: number; readonly maxBytes: number },
+  ): Promise<PartitionRecords> {
+    const { stream, partition, next } = position
+    try {
+      const fetched = await this.streams.stream(stream).fetch(toPartitionId(partition), next, limits)
+      const { logStartOffset, highWatermark } = fetched
+      const records = decodeUpTo(fetched.batches, next, limits.maxRecords)
+      const nextOffset = records.length === 0 ? fetched.nextOffset : toOffset(records[records.length - 1].offset + 1)
+      return { stream, partition, records, nextOffset, logStartOffset, highWatermark }
+    } catch (error) {
+      if (!(error instanceof SluiceError) || error.code !== 'OFFSET_OUT_OF_RANGE') throw error
+      throw this.overtaken(position)
+    }
+  }
+
+  /** Said once, and reading goes on where there are records: a member must not stand still for ever, nor skip in silence. */
+  private overtaken(position: Position): SluiceError {
+    const { stream, partition, next } = position
+    const reader = this.streams.stream(stream)
+    const start = reader.logStartOffset(toPartitionId(partition))
+    const end = reader.highWatermark(toPartitionId(partition))
+    position.next = next < start ? start : end
+    const what = next < start ? `records ${next} to ${start - 1} are no longer stored` : `its records end at ${end}`
+    const message = `cannot read ${stream}/${partition} from ${next}: ${what}; the next fetch goes on at ${position.next}`
+    return new SluiceError('OFFSET_OUT_OF_RANGE', message, {
+      stream,
+      partition,
+      offset: next,
+      log_start_offset: start,
+      high_watermark: end,
+      next_offset: position.next,
+    })
+  }
+}
+
+function decodeUpTo(batches: readonly Buffer[], from: Offset, maxRecords: number): LogRecord[] {
+  const records: LogRecord[] = []
+  for (const batch of batches) {
+    if (records.length >= maxRecords) break
+    for (const record of decodeRecords(batch, from)) records.push(record)
+  }
+  if (records.length > maxRecords) records.length = maxRecords
+  return records
+}
