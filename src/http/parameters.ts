@@ -8,13 +8,16 @@ const NAME = { pattern: /^[A-Za-z0-9_-]{1,64}$/, says: '1 to 64 letters, digits,
 const ID = { pattern: /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, says: '1 to 249 letters, digits, ., _ or -' }
 const INDEX = { pattern: /^(0|[1-9]\d{0,9})$/, says: 'a whole number from 0' }
 
-/** What a `{name}` in a route's pattern may hold. */
+/** What a `{name}` in a route's pattern, or a name in a body, may hold. */
 export const PARAMETER_RULES: Readonly<Record<string, { readonly pattern: RegExp; readonly says: string }>> = {
   stream: NAME,
   upstream: NAME,
   group: ID,
   member: ID,
   partition: INDEX,
+  instance_id: ID,
+  // The node adds an id of its own to it.
+  member_name: { pattern: /^[A-Za-z0-9._-]{1,200}$/, says: '1 to 200 letters, digits, ., _ or -' },
 }
 
 /** @throws SluiceError INVALID_REQUEST when `value` breaks the rule of `kind`. */
@@ -48,7 +51,8 @@ export function numberOf(
 
 /** Where to begin reading, as it is written in a query, a body and on the command line. */
 export type StartPosition =
-  | { readonly at: 'earliest' | 'latest' }
+  | { readonly at: 'earliest' }
+  | { readonly at: 'latest' }
   | { readonly at: 'offset'; readonly offset: number }
   | { readonly at: 'time'; readonly timestampMs: number }
 

@@ -1,0 +1,102 @@
+// What the routes need of the rest of a node, declared here because siblings do not import each other; node.ts passes in what fits.
+
+import type { LogRecord, Offset, Qos, RecordHeader } from '../record/record.js'
+
+/** Where a record came to lie. */
+export interface RecordPosition {
+  readonly stream: string
+  readonly partition: number
+  readonly offset: number
+}
+
+export interface OutgoingMessage {
+  readonly mqttTopic: string
+  readonly payload: Buffer
+  readonly qos: Qos
+  readonly retain: boolean
+  readonly headers: readonly RecordHeader[]
+}
+
+/** The publish path, as a program uses it: what it publishes reaches the log, subscribers and upstreams as any device's does. */
+export interface Producer {
+  /** The stream that takes a message of this MQTT topic; null when none does. */
+  routeOf(mqttTopic: string): { readonly stream: string } | null
+  /** Largest payload, bytes, inclusive. */
+  readonly maxPayloadBytes: number
+  /**
+   * Resolves once the record is durable. Calls made one after the other are appended in that order, also before the first resolves.
+   * @throws SluiceError STORAGE_FULL, RECORD_TOO_LARGE, STORAGE_READ_ONLY, SHUTTING_DOWN.
+   */
+  publish(message: OutgoingMessage): Promise<RecordPosition>
+}
+
+interface Assigned {
+  readonly stream: string
+  readonly partition: number
+}
+
+/** Consumer groups, as PullGroups offers them. */
+export interface Groups {
+  join(
+    group: string,
+    request: {
+      readonly streams: readonly string[]
+      readonly memberId?: string
+      readonly instanceId?: string
+      readonly memberName: string
+      readonly sessionTimeoutMs: number
+      readonly rebalanceTimeoutMs: number
+      readonly offsetReset:
+        | { readonly at: 'earliest' }
+        | { readonly at: 'latest' }
+        | { readonly at: 'offset'; readonly offset: number }
+        | { readonly at: 'time'; readonly timestampMs: number }
+    },
+  ): Promise<{
+    readonly memberId: string
+    readonly generation: number
+    readonly assignments: readonly (Assigned & { readonly position: Offset })[]
+  }>
+  fetch(
+    group: string,
+    memberId: string,
+    request: { readonly maxRecords: number; readonly maxBytes: number; readonly after?: number },
+    wait: (work: { ready(): boolean; subscribe(wake: () => void): () => void }) => Promise<boolean>,
+  ): Promise<GroupFetched>
+  heartbeat(group: string, memberId: string, generation?: number): { readonly generation: number }
+  leave(group: string, memberId: string): void
+  commit(
+    group: string,
+    commits: readonly (Assigned & { readonly offset: Offset; readonly metadata?: string })[],
+    identity?: { readonly memberId: string; readonly generation: number; readonly instanceId?: string },
+  ): Promise<void>
+  list(): readonly string[]
+  describe(group: string): DescribedGroup
+}
+
+export interface GroupFetched {
+  readonly generation: number
+  readonly fetchId: number
+  readonly partitions: readonly (Assigned & {
+    readonly records: readonly LogRecord[]
+    readonly nextOffset: Offset
+    readonly logStartOffset: Offset
+    readonly highWatermark: Offset
+  })[]
+}
+
+export interface DescribedGroup {
+  readonly state: string
+  readonly generation: number
+  readonly members: readonly {
+    readonly memberId: string
+    readonly instanceId: string | undefined
+    readonly clientId: string
+    readonly assignments: readonly Assigned[]
+  }[]
+  readonly offsets: readonly (Assigned & {
+    readonly offset: Offset
+    readonly metadata: string
+    readonly committedAtMs: number
+  })[]
+}

@@ -1,0 +1,125 @@
+// GET /v1/streams/{stream}/partitions/{partition}/records: reads from an offset, as JSON, NDJSON or stored bytes; waits when there is
+// nothing yet. The client keeps its place: `next_offset` is where it asks next.
+
+import { SluiceError } from '../../base/errors.js'
+import type { Fetched, StreamCatalog, StreamReader } from '../../log/types.js'
+import { type LogRecord, type Offset, type PartitionId, toOffset, toPartitionId } from '../../record/record.js'
+import { decodeRecords } from '../../record/record-batch.js'
+import { MAX_WAIT_MS } from '../long-polls.js'
+import { numberOf, type StartPosition, startPositionOf } from '../parameters.js'
+import { recordsAsJson } from '../record-json.js'
+import type { HttpReply, HttpRequest, Route } from '../route.js'
+
+export const NDJSON = 'application/x-ndjson'
+export const STORED_BATCHES = 'application/vnd.sluice.batches'
+export const FETCH_LIMITS = {
+  maxRecords: { minimum: 1, maximum: 10_000, otherwise: 500 },
+  maxBytes: { minimum: 1, maximum: 8 * 1024 * 1024, otherwise: 1024 * 1024 },
+  waitMs: { minimum: 0, maximum: MAX_WAIT_MS, otherwise: 0 },
+} as const
+
+export function recordRoutes({ streams }: { readonly streams: StreamCatalog }): Route[] {
+  return [
+    {
+      method: 'GET',
+      pattern: '/v1/streams/{stream}/partitions/{partition}/records',
+      query: ['offset', 'max_records', 'max_bytes', 'wait_ms'],
+      handle: (request) => read(streams.stream(request.params['stream']), request),
+    },
+  ]
+}
+
+async function read(stream: StreamReader, request: HttpRequest): Promise<HttpReply> {
+  const partition = toPartitionId(Number(request.params['partition']))
+  if (partition >= stream.partitions)
+    throw new SluiceError(
+      'UNKNOWN_STREAM_OR_PARTITION',
+      `stream ${stream.name} has no partition ${partition}: it has ${stream.partitions}, counted from 0`,
+      { stream: stream.name, partition, partitions: stream.partitions },
+    )
+  const start = startPositionOf('offset', request.query.get('offset') ?? 'earliest')
+  const from = await resolve(stream, partition, start)
+  const asStored = request.header('accept')?.includes(STORED_BATCHES) === true
+  const maxRecords = numberOf(request, 'max_records', FETCH_LIMITS.maxRecords)
+  const fetched = await fetchOrWait(stream, partition, from, request, {
+    maxBytes: numberOf(request, 'max_bytes', FETCH_LIMITS.maxBytes),
+    // Stored batches are not cut, so only a client that names a number of them is held to it.
+    maxRecords: asStored && !request.query.has('max_records') ? undefined : maxRecords,
+  })
+  if (asStored)
+    return {
+      headers: { ...headersOf(fetched, fetched.nextOffset), 'content-type': STORED_BATCHES },
+      body: fetched.batches,
+    }
+  const notBefore = start.at === 'time' ? start.timestampMs : Number.NEGATIVE_INFINITY
+  const records = decode(fetched.batches, from, maxRecords, notBefore)
+  const nextOffset = records.length === 0 ? fetched.nextOffset : toOffset(records[records.length - 1].offset + 1)
+  const texts = recordsAsJson(stream.name, partition, records)
+  const headers = headersOf(fetched, nextOffset)
+  if (request.header('accept')?.includes(NDJSON) === true) return ndjsonReply(texts, headers)
+  const { logStartOffset, highWatermark } = fetched
+  const tail = `"next_offset":${nextOffset},"log_start_offset":${logStartOffset},"high_watermark":${highWatermark}}\n`
+  return {
+    headers: { ...headers, 'content-type': 'application/json' },
+    body: `{"records":[${texts.join(',')}],${tail}`,
+  }
+}
+
+export function ndjsonReply(texts: readonly string[], headers: Readonly<Record<string, string>>): HttpReply {
+  return { headers: { ...headers, 'content-type': NDJSON }, body: texts.length === 0 ? '' : `${texts.join('\n')}\n` }
+}
+
+async function resolve(stream: StreamReader, partition: PartitionId, start: StartPosition): Promise<Offset> {
+  if (start.at === 'earliest') return stream.logStartOffset(partition)
+  if (start.at === 'latest') return stream.highWatermark(partition)
+  return start.at === 'offset' ? toOffset(start.offset) : stream.offsetForTime(partition, start.timestampMs)
+}
+
+async function fetchOrWait(
+  stream: StreamReader,
+  partition: PartitionId,
+  from: Offset,
+  request: HttpRequest,
+  limits: { readonly maxBytes: number; readonly maxRecords?: number },
+): Promise<Fetched> {
+  const waitMs = numberOf(request, 'wait_ms', FETCH_LIMITS.waitMs)
+  const ready = () => stream.highWatermark(partition) !== from
+  if (waitMs > 0 && !ready()) await request.wait({ ready, subscribe: (wake) => stream.onChange(wake), waitMs })
+  try {
+    return await stream.fetch(partition, from, limits)
+  } catch (error) {
+    throw error instanceof SluiceError && error.code === 'OFFSET_OUT_OF_RANGE'
+      ? outOfRange(stream, partition, from)
+      : error
+  }
+}
+
+function outOfRange(stream: StreamReader, partition: PartitionId, offset: Offset): SluiceError {
+  const start = stream.logStartOffset(partition)
+  const end = stream.highWatermark(partition)
+  return new SluiceError(
+    'OFFSET_OUT_OF_RANGE',
+    `offset ${offset} is not in ${stream.name}/${partition}: it holds ${start} up to ${end} (the next to be written)`,
+    { stream: stream.name, partition, offset, log_start_offset: start, high_watermark: end },
+  )
+}
+
+/** A batch found by time may begin before it: `notBefore` drops what comes first and is older. */
+function decode(batches: readonly Buffer[], from: Offset, maxRecords: number, notBefore: number): LogRecord[] {
+  const records: LogRecord[] = []
+  for (const batch of batches) {
+    for (const record of decodeRecords(batch, from)) {
+      if (records.length === maxRecords) return records
+      if (records.length > 0 || record.timestampMs >= notBefore) records.push(record)
+    }
+  }
+  return records
+}
+
+function headersOf(fetched: Fetched, nextOffset: Offset): Record<string, string> {
+  return {
+    'x-sluice-next-offset': String(nextOffset),
+    'x-sluice-log-start-offset': String(fetched.logStartOffset),
+    'x-sluice-high-watermark': String(fetched.highWatermark),
+  }
+}
