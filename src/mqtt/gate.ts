@@ -1,0 +1,420 @@
+// One connection: lets in what MQTT 3.1 and 3.1.1 allow and nothing else, takes PUBLISH and the QoS 2 handshake out of the stream
+// straight into the publish path, and owes the acknowledgements. What breaks the protocol closes this connection and touches no other
+// [MQTT-4.8.0-1].
+//
+//   connect ──CONNECT──▶ connecting ──CONNACK 0──▶ open ──▶ closed          any state ──violation, time-out, socket gone──▶ closed
+//
+// Reading stops, and TCP holds the sender back, while any bit of `holds` is set.
+
+import type { Duplex } from 'node:stream'
+import type { Clock } from '../base/clock.js'
+import { SluiceError } from '../base/errors.js'
+import type { Commit } from '../log/types.js'
+import type { Qos } from '../record/record.js'
+import { AckQueue, PUBACK, PUBCOMP, PUBREC } from './ack-queue.js'
+import { type ConnectPacket, readConnect } from './connect-packet.js'
+import { encodeConnack, PINGRESP } from './encode.js'
+import type { MqttLimits } from './mqtt-limits.js'
+import { Outbox } from './outbox.js'
+import { PacketFramer } from './packet-framer.js'
+import type { PublishPath } from './publish-path.js'
+import { type InvalidTopic, type Router, sameBytes, type TopicEntry } from './router.js'
+import type { Session } from './session.js'
+import { SettableCommit } from './settable-commit.js'
+import { type FilterPacket, readFilters } from './subscribe-packet.js'
+
+/** What the gate needs of the front. */
+export interface GateHost {
+  readonly limits: MqttLimits
+  readonly clock: Clock
+  readonly router: Router<Session>
+  readonly publishPath: PublishPath
+  /** CONNECT is well formed: see to CONNACK. `packet` is a copy of the whole packet, with its keepalive set to zero. */
+  connect(gate: Gate, connect: ConnectPacket, packet: Buffer): void
+  /** The gate is held until the promise has settled; a rejection closes the connection. */
+  subscribe(gate: Gate, packet: FilterPacket): Promise<void>
+  unsubscribe(gate: Gate, packet: FilterPacket): Promise<void>
+  /** PUBACK, PUBREC or PUBCOMP for something that was delivered; `type` is the packet type, 4, 5 or 7. */
+  acknowledged(gate: Gate, type: number, packetId: number): void
+  /** The client has said goodbye: no will. */
+  disconnect(gate: Gate): void
+  mayPublish(session: Session, mqttTopic: string): boolean
+  schedule(outbox: Outbox): void
+  /** The outbox has room again. */
+  drained(gate: Gate): void
+  closed(gate: Gate, reason: string): void
+}
+
+/** Why reading is held. */
+const HOLD_CONNECTING = 1
+const HOLD_NO_ROOM = 2
+const HOLD_ACKS = 4
+const HOLD_OUTPUT = 8
+const HOLD_SUBSCRIBE = 16
+
+/** A packet in parts counts as a sign of life for every so many bytes, so that a large message over a slow link is not cut off. */
+const LIFE_SIGN_BYTES = 1024
+const MAX_REMEMBERED_PERMISSIONS = 256
+const REFUSED = SettableCommit.settled(new SluiceError('FORBIDDEN', 'publishing to this topic is not allowed'))
+
+export class Gate {
+  readonly outbox: Outbox
+  session: Session | null = null
+  /** What CONNECT said, once it has come. */
+  connectPacket: ConnectPacket | null = null
+  state: 'connect' | 'connecting' | 'open' | 'closed' = 'connect'
+  readonly remoteAddress: string
+  receivedBytes = 0
+  private readonly framer: PacketFramer
+  private readonly acks: AckQueue
+  private readonly openedMs: number
+  private lastLifeSignMs: number
+  private packetSeen = false
+  private partialSeenBytes = 0
+  private keepaliveMs = 0
+  private holds = 0
+  private lastEntry: TopicEntry<Session> | null = null
+  private lastEntryAllowed = false
+  private readonly permissions = new Map<string, boolean>()
+  private closeReason = 'connection lost'
+
+  constructor(
+    readonly socket: Duplex,
+    private readonly host: GateHost,
+    remoteAddress: string,
+  ) {
+    const { limits, clock } = host
+    this.remoteAddress = remoteAddress
+    this.openedMs = this.lastLifeSignMs = clock.monotonicMs()
+    this.framer = new PacketFramer(this, Math.min(limits.maxConnectPacketBytes, limits.maxPacketBytes))
+    this.acks = new AckQueue(this, limits.maxUnacknowledged)
+    this.outbox = new Outbox(socket, this, limits.maxQueuedBytesPerConnection)
+    socket.on('data', (chunk: Buffer) => this.onChunk(chunk))
+    socket.on('error', (error) => this.note(error.message))
+    socket.on('close', () => this.onSocketClosed())
+  }
+
+  get paused(): boolean {
+    return this.holds !== 0
+  }
+  /** Acknowledgements this connection is owed. */
+  get unacknowledged(): number {
+    return this.acks.length
+  }
+
+  /** CONNACK 0 has gone out: what follows CONNECT may be read. */
+  opened(session: Session): void {
+    if (this.state !== 'connecting') return
+    this.state = 'open'
+    this.session = session
+    this.release(HOLD_CONNECTING)
+  }
+
+  /** Sends a CONNACK that refuses, and closes [MQTT-3.2.2-5]. */
+  refuse(returnCode: number, reason: string): void {
+    this.outbox.write(encodeConnack(returnCode))
+    this.closeGently(reason)
+  }
+
+  /** Closes at once. The client's will is published unless it has said goodbye. */
+  close(reason: string): void {
+    this.note(reason)
+    this.framer.end()
+    this.acks.end()
+    this.socket.destroy()
+  }
+
+  /** Closes after what has been written so far has left, or at the next sweep's time-out. */
+  closeGently(reason: string): void {
+    this.note(reason)
+    this.framer.end()
+    this.acks.end()
+    this.state = 'closed'
+    this.socket.end(() => this.socket.destroy())
+  }
+
+  /** Called now and then: time-outs by the monotonic clock. */
+  sweep(nowMs: number): void {
+    const { limits } = this.host
+    if ((this.state === 'connect' || this.state === 'connecting') && nowMs - this.openedMs > limits.connectTimeoutMs)
+      this.close('not connected in time')
+    else if (this.state === 'closed' && nowMs - this.lastLifeSignMs > limits.connectTimeoutMs) this.socket.destroy()
+    else if (this.state === 'open' && this.keepaliveMs > 0 && this.holds === 0) {
+      // [MQTT-3.1.2-24]; not while we are the ones who do not read.
+      if (nowMs - this.lastLifeSignMs > this.keepaliveMs * 1.5) this.close('keepalive exceeded')
+    }
+    if (!this.outbox.isFull) this.outbox.stalledSinceMs = 0
+    else if (this.outbox.stalledSinceMs === 0) this.outbox.stalledSinceMs = nowMs
+    else if (nowMs - this.outbox.stalledSinceMs > limits.stalledTimeoutMs) this.close('reads too slowly')
+  }
+
+  // ---- reading
+
+  private onChunk(chunk: Buffer): void {
+    this.receivedBytes += chunk.length
+    this.host.publishPath.timestampMs = this.host.clock.wallMs()
+    this.framer.push(chunk)
+    this.afterReading()
+  }
+
+  private afterReading(): void {
+    this.acks.release()
+    const partial = this.framer.partialBytes
+    if (this.packetSeen || partial - this.partialSeenBytes >= LIFE_SIGN_BYTES) {
+      this.packetSeen = false
+      this.partialSeenBytes = partial
+      this.lifeSign()
+    }
+    if (this.acks.isFull) this.hold(HOLD_ACKS)
+    if (this.socket.writableLength > this.host.limits.maxQueuedBytesPerConnection) this.hold(HOLD_OUTPUT)
+  }
+
+  onPacket(buffer: Buffer, start: number, bodyStart: number, end: number): boolean {
+    const first = buffer[start]
+    if (first >> 4 === 3 && this.state === 'open') {
+      if (!this.onPublish(buffer, first, bodyStart, end)) return false
+    } else this.onOtherPacket(buffer, first, start, bodyStart, end)
+    this.packetSeen = true
+    return true
+  }
+
+  onViolation(problem: string): void {
+    this.acks.release()
+    this.close(`protocol violation: ${problem}`)
+  }
+
+  private onOtherPacket(buffer: Buffer, first: number, start: number, bodyStart: number, end: number): void {
+    const type = first >> 4
+    if (this.state === 'connect') {
+      if (type !== 1)
+        this.close('protocol violation: the first packet is not CONNECT') // [MQTT-3.1.0-1]
+      else this.onConnect(buffer, start, bodyStart, end)
+      return
+    }
+    const packetId = type >= 4 && type <= 7 ? buffer.readUInt16BE(bodyStart) : 1
+    if (packetId === 0) return this.onViolation('packet identifier is 0') // [MQTT-2.3.1-1]
+    if (type === 1)
+      this.onViolation('a second CONNECT') // [MQTT-3.1.0-2]
+    else if (type === 6) this.onPubrel(packetId)
+    else if (type === 4 || type === 5 || type === 7) this.host.acknowledged(this, type, packetId)
+    else if (type === 8 || type === 10) this.onFilters(buffer, bodyStart, end, type === 8)
+    else if (type === 12)
+      this.outbox.write(PINGRESP) // [MQTT-3.12.4-1]
+    else {
+      // DISCONNECT: nothing may follow [MQTT-3.14.4-2].
+      this.note('client disconnected')
+      this.framer.end()
+      this.host.disconnect(this)
+    }
+  }
+
+  private onConnect(buffer: Buffer, start: number, bodyStart: number, end: number): void {
+    const { limits } = this.host
+    const connect = readConnect(buffer, bodyStart, end, limits.maxClientIdBytes)
+    if ('returnCode' in connect) {
+      if (connect.returnCode === 0) this.close(`protocol violation: ${connect.problem}`)
+      else this.refuse(connect.returnCode, connect.problem)
+      return
+    }
+    this.connectPacket = connect
+    this.state = 'connecting'
+    this.framer.protocolLevel = connect.protocolLevel
+    this.framer.maxPacketBytes = limits.maxPacketBytes
+    let seconds = connect.keepaliveSeconds
+    if (limits.maxKeepaliveSeconds > 0 && (seconds === 0 || seconds > limits.maxKeepaliveSeconds))
+      seconds = limits.maxKeepaliveSeconds
+    this.keepaliveMs = seconds * 1000
+    this.hold(HOLD_CONNECTING)
+    // Silence is watched here and not behind the gate.
+    const packet = Buffer.from(buffer.subarray(start, end))
+    packet.writeUInt16BE(0, connect.keepaliveAt - start)
+    this.host.connect(this, connect, packet)
+  }
+
+  /** The hot path: no object, no view, no closure per message. */
+  private onPublish(buffer: Buffer, first: number, bodyStart: number, end: number): boolean {
+    const qos = ((first >> 1) & 3) as Qos
+    const topicStart = bodyStart + 2
+    const topicEnd = topicStart + ((buffer[bodyStart] << 8) | buffer[bodyStart + 1])
+    const payloadStart = qos === 0 ? topicEnd : topicEnd + 2
+    if (payloadStart > end) {
+      this.onViolation('PUBLISH is cut short')
+      return true
+    }
+    let entry = this.lastEntry
+    if (entry === null || !sameBytes(entry.bytes, buffer, topicStart, topicEnd)) {
+      const found = this.lookUp(buffer, topicStart, topicEnd)
+      if ('problem' in found) {
+        this.onViolation(`topic ${found.problem}`)
+        return true
+      }
+      entry = found
+    }
+    const packetId = qos === 0 ? 0 : (buffer[topicEnd] << 8) | buffer[topicEnd + 1]
+    if (qos > 0 && packetId === 0) {
+      this.onViolation('packet identifier is 0') // [MQTT-2.3.1-1]
+      return true
+    }
+    const { publishPath } = this.host
+    if (!this.lastEntryAllowed) this.refusePublish(qos, packetId, entry)
+    else if (qos === 2) return this.onPublishQos2(entry, packetId, first, buffer, payloadStart, end)
+    else {
+      if (!publishPath.hasRoom(entry, qos)) return this.holdForRoom(entry)
+      const commit = this.publish(entry, qos, (first & 1) !== 0, buffer, payloadStart, end)
+      if (qos === 1) this.acks.push(PUBACK, packetId, commit) // [MQTT-4.3.2-2]
+    }
+    return true
+  }
+
+  /** QoS 2, "method A" of section 4.3.3 with the log as the place where the message is kept. */
+  private onPublishQos2(
+    entry: TopicEntry<Session>,
+    packetId: number,
+    first: number,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): boolean {
+    const { received } = this.session!
+    let commit = received.get(packetId)
+    if (commit === undefined || commit.state === 'failed') {
+      if (!this.host.publishPath.hasRoom(entry, 2)) return this.holdForRoom(entry)
+      if (received.size >= this.host.limits.maxQos2HandshakesPerClient && commit === undefined) {
+        this.onViolation(
+          `more than ${this.host.limits.maxQos2HandshakesPerClient} QoS 2 handshakes begun and not ended`,
+        )
+        return true
+      }
+      commit = this.publish(entry, 2, (first & 1) !== 0, buffer, start, end) ?? SettableCommit.settled(null)
+      if (commit.state !== 'failed') received.set(packetId, commit)
+    }
+    this.acks.push(PUBREC, packetId, commit) // [MQTT-4.3.3-2]
+    return true
+  }
+
+  private onPubrel(packetId: number): void {
+    // An unknown identifier is answered too: the PUBCOMP before this one may have been lost.
+    this.session?.received.delete(packetId)
+    this.acks.push(PUBCOMP, packetId, null)
+  }
+
+  /** @returns what the acknowledgement waits for. A refusal of the log becomes a commit that has failed: what came before is still acknowledged. */
+  private publish(
+    entry: TopicEntry<Session>,
+    qos: Qos,
+    retain: boolean,
+    buffer: Buffer,
+    start: number,
+    end: number,
+  ): Commit | null {
+    try {
+      return this.host.publishPath.publish(entry, this.session!, qos, retain, buffer, start, end)
+    } catch (error) {
+      if (!(error instanceof SluiceError)) throw error
+      this.host.publishPath.refused += 1
+      if (qos > 0) this.framer.end()
+      return SettableCommit.settled(error)
+    }
+  }
+
+  /** MQTT 3.1.1 has no negative acknowledgement: QoS 0 is dropped, above that the connection ends [MQTT-3.3.5-2]. */
+  private refusePublish(qos: Qos, packetId: number, entry: TopicEntry<Session>): void {
+    this.host.publishPath.refused += 1
+    if (qos === 0) return
+    this.note(`not allowed to publish to ${entry.mqttTopic}`)
+    this.framer.end()
+    this.acks.push(PUBACK, packetId, REFUSED)
+  }
+
+  private lookUp(buffer: Buffer, start: number, end: number): TopicEntry<Session> | InvalidTopic {
+    const found = this.host.router.resolve(buffer, start, end)
+    if ('problem' in found) return found
+    let allowed = this.permissions.get(found.mqttTopic)
+    if (allowed === undefined) {
+      allowed = !found.reserved && this.host.mayPublish(this.session!, found.mqttTopic)
+      if (this.permissions.size >= MAX_REMEMBERED_PERMISSIONS) this.permissions.clear()
+      this.permissions.set(found.mqttTopic, allowed)
+    }
+    this.lastEntry = found
+    this.lastEntryAllowed = allowed
+    return found
+  }
+
+  /** The access rules have changed: what was allowed is asked again. */
+  forgetPermissions(): void {
+    this.permissions.clear()
+    this.lastEntry = null
+  }
+
+  private onFilters(buffer: Buffer, bodyStart: number, end: number, subscribe: boolean): void {
+    const packet = readFilters(buffer, bodyStart, end, subscribe)
+    if (typeof packet === 'string') return this.onViolation(packet)
+    // What follows may depend on the subscription: it waits until that is made.
+    this.hold(HOLD_SUBSCRIBE)
+    const done = subscribe ? this.host.subscribe(this, packet) : this.host.unsubscribe(this, packet)
+    done.then(
+      () => this.release(HOLD_SUBSCRIBE),
+      (error: Error) => this.close(error.message),
+    )
+  }
+
+  // ---- holding back
+
+  private holdForRoom(entry: TopicEntry<Session>): false {
+    this.hold(HOLD_NO_ROOM)
+    void entry.stream!.whenRoom().then(() => this.release(HOLD_NO_ROOM))
+    return false
+  }
+
+  private hold(reason: number): void {
+    if (this.holds === 0) this.socket.pause()
+    this.holds |= reason
+  }
+
+  private release(reason: number): void {
+    if ((this.holds & reason) === 0 || this.state === 'closed') return
+    this.holds &= ~reason
+    if (this.holds !== 0) return
+    this.lifeSign()
+    this.host.publishPath.timestampMs = this.host.clock.wallMs()
+    this.framer.resume()
+    this.afterReading()
+    if (this.holds === 0) this.socket.resume()
+  }
+
+  private lifeSign(): void {
+    this.lastLifeSignMs = this.host.clock.monotonicMs()
+  }
+
+  // ---- writing
+
+  writeAcks(bytes: Buffer): void {
+    this.outbox.write(bytes)
+    if ((this.holds & HOLD_ACKS) !== 0 && !this.acks.isFull) this.release(HOLD_ACKS)
+  }
+
+  ackFailed(commit: Commit): void {
+    this.closeGently(commit.error?.message ?? 'a commit failed')
+  }
+
+  gathered(outbox: Outbox): void {
+    this.host.schedule(outbox)
+  }
+
+  drained(): void {
+    this.release(HOLD_OUTPUT)
+    this.host.drained(this)
+  }
+
+  private note(reason: string): void {
+    if (this.closeReason === 'connection lost') this.closeReason = reason
+  }
+
+  private onSocketClosed(): void {
+    this.state = 'closed'
+    this.framer.end()
+    this.acks.end()
+    this.outbox.end()
+    this.host.closed(this, this.closeReason)
+  }
+}

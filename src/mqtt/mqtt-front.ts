@@ -1,0 +1,343 @@
+// The MQTT side of a node, put together: listeners, gates, the publish path, sessions, and aedes behind them. Started and stopped by
+// node.ts; `publish` is the way in for whatever else brings messages (HTTP, downlinks, the firmware bridge).
+
+import { randomUUID } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { Clock } from '../base/clock.js'
+import { messageOf, SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import type { Commit, StreamCatalog } from '../log/types.js'
+import type { Qos } from '../record/record.js'
+import type { StateStore } from '../state/types.js'
+import { AedesBack } from './aedes-back.js'
+import type { ConnectPacket } from './connect-packet.js'
+import { encodeSuback, encodeUnsuback } from './encode.js'
+import { FanOut } from './fan-out.js'
+import { Gate, type GateHost } from './gate.js'
+import { type Listener, listen } from './listener.js'
+import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
+import type { Outbox } from './outbox.js'
+import { PublishPath } from './publish-path.js'
+import { RetainedMessages, type RetainedValue } from './retained-messages.js'
+import { Router } from './router.js'
+import type { StreamRoute } from './routes.js'
+import type { Session } from './session.js'
+import { SessionRegistry } from './session-registry.js'
+import { SettableCommit } from './settable-commit.js'
+import type { FilterPacket } from './subscribe-packet.js'
+import { WillStore } from './will-store.js'
+
+/** Who asks, as CONNECT and the connection say. */
+export interface Credentials {
+  readonly clientId: string
+  readonly username: string | undefined
+  readonly password: Buffer | undefined
+  readonly remoteAddress: string
+}
+
+export type AccessKind = 'publish' | 'subscribe' | 'receive'
+
+export interface MqttFrontOptions {
+  /** `host:port` or `mqtt://host:port`; port 0 takes a free one. */
+  readonly listen: readonly string[]
+  readonly catalog: StreamCatalog
+  /** In the order of the configuration: the first whose filter matches takes a message. */
+  readonly routes: readonly StreamRoute[]
+  readonly limits?: Partial<MqttLimits>
+  /** Resolves to whether the client may connect. Left out: everyone may. */
+  readonly authenticate?: (credentials: Credentials) => Promise<boolean>
+  /** Whether a client may publish to a topic, subscribe to a filter, or be given messages of a topic. Left out: always. */
+  readonly authorize?: (
+    who: { clientId: string; username: string | undefined },
+    kind: AccessKind,
+    topic: string,
+  ) => boolean
+  readonly state: StateStore
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export interface PublishMessage {
+  readonly mqttTopic: string
+  readonly payload: Uint8Array
+  readonly qos: Qos
+  readonly retain?: boolean
+  /** Decides the partition where the stream's key is `client`. */
+  readonly clientId?: string
+}
+
+export interface MqttStats {
+  readonly connections: number
+  readonly sessions: number
+  readonly subscriptions: number
+  readonly retainedMessages: number
+  readonly receivedMessages: number
+  readonly unroutedMessages: number
+  readonly refusedMessages: number
+  readonly deliveredMessages: number
+  readonly droppedMessages: number
+  readonly refusedConnections: number
+}
+
+const SWEEP_INTERVAL_MS = 500
+const DURABLE = SettableCommit.settled(null)
+
+export class MqttFront implements GateHost {
+  readonly limits: MqttLimits
+  readonly clock: Clock
+  readonly router: Router<Session>
+  readonly publishPath: PublishPath
+  private readonly sessions: SessionRegistry
+  private readonly fanOut: FanOut
+  private readonly gates = new Set<Gate>()
+  private readonly perAddress = new Map<string, number>()
+  private readonly present = new WeakSet<Gate>()
+  private readonly logger: Logger
+  private listeners: Listener[] = []
+  private back!: AedesBack
+  private stopSweep: () => void = () => {}
+  private stopping = false
+  private refusedConnections = 0
+  private droppedByClosed = 0
+
+  private constructor(
+    private readonly options: MqttFrontOptions,
+    private readonly retained: RetainedMessages,
+    private readonly wills: WillStore,
+    limits: MqttLimits,
+  ) {
+    this.limits = limits
+    this.clock = options.clock
+    this.logger = options.logger
+    this.router = new Router(options.catalog, options.routes, limits.cachedTopics)
+    this.sessions = new SessionRegistry()
+    this.fanOut = new FanOut(this.sessions.tree, (session, topic) => this.may(session, 'receive', topic))
+    this.publishPath = new PublishPath(this.fanOut, retained)
+  }
+
+  /** @throws SluiceError ADDRESS_IN_USE, INVALID_CONFIG, UNKNOWN_STREAM_OR_PARTITION. */
+  static async start(options: MqttFrontOptions): Promise<MqttFront> {
+    const limits = { ...DEFAULT_MQTT_LIMITS, ...options.limits }
+    const table = options.state.table<RetainedValue>('mqtt-retained')
+    const retained = await RetainedMessages.open(table, limits.maxRetainedMessages, options.logger)
+    const wills = new WillStore(options.state.table('mqtt-wills'))
+    const front = new MqttFront(options, retained, wills, limits)
+    front.back = await AedesBack.start(front)
+    for (const { clientId, will } of await wills.leftOver()) {
+      await front.publish({ ...will, clientId }).durable()
+      await wills.forget(clientId)
+    }
+    try {
+      for (const address of options.listen) {
+        const listener = await listen(address, (socket) => front.accept(socket))
+        front.listeners.push(listener)
+        options.logger.info('listening', { address: listener.address })
+      }
+    } catch (error) {
+      await front.stop()
+      throw error
+    }
+    front.sweepLater()
+    return front
+  }
+
+  /** As bound, in the order of `listen`. */
+  get addresses(): readonly string[] {
+    return this.listeners.map(({ address }) => address)
+  }
+
+  /**
+   * Publishes a message as if a client had: stored, delivered, retained.
+   * @returns what holds it; already durable where nothing is stored (QoS 0 that no stream takes).
+   * @throws SluiceError INVALID_TOPIC; RECORD_TOO_LARGE; TOO_MANY_REQUESTS while the stream has too much waiting; STORAGE_FULL,
+   * STORAGE_READ_ONLY, SHUTTING_DOWN.
+   */
+  publish(message: PublishMessage): Commit {
+    const topic = Buffer.from(message.mqttTopic)
+    const entry = this.router.resolve(topic, 0, topic.length)
+    if ('problem' in entry)
+      throw new SluiceError('INVALID_TOPIC', `topic ${entry.problem}`, { mqttTopic: message.mqttTopic })
+    if (!this.publishPath.hasRoom(entry, message.qos))
+      throw new SluiceError(
+        'TOO_MANY_REQUESTS',
+        'more is being published than the disk can take: try again in a moment',
+      )
+    this.publishPath.timestampMs = this.clock.wallMs()
+    const { payload } = message
+    const publisher = { clientIdBytes: Buffer.from(message.clientId ?? '') }
+    return (
+      this.publishPath.publish(entry, publisher, message.qos, message.retain ?? false, payload, 0, payload.length) ??
+      DURABLE
+    )
+  }
+
+  stats(): MqttStats {
+    let subscriptions = 0
+    let droppedMessages = this.droppedByClosed
+    for (const gate of this.gates) {
+      subscriptions += gate.session?.subscriptions.size ?? 0
+      droppedMessages += gate.outbox.dropped
+    }
+    return {
+      connections: this.gates.size,
+      sessions: this.sessions.size,
+      subscriptions,
+      retainedMessages: this.retained.size,
+      receivedMessages: this.publishPath.messages,
+      unroutedMessages: this.publishPath.unrouted,
+      refusedMessages: this.publishPath.refused,
+      deliveredMessages: this.fanOut.delivered,
+      droppedMessages,
+      refusedConnections: this.refusedConnections,
+    }
+  }
+
+  /** Stops listening, closes every connection, publishes the wills that are due. The log must still be open. */
+  async stop(): Promise<void> {
+    if (this.stopping) return
+    this.stopping = true
+    this.stopSweep()
+    const closing = this.listeners.map((listener) => listener.close())
+    for (const gate of this.gates) gate.close('the node is stopping')
+    await this.back.stop()
+    await Promise.all(closing)
+    await this.wills.settled()
+  }
+
+  // ---- what gates ask for
+
+  connect(gate: Gate, connect: ConnectPacket, packet: Buffer): void {
+    this.back.connect(gate, connect.clientId || `sluice-${randomUUID()}`, packet)
+  }
+
+  disconnect(gate: Gate): void {
+    this.wills.drop(gate)
+    this.back.disconnect(gate)
+  }
+
+  closed(gate: Gate, reason: string): void {
+    this.gates.delete(gate)
+    this.droppedByClosed += gate.outbox.dropped
+    const count = (this.perAddress.get(gate.remoteAddress) ?? 1) - 1
+    if (count === 0) this.perAddress.delete(gate.remoteAddress)
+    else this.perAddress.set(gate.remoteAddress, count)
+    this.back.closed(gate)
+    if (gate.session !== null) this.sessions.detach(gate.session, gate)
+    this.logger.debug('connection closed', { address: gate.remoteAddress, client: gate.session?.clientId, reason })
+  }
+
+  async subscribe(gate: Gate, packet: FilterPacket): Promise<void> {
+    const session = gate.session!
+    const codes = packet.requests.map(({ filter, qos }) => {
+      // A shared subscription taken for a literal filter would never match anything.
+      const refused =
+        filter.startsWith('$share/') ||
+        (!session.subscriptions.has(filter) && session.subscriptions.size >= this.limits.maxSubscriptionsPerClient) ||
+        !this.may(session, 'subscribe', filter)
+      if (refused) return 0x80
+      const granted = Math.min(qos, 0) as Qos
+      this.sessions.subscribe(session, filter, granted)
+      return granted
+    })
+    gate.outbox.write(encodeSuback(packet.packetId, codes))
+    await this.sendRetained(session, packet, codes)
+  }
+
+  async unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
+    for (const { filter } of packet.requests) this.sessions.unsubscribe(gate.session!, filter)
+    gate.outbox.write(encodeUnsuback(packet.packetId))
+  }
+
+  acknowledged(): void {}
+  drained(): void {}
+
+  mayPublish(session: Session, mqttTopic: string): boolean {
+    return this.may(session, 'publish', mqttTopic)
+  }
+
+  schedule(outbox: Outbox): void {
+    this.fanOut.schedule(outbox)
+  }
+
+  // ---- what aedes asks for
+
+  async admit(gate: Gate, clientId: string): Promise<number> {
+    const { username, password, clean } = gate.connectPacket!
+    const { authenticate } = this.options
+    if (
+      authenticate !== undefined &&
+      !(await authenticate({ clientId, username, password, remoteAddress: gate.remoteAddress }))
+    ) {
+      this.logger.warn('login refused', { client: clientId, username, address: gate.remoteAddress })
+      return 4 + (username === undefined ? 1 : 0)
+    }
+    const { session, present } = await this.sessions.open(gate, clientId, clean)
+    session.username = username
+    gate.session = session
+    if (present) this.present.add(gate)
+    return 0
+  }
+
+  isSessionPresent(gate: Gate): boolean {
+    return this.present.has(gate)
+  }
+
+  admitted(gate: Gate): void {
+    gate.opened(gate.session!)
+  }
+
+  keepWill(gate: Gate): Promise<void> {
+    return this.wills.keep(gate, gate.session!.clientId, gate.connectPacket!.will!)
+  }
+
+  publishWill(gate: Gate): void {
+    const { session, connectPacket } = gate
+    if (session === null || !connectPacket?.will) return
+    try {
+      if (this.may(session, 'publish', connectPacket.will.mqttTopic))
+        this.publish({ ...connectPacket.will, clientId: session.clientId }).onSettled(() => this.wills.drop(gate))
+    } catch (error) {
+      this.logger.warn('will not published', { client: session.clientId, error: messageOf(error) })
+    }
+  }
+
+  // ---- own affairs
+
+  private accept(socket: Socket): void {
+    const address = socket.remoteAddress ?? ''
+    const fromThere = this.perAddress.get(address) ?? 0
+    if (
+      this.stopping ||
+      this.gates.size >= this.limits.maxConnections ||
+      fromThere >= this.limits.maxConnectionsPerAddress
+    ) {
+      this.refusedConnections += 1
+      socket.destroy()
+      return
+    }
+    this.perAddress.set(address, fromThere + 1)
+    this.gates.add(new Gate(socket, this, address))
+  }
+
+  private may(session: Session, kind: AccessKind, topic: string): boolean {
+    return this.options.authorize?.(session, kind, topic) ?? true
+  }
+
+  private sweepLater(): void {
+    this.stopSweep = this.clock.after(SWEEP_INTERVAL_MS, () => {
+      const nowMs = this.clock.monotonicMs()
+      for (const gate of this.gates) gate.sweep(nowMs)
+      if (!this.stopping) this.sweepLater()
+    })
+  }
+
+  private async sendRetained(session: Session, packet: FilterPacket, codes: readonly number[]): Promise<void> {
+    for (const [i, { filter }] of packet.requests.entries()) {
+      if (codes[i] === 0x80) continue
+      for await (const message of this.retained.matching(filter)) {
+        if (!this.may(session, 'receive', message.mqttTopic)) continue
+        this.fanOut.deliverRetained(session, message)
+      }
+    }
+  }
+}

@@ -1,0 +1,52 @@
+// Every bound of the MQTT front, with its default. All are inclusive.
+
+export interface MqttLimits {
+  /** A control packet, header and all. */
+  readonly maxPacketBytes: number
+  /** The same before CONNECT has been accepted. */
+  readonly maxConnectPacketBytes: number
+  readonly maxConnections: number
+  readonly maxConnectionsPerAddress: number
+  /** From the opening of a connection to its CONNECT. */
+  readonly connectTimeoutMs: number
+  /** A longer keepalive, or none, is treated as this one, seconds; 0: no limit. Tells a dead peer in the end. */
+  readonly maxKeepaliveSeconds: number
+  readonly maxClientIdBytes: number
+  readonly maxSubscriptionsPerClient: number
+  /** QoS 2 handshakes begun and not ended, per client; the protocol allows 65,535. */
+  readonly maxQos2HandshakesPerClient: number
+  /** Acknowledgements a connection may be owed; reading stops at this number. A power of two. */
+  readonly maxUnacknowledged: number
+  /** Bytes waiting to be written to one connection; beyond it QoS 0 messages are dropped or the connection is closed. */
+  readonly maxQueuedBytesPerConnection: number
+  readonly onQueueFull: 'drop' | 'disconnect'
+  /** A connection whose queue is full and that has taken nothing for this long is closed. */
+  readonly stalledTimeoutMs: number
+  /** QoS 1 and 2 messages sent to one client and not yet acknowledged by it. */
+  readonly maxInflightPerClient: number
+  /** Sessions kept for clients that are not connected. */
+  readonly maxOfflineSessions: number
+  readonly maxRetainedMessages: number
+  /** Topic names remembered by the router. */
+  readonly cachedTopics: number
+}
+
+export const DEFAULT_MQTT_LIMITS: MqttLimits = {
+  maxPacketBytes: 256 * 1024,
+  maxConnectPacketBytes: 64 * 1024,
+  maxConnections: 10_000,
+  maxConnectionsPerAddress: 10_000,
+  connectTimeoutMs: 10_000,
+  maxKeepaliveSeconds: 0,
+  maxClientIdBytes: 256,
+  maxSubscriptionsPerClient: 1_000,
+  maxQos2HandshakesPerClient: 65_535,
+  maxUnacknowledged: 65_536,
+  maxQueuedBytesPerConnection: 1024 * 1024,
+  onQueueFull: 'drop',
+  stalledTimeoutMs: 30_000,
+  maxInflightPerClient: 100,
+  maxOfflineSessions: 10_000,
+  maxRetainedMessages: 100_000,
+  cachedTopics: 8_192,
+}

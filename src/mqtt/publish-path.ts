@@ -1,0 +1,79 @@
+// The one way by which a message enters: from the gate, as a will, from HTTP, a downlink or the firmware bridge. Appends it to its
+// stream and hands it to the fan-out. Makes no object per message.
+
+import { partitionOf } from '../base/murmur2.js'
+import type { Commit } from '../log/types.js'
+import { attributesOf, type PartitionId, type Qos, type RecordInput } from '../record/record.js'
+import type { FanOut } from './fan-out.js'
+import type { RetainedMessages } from './retained-messages.js'
+import type { TopicEntry } from './router.js'
+import type { Session } from './session.js'
+
+export interface Publisher {
+  /** What key `client` hashes, UTF-8. */
+  readonly clientIdBytes: Uint8Array
+}
+
+export class PublishPath {
+  /** Messages taken, and of these, those no configured stream took. */
+  messages = 0
+  unrouted = 0
+  /** Messages not taken: denied, or refused by the log. */
+  refused = 0
+  /** Wall-clock time of what is appended next, milliseconds; set by the caller, once per chunk rather than per message. */
+  timestampMs = 0
+  private readonly record: RecordInput = {
+    timestampMs: 0,
+    key: null,
+    value: null,
+    valueStart: 0,
+    valueEnd: 0,
+    headers: [],
+    attributes: 0,
+  }
+
+  constructor(
+    private readonly fanOut: FanOut,
+    private readonly retained: RetainedMessages,
+  ) {}
+
+  /** False while the stream that would take this message has too much waiting: do not publish, await `entry.stream.whenRoom()`. */
+  hasRoom(entry: TopicEntry<Session>, qos: Qos): boolean {
+    return entry.stream === null || (qos === 0 && !entry.routed) || entry.stream.hasRoom
+  }
+
+  /**
+   * Publishes value[start, end), which is copied.
+   * @returns what must be durable before the message may be acknowledged; null where nothing was stored.
+   * @throws SluiceError as `Stream.append` does; then nothing has happened.
+   */
+  publish(
+    entry: TopicEntry<Session>,
+    publisher: Publisher,
+    qos: Qos,
+    retain: boolean,
+    value: Uint8Array,
+    start: number,
+    end: number,
+  ): Commit | null {
+    let commit: Commit | null = null
+    const { stream } = entry
+    if (stream !== null && (qos > 0 || entry.routed)) {
+      const { record } = this
+      record.timestampMs = this.timestampMs
+      record.key = entry.bytes
+      record.value = value
+      record.valueStart = start
+      record.valueEnd = end
+      record.attributes = attributesOf(qos, retain)
+      const partition = entry.keyedByClient
+        ? (partitionOf(publisher.clientIdBytes, stream.partitions) as PartitionId)
+        : entry.partition
+      commit = stream.append(partition, record)
+    }
+    this.messages += 1
+    if (!entry.routed) this.unrouted += 1
+    this.fanOut.deliver(entry, qos, value, start, end)
+    return retain ? this.retained.store(entry, qos, Buffer.from(value.subarray(start, end)), commit) : commit
+  }
+}

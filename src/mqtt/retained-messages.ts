@@ -1,0 +1,135 @@
+// The retained message of each topic, in the state store: nothing is kept in memory but what is just being written. A retained QoS 1 or 2
+// message is acknowledged once its record and this table are both durable. Used by the publish path and by SUBSCRIBE.
+
+import type { SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import { topicMatches } from '../base/topic-filter.js'
+import type { Commit } from '../log/types.js'
+import type { Qos } from '../record/record.js'
+import type { StateOperation, StateTable } from '../state/types.js'
+import type { TopicEntry } from './router.js'
+import type { Session } from './session.js'
+import { SettableCommit } from './settable-commit.js'
+import { longestKeyPrefix, topicKey } from './topic-key.js'
+
+export interface RetainedValue {
+  readonly mqttTopic: string
+  readonly payload: Uint8Array
+  readonly qos: Qos
+}
+
+/** A group of changes written together; null takes the retained message of a topic away. */
+class Group {
+  readonly commit = new SettableCommit()
+  readonly values = new Map<string, RetainedValue | null>()
+}
+
+export class RetainedMessages {
+  private count = 0
+  private collecting = new Group()
+  private writing = new Group()
+  private running = false
+
+  private constructor(
+    private readonly table: StateTable<RetainedValue>,
+    private readonly maxMessages: number,
+    private readonly logger: Logger,
+  ) {}
+
+  static async open(table: StateTable<RetainedValue>, maxMessages: number, logger: Logger): Promise<RetainedMessages> {
+    const retained = new RetainedMessages(table, maxMessages, logger)
+    for await (const _ of table.entries()) retained.count += 1
+    return retained
+  }
+
+  get size(): number {
+    return this.count
+  }
+
+  /**
+   * Makes a message the retained one of its topic; an empty payload takes away what is there [MQTT-3.3.1-5, -10, -11].
+   * @param payload Kept as it is.
+   * @param commit What holds the record. A QoS 0 message is visible at once, others only when it is durable.
+   * @returns what the acknowledgement must wait for.
+   */
+  store(entry: TopicEntry<Session>, qos: Qos, payload: Buffer, commit: Commit | null): Commit | null {
+    const value = payload.length === 0 ? null : { mqttTopic: entry.mqttTopic, payload, qos }
+    if (qos === 0 || commit === null) {
+      this.put(entry.mqttTopic, value)
+      return commit
+    }
+    const both = new SettableCommit()
+    commit.onSettled((error) => {
+      if (error !== null) both.settle(error)
+      else this.put(entry.mqttTopic, value).onSettled((failure) => both.settle(failure))
+    })
+    return both
+  }
+
+  /** All retained messages whose topic the filter matches, each once. */
+  async *matching(filter: string): AsyncGenerator<RetainedValue> {
+    const fresh = new Map([...this.writing.values, ...this.collecting.values])
+    for (const [mqttTopic, value] of fresh) if (value !== null && topicMatches(filter, mqttTopic)) yield value
+    const wildcard = filter.search(/[+#]/)
+    if (wildcard === -1) {
+      const value = fresh.has(filter) ? undefined : await this.table.get(topicKey(filter))
+      if (value !== undefined) yield value
+      return
+    }
+    // `a/#` matches `a` as well: the prefix ends before the slash.
+    const prefix = filter.slice(0, filter[wildcard] === '#' ? Math.max(0, wildcard - 1) : wildcard)
+    for await (const [, value] of this.table.entries(longestKeyPrefix(prefix)))
+      if (!fresh.has(value.mqttTopic) && topicMatches(filter, value.mqttTopic)) yield value
+  }
+
+  private put(mqttTopic: string, value: RetainedValue | null): Commit {
+    this.collecting.values.set(mqttTopic, value)
+    const { commit } = this.collecting
+    if (!this.running) {
+      this.running = true
+      // After this turn of the event loop: what comes together is written together.
+      setImmediate(() => void this.run())
+    }
+    return commit
+  }
+
+  private async run(): Promise<void> {
+    while (this.collecting.values.size > 0) {
+      this.writing = this.collecting
+      this.collecting = new Group()
+      let failure: SluiceError | null = null
+      try {
+        await this.table.write(await this.operationsFor(this.writing.values))
+      } catch (error) {
+        failure = error as SluiceError
+        this.logger.error('retained messages could not be stored', { error })
+      }
+      const { commit } = this.writing
+      this.writing = new Group()
+      commit.settle(failure)
+    }
+    this.running = false
+  }
+
+  private async operationsFor(values: Map<string, RetainedValue | null>): Promise<StateOperation<RetainedValue>[]> {
+    const operations: StateOperation<RetainedValue>[] = []
+    for (const [mqttTopic, value] of values) {
+      const key = topicKey(mqttTopic)
+      const known = (await this.table.get(key)) !== undefined
+      if (value === null) {
+        if (!known) continue
+        operations.push({ delete: key })
+        this.count -= 1
+      } else if (known || this.count < this.maxMessages) {
+        operations.push({ put: key, value })
+        if (!known) this.count += 1
+      } else {
+        this.logger.warn('message delivered but not retained: the maximum of retained messages is reached', {
+          mqtt_topic: mqttTopic,
+          maximum: this.maxMessages,
+        })
+      }
+    }
+    return operations
+  }
+}
