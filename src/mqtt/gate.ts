@@ -192,8 +192,9 @@ export class Gate {
       return
     }
     const packetId = type >= 4 && type <= 7 ? buffer.readUInt16BE(bodyStart) : 1
-    if (packetId === 0) return this.onViolation('packet identifier is 0') // [MQTT-2.3.1-1]
-    if (type === 1)
+    if (packetId === 0)
+      this.onViolation('packet identifier is 0') // [MQTT-2.3.1-1]
+    else if (type === 1)
       this.onViolation('a second CONNECT') // [MQTT-3.1.0-2]
     else if (type === 6) this.onPubrel(packetId)
     else if (type === 4 || type === 5 || type === 7) this.host.acknowledged(this, type, packetId)
@@ -348,7 +349,10 @@ export class Gate {
 
   private onFilters(buffer: Buffer, bodyStart: number, end: number, subscribe: boolean): void {
     const packet = readFilters(buffer, bodyStart, end, subscribe)
-    if (typeof packet === 'string') return this.onViolation(packet)
+    if (typeof packet === 'string') {
+      this.onViolation(packet)
+      return
+    }
     // What follows may depend on the subscription: it waits until that is made.
     this.hold(HOLD_SUBSCRIBE)
     const done = subscribe ? this.host.subscribe(this, packet) : this.host.unsubscribe(this, packet)
