@@ -6,7 +6,7 @@ import { ERROR_CODES, type ErrorCode, SluiceError } from '../base/errors.js'
 
 export const DEFAULT_URL = 'http://127.0.0.1:7883'
 /** An answer larger than this is refused rather than gathered in memory. */
-export const MAX_ANSWER_BYTES = 64 * 1024 * 1024
+const MAX_ANSWER_BYTES = 64 * 1024 * 1024
 /** How long a node may take to begin its answer, on top of what a long poll waits. */
 const ANSWER_TIMEOUT_MS = 30_000
 
@@ -31,6 +31,7 @@ export class ApiClient {
   constructor(
     readonly url: string = DEFAULT_URL,
     private readonly token?: string,
+    private readonly maxAnswerBytes: number = MAX_ANSWER_BYTES,
   ) {
     this.base = new URL(url.includes('://') ? url : `http://${url}`)
     if (this.base.protocol !== 'http:' && this.base.protocol !== 'https:')
@@ -112,7 +113,7 @@ export class ApiClient {
     try {
       for await (const chunk of answer as AsyncIterable<Buffer>) {
         bytes += chunk.length
-        if (bytes > MAX_ANSWER_BYTES) throw this.notANode(`its answer is larger than ${MAX_ANSWER_BYTES} bytes`)
+        if (bytes > this.maxAnswerBytes) throw this.notANode(`its answer is larger than ${this.maxAnswerBytes} bytes`)
         chunks.push(chunk)
       }
     } catch (error) {

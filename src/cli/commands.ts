@@ -2,7 +2,9 @@
 
 import type { Command } from './command.js'
 
-export const COMMANDS: Readonly<Record<string, () => Promise<{ readonly command: Command }>>> = {
+export type Commands = Readonly<Record<string, () => Promise<{ readonly command: Command }>>>
+
+export const COMMANDS: Commands = {
   serve: () => import('./serve.js'),
   check: () => import('./check.js'),
   ledger: () => import('./ledger.js'),

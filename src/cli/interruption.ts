@@ -5,7 +5,7 @@
 const READER_GONE_GRACE_MS = 2_000
 
 export interface SignalSource {
-  on(event: 'SIGINT' | 'SIGTERM', listener: (name: string) => void): unknown
+  on(event: 'SIGINT' | 'SIGTERM', listener: () => void): unknown
   exit(code: number): void
 }
 

@@ -3,17 +3,20 @@
 
 import { readFileSync } from 'node:fs'
 import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { BrokenInvariant } from '../base/assert.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import { nearestName } from '../base/nearest.js'
 import { ApiClient } from './api-client.js'
 import { COMMON_OPTIONS, type Command, type CommandContext, type OptionSpecs, UsageError } from './command.js'
-import { COMMANDS } from './commands.js'
+import { COMMANDS, type Commands } from './commands.js'
 import { commandHelp, overview } from './help.js'
 import { Interruption } from './interruption.js'
 import { Output } from './output.js'
 
-type Surroundings = Pick<CommandContext, 'stdout' | 'stderr' | 'stdin' | 'env'> & {
+export interface Surroundings extends Pick<CommandContext, 'stdout' | 'stderr' | 'stdin' | 'env'> {
   readonly interruption: Interruption
+  /** By name; default: those there are. */
+  readonly commands?: Commands
 }
 
 /** Runs the command line of this process and ends it. */
@@ -27,6 +30,12 @@ export async function runProcess(): Promise<void> {
     else process.exit(1)
   })
   process.stderr.on('error', () => {})
+  // Thrown where no command could catch it: nothing can be known of the state, so the process ends, and quickly.
+  process.on('uncaughtException', (error) => {
+    const command = process.argv[2] ?? ''
+    const options = { asJson: false, debug: process.env['SLUICE_DEBUG'] === '1', stderr }
+    void report(error, Object.hasOwn(COMMANDS, command) ? command : null, options).finally(() => process.exit(1))
+  })
   const code = await main(process.argv.slice(2), {
     stdout,
     stderr,
@@ -42,31 +51,32 @@ export async function runProcess(): Promise<void> {
 
 /** @returns the exit code. */
 export async function main(argv: readonly string[], surroundings: Surroundings): Promise<number> {
-  const { stdout, stderr, env } = surroundings
+  const { stdout, stderr, env, commands = COMMANDS } = surroundings
   const first = argv[0] ?? ''
   // Known before the options are parsed, for errors of the parsing itself.
   const asJson = argv.includes('--json')
   try {
     if (first === '--version' || first === '-V' || first === 'version') return await printVersion(stdout)
     if (first === '' || first === '--help' || first === '-h' || (first === 'help' && argv.length === 1)) {
-      await (first === '' ? stderr : stdout).write(overview(await loadAll()))
+      await (first === '' ? stderr : stdout).write(overview(await loadAll(commands)))
       return first === '' ? 2 : 0
     }
     if (first.startsWith('-')) throw new UsageError(`the command comes first: sluice COMMAND ${first} …`)
-    const command = await load(first === 'help' ? argv[1] : first)
+    const command = await load(commands, first === 'help' ? argv[1] : first)
     if (first === 'help') {
       await stdout.write(commandHelp(command))
       return 0
     }
     return await runCommand(command, argv.slice(1), surroundings)
   } catch (error) {
-    return report(error, first, { asJson, debug: env['SLUICE_DEBUG'] === '1', stderr })
+    const known = Object.hasOwn(commands, first) ? first : null
+    return report(error, known, { asJson, debug: env['SLUICE_DEBUG'] === '1', stderr })
   }
 }
 
 async function runCommand(command: Command, args: string[], surroundings: Surroundings): Promise<number> {
   const { values, positionals } = parse(command, args)
-  const { interruption, ...streams } = surroundings
+  const { interruption, commands: _, ...streams } = surroundings
   if (values['help'] === true) {
     await streams.stdout.write(commandHelp(command))
     return 0
@@ -117,14 +127,14 @@ function parse(command: Command, args: string[]): { values: Record<string, unkno
   }
 }
 
-async function load(name: string): Promise<Command> {
-  if (Object.hasOwn(COMMANDS, name)) return (await COMMANDS[name]()).command
-  const nearest = nearestName(name, Object.keys(COMMANDS))
+async function load(commands: Commands, name: string): Promise<Command> {
+  if (Object.hasOwn(commands, name)) return (await commands[name]()).command
+  const nearest = nearestName(name, Object.keys(commands))
   throw new UsageError(`unknown command ${JSON.stringify(name)}${nearest === null ? '' : `; did you mean ${nearest}?`}`)
 }
 
-function loadAll(): Promise<Command[]> {
-  return Promise.all(Object.values(COMMANDS).map(async (loadOne) => (await loadOne()).command))
+function loadAll(commands: Commands): Promise<Command[]> {
+  return Promise.all(Object.values(commands).map(async (loadOne) => (await loadOne()).command))
 }
 
 async function printVersion(stdout: Output): Promise<number> {
@@ -136,23 +146,24 @@ async function printVersion(stdout: Output): Promise<number> {
 
 async function report(
   error: unknown,
-  first: string,
+  command: string | null,
   { asJson, debug, stderr }: { asJson: boolean; debug: boolean; stderr: Output },
 ): Promise<number> {
-  const who = Object.hasOwn(COMMANDS, first) ? `sluice ${first}` : 'sluice'
+  const who = command === null ? 'sluice' : `sluice ${command}`
+  const told = (line: string): Promise<void> => stderr.line(`${who}: ${line}`)
   if (error instanceof UsageError) {
-    const help = Object.hasOwn(COMMANDS, first) ? `sluice help ${first}` : 'sluice --help'
-    await stderr.line(`${who}: ${error.message}\nSee: ${help}`)
+    await told(`${error.message}\nSee: ${command === null ? 'sluice --help' : `sluice help ${command}`}`)
     return 2
   }
   if (error instanceof SluiceError) {
     const { code, message, details } = error
-    await (asJson ? stderr.json({ error: { code, message, details } }) : stderr.line(`${who}: ${message}`))
+    await (asJson ? stderr.json({ error: { code, message, details } }) : told(message))
   } else if (!(error instanceof Error && error.name === 'AbortError')) {
-    const hint = debug ? '' : ' (SLUICE_DEBUG=1 shows where)'
-    await stderr.line(`${who}: unexpected error: ${messageOf(error)}${hint}`)
+    await told(`unexpected error: ${messageOf(error)}${debug ? '' : ' (SLUICE_DEBUG=1 shows where)'}`)
   }
-  if (debug && error instanceof Error && error.stack !== undefined) await stderr.line(error.stack)
+  // A broken invariant is a fault of this program: where it broke is what a report of it needs.
+  const showStack = debug || error instanceof BrokenInvariant
+  if (showStack && error instanceof Error && error.stack !== undefined) await stderr.line(error.stack)
   return 1
 }
 

@@ -81,6 +81,11 @@ export class Program {
     return this.child.stdin
   }
 
+  /** Stops reading its output, as `head` does once it has enough. */
+  closeStdout(): void {
+    this.child.stdout.destroy()
+  }
+
   /** Waits until what it has written matches; @throws Error with its output when it ends first, or after `timeoutMs`. */
   waitFor(
     pattern: RegExp,
