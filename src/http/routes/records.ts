@@ -37,8 +37,7 @@ async function read(stream: StreamReader, request: HttpRequest): Promise<HttpRep
       `stream ${stream.name} has no partition ${partition}: it has ${stream.partitions}, counted from 0`,
       { stream: stream.name, partition, partitions: stream.partitions },
     )
-  const start = startPositionOf('offset', request.query.get('offset') ?? 'earliest')
-  const from = await resolve(stream, partition, start)
+  const from = await resolve(stream, partition, startPositionOf('offset', request.query.get('offset') ?? 'earliest'))
   const asStored = request.header('accept')?.includes(STORED_BATCHES) === true
   const maxRecords = numberOf(request, 'max_records', FETCH_LIMITS.maxRecords)
   const fetched = await fetchOrWait(stream, partition, from, request, {
@@ -51,8 +50,7 @@ async function read(stream: StreamReader, request: HttpRequest): Promise<HttpRep
       headers: { ...headersOf(fetched, fetched.nextOffset), 'content-type': STORED_BATCHES },
       body: fetched.batches,
     }
-  const notBefore = start.at === 'time' ? start.timestampMs : Number.NEGATIVE_INFINITY
-  const records = decode(fetched.batches, from, maxRecords, notBefore)
+  const records = decode(fetched.batches, from, maxRecords)
   const nextOffset = records.length === 0 ? fetched.nextOffset : toOffset(records[records.length - 1].offset + 1)
   const texts = recordsAsJson(stream.name, partition, records)
   const headers = headersOf(fetched, nextOffset)
@@ -104,13 +102,12 @@ function outOfRange(stream: StreamReader, partition: PartitionId, offset: Offset
   )
 }
 
-/** A batch found by time may begin before it: `notBefore` drops what comes first and is older. */
-function decode(batches: readonly Buffer[], from: Offset, maxRecords: number, notBefore: number): LogRecord[] {
+function decode(batches: readonly Buffer[], from: Offset, maxRecords: number): LogRecord[] {
   const records: LogRecord[] = []
   for (const batch of batches) {
     for (const record of decodeRecords(batch, from)) {
       if (records.length === maxRecords) return records
-      if (records.length > 0 || record.timestampMs >= notBefore) records.push(record)
+      records.push(record)
     }
   }
   return records
