@@ -1,5 +1,6 @@
 // `sluice check`: all problems of a configuration at once, without starting anything.
 
+import { exampleToml } from '../config/example.js'
 import { configJsonSchema } from '../config/json-schema.js'
 import { loadConfig } from '../config/load.js'
 import { formatProblem } from '../config/problem.js'
@@ -9,14 +10,23 @@ import { CONFIG_OPTIONS, configSourceOf } from './config-source.js'
 export const command = defineCommand({
   name: 'check',
   summary: 'check a configuration, all problems at once',
-  usage: ['check [--config FILE]', 'check --schema'],
+  usage: ['check [--config FILE]', 'check --schema', 'check --example'],
   description: 'Exit code 1 when there is an error; warnings alone give 0. Nothing is started or changed.',
   options: {
     ...CONFIG_OPTIONS,
+    example: { type: 'boolean', description: 'print a sluice.toml with every key, its meaning and its default' },
     schema: { type: 'boolean', description: 'print the JSON Schema of the configuration, for editors' },
   },
-  examples: ['sluice check --config /etc/sluice/sluice.toml', 'sluice check --schema > sluice.schema.json'],
+  examples: [
+    'sluice check --example > sluice.toml',
+    'sluice check --config /etc/sluice/sluice.toml',
+    'sluice check --schema > sluice.schema.json',
+  ],
   async run({ values, env, stdout, stderr }) {
+    if (values.example) {
+      await stdout.write(exampleToml())
+      return 0
+    }
     if (values.schema) {
       await stdout.line(JSON.stringify(configJsonSchema(), null, 2))
       return 0

@@ -142,7 +142,7 @@ const upstreamFields = {
     description: 'How many messages may be on their way without an ack.',
     default: 100,
     min: 1,
-    max: 65_535,
+    max: 65_000,
   }),
   bandwidth: byteRate({
     description: 'Most bytes sent a second, on average. Default: no limit.',
@@ -241,7 +241,7 @@ export const CONFIG_FIELDS = {
       max: '65535s',
     }),
     max_pending_bytes: bytes({
-      description: 'Bytes of messages one connection may have waiting for their commit; beyond, it is not read from.',
+      description: 'Bytes that may wait to be sent to one client; beyond, QoS 0 messages to it are dropped.',
       default: '1MB',
       min: '1KB',
       max: '1GB',

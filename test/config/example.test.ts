@@ -1,0 +1,25 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { exampleToml } from '../../src/config/example.js'
+import { loadConfig, loadValidConfig } from '../../src/config/load.js'
+
+const example = exampleToml()
+
+test('the example as it stands is the default configuration', () => {
+  assert.equal(loadConfig({ text: example }), loadConfig({}))
+})
+
+test('put in force as a whole, it is valid and shows the true defaults', () => {
+  const lines = example.split('\n').filter((line) => !line.startsWith('##') && !/= …/.test(line))
+  const config = loadValidConfig({ text: lines.map((line) => line.replace(/^# /, '')).join('\n') })
+  const defaults = loadValidConfig({})
+  assert.equal({ ...config, stream: [], upstream: [] }, { ...defaults, stream: [], upstream: [] })
+  assert.equal(config.stream[0], { ...defaults.stream[0], name: 'telemetry', topics: ['sensors/#'] })
+  assert.is(config.upstream[0].url, 'mqtts://broker.example:8883')
+})
+
+test('no line is wider than a terminal of 120 columns', () => {
+  for (const line of example.split('\n')) assert.ok(line.length <= 120, line)
+})
+
+test.run()
