@@ -6,6 +6,7 @@ import type { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
 import type { Config } from './config/schema.js'
 import { Log } from './log/log.js'
+import { Ballast } from './state/ballast.js'
 import { Cursors } from './state/cursors.js'
 import { claimDataDirectory, nodeIdOf, openState } from './state/data-directory.js'
 import { Ledger } from './state/ledger.js'
@@ -63,6 +64,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       maxRecordBytes: config.mqtt.maxPacketSize * 2,
       ceilings: await OffsetCeilings.open(state),
       cursors,
+      ballast: new Ballast(config.dataDir, config.storage.ballastSize),
       ledger,
       poweredOn,
       destinationsOf: (stream) =>

@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.js'
 import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Offset } from '../record/record.js'
+import type { Ballast } from '../state/ballast.js'
 import type { Cursors } from '../state/cursors.js'
 import { listDirectory, makeDirectory } from '../state/durable-files.js'
 import type { Ledger } from '../state/ledger.js'
@@ -42,6 +43,7 @@ export interface LogOptions {
   readonly maxRecordBytes: number
   readonly ceilings: OffsetCeilings
   readonly cursors: Cursors
+  readonly ballast: Ballast
   readonly ledger: Ledger
   readonly poweredOn: PoweredOnClock
   /** Names of the upstreams that list a stream. */
@@ -64,6 +66,7 @@ export class Log implements StreamCatalog {
     await makeDirectory(join(options.dataDirectory, 'streams'))
     for (const stream of options.streams) log.streams.set(stream.name, await log.openStream(stream))
     await log.reportUnconfigured()
+    await options.ballast.restore()
     log.maintainLater()
     return log
   }
@@ -120,6 +123,7 @@ export class Log implements StreamCatalog {
         poweredOnMs: () => options.poweredOn.nowMs(),
         wallMs: () => options.clock.wallMs(),
       },
+      ballast: options.ballast,
       onFatal: options.onFatal,
     })
   }

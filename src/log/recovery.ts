@@ -20,11 +20,11 @@ export async function recoverSegment(directory: string, logger: Logger): Promise
   try {
     const header = await readHeader(database, directory)
     segment = Segment.unsealed(directory, header, database, await scan(database, header))
+    await segment.seal()
   } catch (error) {
     await database.close()
     throw error
   }
-  await segment.seal()
   const gaps = segment.extents.flatMap((extent, partition) =>
     extent.gaps.map(([first, last]) => ({ partition, first, last })),
   )

@@ -52,8 +52,8 @@ export class SegmentList {
   }
 
   /** Puts the segment as it was read back from disk in the place of the one that was written. */
-  replaceNewest(segment: Segment): void {
-    this.list[this.list.length - 1] = segment
+  replace(written: Segment, recovered: Segment): void {
+    this.list[this.list.indexOf(written)] = recovered
   }
 
   removeOldest(): void {

@@ -56,6 +56,8 @@ export class SegmentStore {
   private standby: Promise<PreparedSegment> | null = null
   private sealing: Promise<void> = Promise.resolve()
   private nextSequence: number
+  /** Their seal failed; open and readable, to be read back and sealed once the disk lets it. */
+  private readonly unsealed = new Set<Segment>()
 
   private constructor(
     private readonly options: SegmentStoreOptions,
@@ -138,16 +140,29 @@ export class SegmentStore {
    * @throws SluiceError as long as the disk does not let it; to be called again.
    */
   async reopen(): Promise<void> {
-    const failed = this.active
+    await this.sealing
     await this.discardStandby()
-    if (failed === null) return
-    await failed.close()
-    const recovered = await recoverSegment(failed.directory, this.options.logger)
-    this.active = null
-    this.segments.replaceNewest(recovered)
-    recovered.extents.forEach(({ end }, partition) => {
-      this.ends[partition].offset = end
-    })
+    for (const segment of [...this.unsealed, ...(this.active ? [this.active] : [])]) {
+      await segment.close()
+      const recovered = await recoverSegment(segment.directory, this.options.logger)
+      this.segments.replace(segment, recovered)
+      this.unsealed.delete(segment)
+      if (segment !== this.active) continue
+      this.active = null
+      recovered.extents.forEach(({ end }, partition) => {
+        this.ends[partition].offset = end
+      })
+    }
+  }
+
+  /** Some segment's seal failed: `reopen` tries again. */
+  get hasUnsealed(): boolean {
+    return this.unsealed.size > 0
+  }
+
+  /** Resolves when no seal is under way. */
+  get settled(): Promise<void> {
+    return this.sealing
   }
 
   /** Seals what is active and closes everything. */
@@ -222,8 +237,9 @@ export class SegmentStore {
       await segment.seal()
       this.options.logger.debug('sealed segment', { sequence: segment.header.sequence, bytes: segment.bytes })
     } catch (error) {
-      // Its records are in its write-ahead log, synced: they stay readable, and the next start seals it.
-      this.options.logger.warn('a segment could not be sealed; its records stay readable', { reason: error })
+      // Its records are synced in its write-ahead log and stay readable.
+      this.unsealed.add(segment)
+      this.options.logger.warn('a segment could not be sealed; will try again', { reason: error })
     }
   }
 }

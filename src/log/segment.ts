@@ -27,6 +27,8 @@ export const SEGMENT_NAME = /^\d{12}$/
 export const DROPPED_SUFFIX = '.dropped'
 const LIVE_FILE = 'live'
 const SEALED_FILE = 'sealed'
+/** LevelDB's. */
+const LEVELS = 7
 const SEALED_WRITE_BUFFER_BYTES = 64 * 1024
 /** More than any segment holds. */
 export const UNSEALED_WRITE_BUFFER_BYTES = 128 * 1024 * 1024
@@ -134,7 +136,10 @@ export class Segment {
     }
   }
 
-  /** Completes the segment: index, flush to a table, close. It is opened again when somebody reads. */
+  /**
+   * Completes the segment: index, flush to a table, close. It is opened again when somebody reads.
+   * @throws SluiceError when it could not be flushed: the database stays open and readable, see recoverSegment for what then.
+   */
   async seal(): Promise<void> {
     const database = this.database
     assert(this.state === 'active' && database !== null, 'only an active segment is sealed')
@@ -146,6 +151,7 @@ export class Segment {
     try {
       await database.batch([{ type: 'put', key: metaKey('index'), value: summary }], { sync: true })
       await database.compactRange(KEY_END, KEY_END)
+      assertTable(database, this.directory)
       await this.close()
       await this.assertFlushed()
       await writeFileDurably(join(this.directory, SEALED_FILE), summary)
@@ -208,7 +214,7 @@ export class Segment {
     await changed
   }
 
-  // compactRange resolves even when its flush failed; the write-ahead log that is left tells: after a flush it is empty.
+  // The second witness of the flush: the write-ahead log that is left is empty.
   private async assertFlushed(): Promise<void> {
     const logs = (await listDirectory(this.directory)).filter((name) => name.endsWith('.log'))
     const sizes = await Promise.all(logs.map(async (name) => (await stat(join(this.directory, name))).size))
@@ -218,6 +224,14 @@ export class Segment {
       `LevelDB did not flush its memtable: ${logs.join(', ')} of ${sizes.join(', ')} bytes`,
     )
   }
+}
+
+/** compactRange resolves even when its flush failed; then the records are still in memory, and no table exists. */
+function assertTable(database: LevelDatabase, directory: string): void {
+  for (let level = 0; level < LEVELS; level++) {
+    if (Number(database.getProperty(`leveldb.num-files-at-level${level}`)) > 0) return
+  }
+  throw new SluiceError('STORAGE_FULL', `LevelDB could not flush the memtable of ${directory}`)
 }
 
 /** Whether records in this directory may have been acknowledged. */

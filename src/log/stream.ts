@@ -8,6 +8,7 @@ import { SluiceError } from '../base/errors.js'
 import type { Offset, PartitionId, RecordInput } from '../record/record.js'
 import { decodeRecords, lastOffsetOf, maxTimestampOf } from '../record/record-batch.js'
 import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
+import type { Ballast } from '../state/ballast.js'
 import { storageError } from '../state/level-database.js'
 import { readBatches } from './batch-reader.js'
 import { CommitQueue } from './commit-queue.js'
@@ -34,6 +35,8 @@ export interface LogStreamOptions {
   /** Largest encoded record taken, inclusive. */
   readonly maxRecordBytes: number
   readonly retention: Omit<RetentionOptions, 'stream' | 'store'>
+  /** Given up when the disk is full, so that reading goes on. */
+  readonly ballast: Ballast
   /** Called for a failed write after which nothing may be trusted (D4): the process must end. */
   readonly onFatal: (error: SluiceError) => void
 }
@@ -120,7 +123,7 @@ export class LogStream implements Stream {
       const end = Math.min(stretchEnd(extent, next), highWatermark)
       if (next >= end) continue
       const range = { partition, from: next, end, maxBytes: bytesLeft, maxRecords: maxRecords - (next - from) }
-      const read = await segment.use((database) => readBatches(database, range))
+      const read = await this.withRoomToOpen(() => segment.use((database) => readBatches(database, range)))
       if (segment.state === 'sealed') this.options.openSegments.touch(segment)
       if (batches.length > 0 && read[0].length > bytesLeft) break
       for (const batch of read) {
@@ -170,6 +173,7 @@ export class LogStream implements Stream {
   maintain(): Promise<void> {
     return this.queue.exclusive(async () => {
       if (this.closing || this.refusal) return
+      if (this.store.hasUnsealed && (await this.diskHasRoom())) await this.store.reopen()
       const { maxAgeMs } = this.options.retention.policy
       // An eighth of the age, so that what expires goes in eight steps.
       if (maxAgeMs !== null && this.store.activeAgeMs > maxAgeMs / 8) await this.store.roll()
@@ -213,12 +217,24 @@ export class LogStream implements Stream {
     else this.options.onFatal(failure)
   }
 
+  /** Opening a LevelDB writes, which a full disk refuses until the ballast has been given up. */
+  private async withRoomToOpen<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      return await read()
+    } catch (error) {
+      if (!(error instanceof SluiceError) || error.code !== 'STORAGE_FULL') throw error
+      await this.giveUpBallast()
+      return read()
+    }
+  }
+
   // The failed database goes on serving reads until there is room to open it again; only then is it closed and read back.
   private async recoverWhenPossible(): Promise<void> {
+    await this.giveUpBallast()
     while (!this.closing) {
       await new Promise((resolve) => setTimeout(resolve, RECOVERY_RETRY_MS).unref())
-      if (!(await this.diskHasRoom())) continue
       try {
+        if (!(await this.diskHasRoom())) continue
         await this.queue.exclusive(() => this.store.reopen())
         this.store.ends.forEach((end, partition) => {
           this.next[partition] = end.offset
@@ -236,9 +252,15 @@ export class LogStream implements Stream {
     }
   }
 
+  /** Not while a segment is being flushed, which would use the space up and fail all the same. */
+  private async giveUpBallast(): Promise<void> {
+    await this.store.settled
+    await this.options.ballast.release()
+  }
+
   private async diskHasRoom(): Promise<boolean> {
     const { bavail, bsize } = await statfs(this.options.directory)
-    return bavail * bsize > this.options.segmentBytes * 2
+    return bavail * bsize > this.options.segmentBytes * 2 + this.options.ballast.bytes
   }
 
   private notify(): void {

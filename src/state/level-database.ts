@@ -4,8 +4,11 @@
 import { Level } from 'level'
 import { messageOf, SluiceError } from '../base/errors.js'
 
-/** `level` on Node is classic-level; compactRange is the part of it that the common type leaves out. */
-export type LevelDatabase = Level<Buffer, Buffer> & { compactRange(start: Buffer, end: Buffer): Promise<void> }
+/** `level` on Node is classic-level; these are the parts of it that the common type leaves out. */
+export type LevelDatabase = Level<Buffer, Buffer> & {
+  compactRange(start: Buffer, end: Buffer): Promise<void>
+  getProperty(name: string): string
+}
 
 export interface LevelOptions {
   /** Bytes a memtable grows to before LevelDB flushes it; a segment stays below, so that it never does. */

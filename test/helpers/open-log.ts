@@ -13,6 +13,7 @@ import {
   type RecordInput,
 } from '../../src/record/record.js'
 import { decodeRecords } from '../../src/record/record-batch.js'
+import { Ballast } from '../../src/state/ballast.js'
 import { Cursors } from '../../src/state/cursors.js'
 import { Ledger } from '../../src/state/ledger.js'
 import { OffsetCeilings } from '../../src/state/offset-ceilings.js'
@@ -23,6 +24,7 @@ export interface TestLog {
   readonly log: Log
   readonly cursors: Cursors
   readonly ledger: Ledger
+  readonly ballast: Ballast
   readonly fatal: SluiceError[]
   close(): Promise<void>
 }
@@ -40,6 +42,7 @@ export async function openLog(
   const state = await LevelStateStore.open({ directory: join(dataDirectory, 'state'), logger: silentLogger, onFatal })
   const cursors = await Cursors.open(state)
   const ledger = await Ledger.open(state)
+  const ballast = new Ballast(dataDirectory, 512 * 1024)
   const poweredOn = await PoweredOnClock.open(state, systemClock)
   const log = await Log.open({
     dataDirectory,
@@ -57,6 +60,7 @@ export async function openLog(
     maxRecordBytes: 1024 * 1024,
     ceilings: await OffsetCeilings.open(state),
     cursors,
+    ballast,
     ledger,
     poweredOn,
     destinationsOf: () => destinations,
@@ -73,7 +77,7 @@ export async function openLog(
     await poweredOn.close()
     await state.close()
   }
-  return { log, cursors, ledger, fatal, close }
+  return { log, cursors, ledger, ballast, fatal, close }
 }
 
 export function recordOf(value: string | Buffer, more: Partial<RecordInput> = {}): RecordInput {

@@ -1,0 +1,46 @@
+// A disk of a few megabytes (tmpfs): a real one that really fills. Needs root; `available` is false elsewhere.
+
+import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { tempDir } from './temp-dir.js'
+
+const mounted = new Set<string>()
+process.once('exit', () => {
+  for (const path of mounted) spawnSync('umount', ['-l', path])
+})
+
+export class SmallDisk {
+  private constructor(readonly path: string) {}
+
+  /** @returns null where mounting is not allowed. */
+  static make(megabytes: number): SmallDisk | null {
+    const path = tempDir('sluice-disk-')
+    const { status } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', path], {
+      stdio: 'ignore',
+    })
+    if (status !== 0) return null
+    mounted.add(path)
+    return new SmallDisk(path)
+  }
+
+  /** Takes space away. */
+  fill(bytes: number): Promise<void> {
+    return writeFile(join(this.path, 'filler'), Buffer.alloc(bytes))
+  }
+
+  /** Gives it back. */
+  free(): void {
+    rmSync(join(this.path, 'filler'))
+  }
+
+  remount(mode: 'ro' | 'rw'): void {
+    spawnSync('mount', ['-o', `remount,${mode}`, this.path])
+  }
+
+  remove(): void {
+    spawnSync('umount', ['-l', this.path])
+    mounted.delete(this.path)
+  }
+}

@@ -1,0 +1,87 @@
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { SluiceError } from '../../src/base/errors.js'
+import type { PartitionId } from '../../src/record/record.js'
+import { openLog, readAll, recordOf, type TestLog } from '../helpers/open-log.js'
+import { unlessSkipped } from '../helpers/skip.js'
+import { SmallDisk } from '../helpers/small-disk.js'
+
+const P0 = 0 as PartitionId
+const disk = SmallDisk.make(24)
+const whereDisksCanBeMade = unlessSkipped(test, disk === null ? 'mounting a small tmpfs needs root' : null)
+
+/** Appends until one is refused. @returns one past the last acknowledged offset, and why. */
+async function appendUntilRefused(node: TestLog): Promise<{ acked: number; refusal: SluiceError }> {
+  const stream = node.log.stream('s')
+  let acked = stream.highWatermark(P0) as number
+  for (;;) {
+    try {
+      const offset = stream.nextOffset(P0)
+      const commits = Array.from({ length: 8 }, (_, i) =>
+        stream.append(P0, recordOf(`${offset + i}:${'x'.repeat(4000)}`)),
+      )
+      await commits[7].durable()
+      acked = offset + 8
+    } catch (error) {
+      return { acked, refusal: error as SluiceError }
+    }
+  }
+}
+
+async function assertAllThere(node: TestLog, acked: number): Promise<void> {
+  const records = await readAll(node.log, 's')
+  assert.ok(records.length >= acked, `${records.length} read, ${acked} acknowledged`)
+  records.forEach((record, i) => {
+    assert.is(record.offset, i)
+    assert.ok(record.value?.toString().startsWith(`${i}:`))
+  })
+}
+
+whereDisksCanBeMade(
+  'a full disk acknowledges nothing it did not keep, stays readable, and is written again once there is room',
+  async () => {
+    if (disk === null) return
+    const directory = join(disk.path, 'data')
+    const node = await openLog(directory, [{ name: 's' }], { segmentBytes: 1024 * 1024 })
+    for (let round = 0; round < 3; round++) {
+      await node.ballast.restore()
+      await disk.fill((16 - round * 4) * 1024 * 1024)
+      const { acked, refusal } = await appendUntilRefused(node)
+      assert.is(refusal.code, 'STORAGE_FULL', refusal.message)
+      assert.throws(
+        () => node.log.stream('s').append(P0, recordOf('x')),
+        (e: SluiceError) => e.code === 'STORAGE_FULL',
+      )
+      await assertAllThere(node, acked)
+      disk.free()
+      const before = node.log.stream('s').highWatermark(P0)
+      let next: number | undefined
+      while (next === undefined) {
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        try {
+          next = node.log.stream('s').nextOffset(P0)
+          await node.log
+            .stream('s')
+            .append(P0, recordOf(`${next}:after`))
+            .durable()
+        } catch {
+          next = undefined
+        }
+      }
+      assert.ok(next >= before)
+      await assertAllThere(node, acked)
+    }
+    const end = node.log.stream('s').highWatermark(P0)
+    await node.close()
+    const again = await openLog(directory, [{ name: 's' }], { segmentBytes: 1024 * 1024 })
+    assert.is(again.log.stream('s').highWatermark(P0), end)
+    await assertAllThere(again, end)
+    assert.equal(again.ledger.list(), [])
+    assert.equal([...node.fatal, ...again.fatal], [])
+    await again.close()
+  },
+)
+
+test.after(() => disk?.remove())
+test.run()
