@@ -1,14 +1,34 @@
 // The composition root: configuration in, running node out. What starts when, and stops in the opposite order, is readable top to bottom;
 // nothing here decides anything else.
 
+import { readFile } from 'node:fs/promises'
 import { type Clock, systemClock } from './base/clock.js'
-import type { SluiceError } from './base/errors.js'
+import { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
-import type { Config } from './config/schema.js'
+import { formatAddress } from './config/address.js'
+import type { Config, UpstreamConfig } from './config/schema.js'
+import { GroupCoordinator } from './consumer/group-coordinator.js'
+import { PullGroups } from './consumer/pull-groups.js'
+import { HttpServer } from './http/http-server.js'
+import { MetricsRegistry } from './http/metrics.js'
+import { groupMetrics, httpMetrics, processMetrics, streamMetrics } from './http/node-metrics.js'
+import type { Producer } from './http/ports.js'
+import { groupRoutes } from './http/routes/groups.js'
+import { healthRoutes } from './http/routes/health.js'
+import { ledgerRoutes } from './http/routes/ledger.js'
+import { metricsRoutes } from './http/routes/metrics.js'
+import { produceRoutes } from './http/routes/produce.js'
+import { recordRoutes } from './http/routes/records.js'
+import { streamRoutes } from './http/routes/streams.js'
 import { Log } from './log/log.js'
+import { MqttFront } from './mqtt/mqtt-front.js'
+import { toOffset } from './record/record.js'
+import type { UpstreamOptions } from './replication/upstream-options.js'
+import { Upstreams } from './replication/upstreams.js'
 import { Ballast } from './state/ballast.js'
 import { Cursors } from './state/cursors.js'
 import { claimDataDirectory, nodeIdOf, openState } from './state/data-directory.js'
+import { GroupOffsets } from './state/group-offsets.js'
 import { Ledger } from './state/ledger.js'
 import { OffsetCeilings } from './state/offset-ceilings.js'
 import { PoweredOnClock } from './state/powered-on-clock.js'
@@ -75,9 +95,105 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     })
     started.push(() => log.close())
 
-    return { nodeId, mqttAddresses: [], httpAddresses: [], stop, failed }
+    const offsets = await GroupOffsets.open(state, clock.wallMs)
+    const coordinator = new GroupCoordinator({ streams: log, offsets, clock })
+    const groups = new PullGroups(coordinator, log, offsets)
+
+    const mqtt = await MqttFront.start({
+      listen: config.mqtt.listen.map(formatAddress),
+      catalog: log,
+      routes: config.stream.map(({ name, topics, key }) => ({ stream: name, topics, key })),
+      limits: {
+        maxPacketBytes: config.mqtt.maxPacketSize,
+        maxConnections: config.mqtt.maxConnections,
+        connectTimeoutMs: config.mqtt.connectTimeoutMs,
+        maxKeepaliveSeconds: Math.ceil(config.mqtt.maxKeepalive / 1000),
+      },
+      state,
+      clock,
+      logger: logger.child('mqtt'),
+    })
+    started.push(() => mqtt.stop())
+
+    const upstreams = Upstreams.start({
+      nodeId,
+      upstreams: await Promise.all(config.upstream.map((upstream) => upstreamOptions(upstream, nodeId))),
+      catalog: log,
+      cursors,
+      ledger,
+      clock,
+      logger: logger.child('upstream'),
+      random: Math.random,
+    })
+    started.push(() => upstreams.stop())
+
+    const metrics = new MetricsRegistry().register(
+      ...streamMetrics(log),
+      ...groupMetrics(groups, log),
+      ...processMetrics(),
+    )
+    const http = await HttpServer.start({
+      listen: config.http.listen.map(formatAddress),
+      logger: logger.child('http'),
+      limits: { maxBodyBytes: config.http.maxBodySize, maxWaitingPolls: config.http.maxWaiting },
+      clock,
+      routes: [
+        ...streamRoutes({ streams: log }),
+        ...recordRoutes({ streams: log }),
+        ...produceRoutes({ streams: log, producer: producerOf(mqtt, config.mqtt.maxPacketSize) }),
+        ...groupRoutes({ groups, streams: log }),
+        ...ledgerRoutes({ ledger }),
+        ...healthRoutes({ health: () => ({ ready: true, reasons: [] }) }),
+        ...metricsRoutes({ metrics }),
+      ],
+    })
+    metrics.register(...httpMetrics(() => http.stats()))
+    started.push(() => http.stop())
+    started.push(async () => coordinator.stop())
+
+    return { nodeId, mqttAddresses: mqtt.addresses, httpAddresses: http.addresses, stop, failed }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+/** The publish path as HTTP uses it. */
+function producerOf(mqtt: MqttFront, maxPayloadBytes: number): Producer {
+  const resolve = (mqttTopic: string) => {
+    const bytes = Buffer.from(mqttTopic)
+    const entry = mqtt.router.resolve(bytes, 0, bytes.length)
+    return 'problem' in entry ? null : entry
+  }
+  return {
+    maxPayloadBytes,
+    routeOf: (mqttTopic) => {
+      const entry = resolve(mqttTopic)
+      return entry?.routed && entry.stream ? { stream: entry.stream.name } : null
+    },
+    async publish(message) {
+      const entry = resolve(message.mqttTopic)
+      if (!entry?.stream) throw new SluiceError('INVALID_TOPIC', `no stream takes ${message.mqttTopic}`)
+      const offset = entry.stream.nextOffset(entry.partition)
+      await mqtt.publish(message).durable()
+      return { stream: entry.stream.name, partition: entry.partition, offset: toOffset(offset) }
+    },
+  }
+}
+
+async function upstreamOptions(upstream: UpstreamConfig, nodeId: string): Promise<UpstreamOptions> {
+  const { bandwidth, caFile, certFile, keyFile, passwordFile, password, keepalive, ...same } = upstream
+  const [ca, cert, key, passwordText] = await Promise.all([caFile, certFile, keyFile, passwordFile].map(fileOf))
+  return {
+    ...same,
+    clientId: upstream.clientId ?? `sluice-${nodeId}-${upstream.name}`,
+    bandwidthBytesPerSecond: bandwidth,
+    password: passwordText?.toString().split('\n', 1)[0].trimEnd() ?? password,
+    tls: { ca, cert, key },
+    keepaliveSeconds: Math.ceil(keepalive / 1000),
+  }
+}
+
+async function fileOf(path: string | undefined): Promise<Buffer | undefined> {
+  return path === undefined ? undefined : readFile(path)
 }
