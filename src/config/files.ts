@@ -4,6 +4,9 @@ import { accessSync, constants, readFileSync, type Stats, statSync } from 'node:
 import { messageOf } from '../base/errors.js'
 import { quote, Unfit } from './fields.js'
 
+/** No file of a configuration that is larger is read, inclusive. */
+export const MAX_CONFIG_BYTES = 4 * 1024 * 1024
+
 /** @returns what is wrong with a file that has to be read, if anything is. */
 export function fileProblem(path: string): Unfit | undefined {
   const found = statOf(path)
@@ -28,19 +31,28 @@ export function folderProblem(path: string): Unfit | undefined {
     : new Unfit(`names ${quote(path)}, which is a file`, 'name a folder')
 }
 
-/**
- * The text of a file of at most `maxBytes`, without a byte order mark.
- * @returns Unfit when it cannot be had or is not UTF-8.
- */
-export function readTextFile(path: string, maxBytes: number): string | Unfit {
+/** The text of a file, without a byte order mark. @returns Unfit when it cannot be had or is not UTF-8. */
+export function readTextFile(path: string): string | Unfit {
+  const bytes = readBytesFile(path)
+  if (bytes instanceof Unfit) return bytes
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+  } catch {
+    return new Unfit('the file is not UTF-8 text')
+  }
+}
+
+/** @returns Unfit when the file cannot be had or is larger than MAX_CONFIG_BYTES. */
+export function readBytesFile(path: string): Buffer | Unfit {
   const problem = fileProblem(path)
   if (problem !== undefined) return new Unfit(problem.what.replace(/^names "(.*)", which/, 'the file $1'), problem.fix)
   const { size } = statSync(path)
-  if (size > maxBytes) return new Unfit(`the file has ${size} bytes, more than ${maxBytes}`, 'name the right file')
+  if (size > MAX_CONFIG_BYTES)
+    return new Unfit(`the file has ${size} bytes, more than ${MAX_CONFIG_BYTES}`, 'name the right file')
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
+    return readFileSync(path)
   } catch (error) {
-    return new Unfit(error instanceof TypeError ? 'the file is not UTF-8 text' : messageOf(error))
+    return new Unfit(messageOf(error))
   }
 }
 

@@ -10,11 +10,9 @@ import { fileProblem, folderProblem, readTextFile } from './files.js'
 import { formatProblem, type KeyPath, type Problem } from './problem.js'
 import { type RawTable, readTable } from './read-table.js'
 import { checkRules } from './rules.js'
-import { CONFIG_FIELDS, type Config, type StreamConfig, UNROUTED } from './schema.js'
+import { CONFIG_FIELDS, type Config, type StreamConfig, UNROUTED, type WrittenConfig } from './schema.js'
 import { TomlLines } from './toml-lines.js'
-
-/** A larger configuration file is not read; the same goes for a password file of an upstream. */
-export const MAX_CONFIG_BYTES = 4 * 1024 * 1024
+import { readUpstreamSecrets } from './upstream-secrets.js'
 
 export interface ConfigSource {
   /** Path of the TOML file; without it, defaults and environment alone. */
@@ -55,7 +53,7 @@ export function loadValidConfig(source: ConfigSource): Config {
 
 /** Whatever the source holds: problems are returned, not thrown. */
 export function loadConfig(source: ConfigSource): LoadedConfig {
-  const toml = source.text ?? (source.file === undefined ? '' : readTextFile(resolve(source.file), MAX_CONFIG_BYTES))
+  const toml = source.text ?? (source.file === undefined ? '' : readTextFile(resolve(source.file)))
   const fileName = source.file === undefined ? '' : basename(source.file)
   const unusable = (where: string, { what, fix }: Unfit): LoadedConfig => ({
     config: null,
@@ -99,7 +97,7 @@ class Loading {
       report,
       locate: (path, written, kind) => this.locate(path, written, kind),
       homes: homesOf(CONFIG_FIELDS),
-    }) as Config
+    }) as WrittenConfig
     checkRules(values, {
       error: report,
       warning: (path, what, fix) => this.report('warning', path, what, fix),
@@ -149,24 +147,14 @@ class Loading {
   }
 
   /** Fills in what the absence of a key implies. */
-  private complete(values: Config): Config {
+  private complete(values: WrittenConfig): Config {
     const everyStream = values.stream.map(({ name }) => name)
     const upstream = values.upstream.map((one, i) => ({
       ...one,
       streams: one.streams.length === 0 ? everyStream : one.streams,
-      password: one.passwordFile === undefined ? one.password : this.readPassword(one.passwordFile, i),
+      ...readUpstreamSecrets(one, (key, what, fix) => this.report('error', ['upstream', i, key], what, fix)),
     }))
     return { ...values, stream: [...values.stream, UNROUTED_STREAM], upstream }
-  }
-
-  private readPassword(file: string, i: number): string | undefined {
-    const text = readTextFile(file, MAX_CONFIG_BYTES)
-    // That it cannot be read has been reported where its path was.
-    if (text instanceof Unfit) return undefined
-    const password = text.split(/\r?\n/, 1)[0]
-    if (password === '')
-      this.report('error', ['upstream', i, 'password_file'], 'has an empty first line', 'write the password there')
-    return password
   }
 }
 

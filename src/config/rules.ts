@@ -4,7 +4,7 @@
 import { formatAddress, isLoopback, type ListenAddress } from './address.js'
 import { filterCovers } from './filter-cover.js'
 import type { KeyPath } from './problem.js'
-import { type Config, UNROUTED } from './schema.js'
+import { UNROUTED, type WrittenConfig } from './schema.js'
 import { formatSize } from './units.js'
 
 export interface RuleReport {
@@ -14,7 +14,7 @@ export interface RuleReport {
   isWritten(path: KeyPath): boolean
 }
 
-export function checkRules(config: Config, report: RuleReport): void {
+export function checkRules(config: WrittenConfig, report: RuleReport): void {
   checkDoors(config, report)
   checkAddresses(config, report)
   checkLimits(config, report)
@@ -23,7 +23,7 @@ export function checkRules(config: Config, report: RuleReport): void {
   checkUpstreams(config, report)
 }
 
-function checkDoors(config: Config, report: RuleReport): void {
+function checkDoors(config: WrittenConfig, report: RuleReport): void {
   const openMqtt = config.mqtt.listen.filter(({ host }) => !isLoopback(host))
   if (openMqtt.length > 0 && !report.isWritten(['mqtt', 'password_file']))
     report.error(
@@ -40,7 +40,7 @@ function checkDoors(config: Config, report: RuleReport): void {
     )
 }
 
-function checkAddresses(config: Config, report: RuleReport): void {
+function checkAddresses(config: WrittenConfig, report: RuleReport): void {
   const all: { path: KeyPath; address: ListenAddress }[] = [
     ...config.mqtt.listen.map((address) => ({ path: ['mqtt', 'listen'], address })),
     ...config.http.listen.map((address) => ({ path: ['http', 'listen'], address })),
@@ -62,7 +62,7 @@ function clash(a: ListenAddress, b: ListenAddress): boolean {
   return hosts[0] === hosts[1] || hosts.includes('::')
 }
 
-function checkLimits({ mqtt, http, storage, stream }: Config, report: RuleReport): void {
+function checkLimits({ mqtt, http, storage, stream }: WrittenConfig, report: RuleReport): void {
   const limits: readonly [path: KeyPath, value: number, container: string, room: number][] = [
     [['mqtt', 'max_packet_size'], mqtt.maxPacketSize, 'mqtt.max_pending_bytes', mqtt.maxPendingBytes],
     [['mqtt', 'max_packet_size'], mqtt.maxPacketSize, 'storage.max_pending_bytes', storage.maxPendingBytes],
@@ -85,7 +85,7 @@ function checkLimits({ mqtt, http, storage, stream }: Config, report: RuleReport
     )
 }
 
-function checkNames({ stream, upstream }: Config, report: RuleReport): void {
+function checkNames({ stream, upstream }: WrittenConfig, report: RuleReport): void {
   for (const [key, entries] of Object.entries({ stream, upstream })) {
     const seen = new Set<string>()
     for (const [i, { name }] of entries.entries()) {
@@ -99,7 +99,7 @@ function checkNames({ stream, upstream }: Config, report: RuleReport): void {
   }
 }
 
-function checkFilters({ stream }: Config, report: RuleReport): void {
+function checkFilters({ stream }: WrittenConfig, report: RuleReport): void {
   for (const [i, { topics }] of stream.entries()) {
     for (const filter of topics) {
       const earlier = stream.slice(0, i).find((other) => other.topics.some((cover) => filterCovers(cover, filter)))
@@ -110,7 +110,7 @@ function checkFilters({ stream }: Config, report: RuleReport): void {
   }
 }
 
-function checkUpstreams(config: Config, report: RuleReport): void {
+function checkUpstreams(config: WrittenConfig, report: RuleReport): void {
   const streams = config.stream.map(({ name }) => name).filter((name) => name !== undefined)
   for (const [i, upstream] of config.upstream.entries()) {
     const path = (key: string): KeyPath => ['upstream', i, key]
@@ -139,7 +139,7 @@ function checkUpstreams(config: Config, report: RuleReport): void {
   }
 }
 
-function checkUrl(config: Config, i: number, report: RuleReport): void {
+function checkUrl(config: WrittenConfig, i: number, report: RuleReport): void {
   const { url, clientId } = config.upstream[i]
   if (url === undefined) return
   const { protocol, hostname, port } = new URL(url)

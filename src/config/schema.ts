@@ -300,7 +300,17 @@ export const CONFIG_FIELDS = {
   upstream: entries('Where records are forwarded to.', 64, upstreamFields),
 }
 
-/** A configuration that has been checked. `stream` ends with the built-in `unrouted`; `upstream.streams` is never empty. */
-export type Config = ValuesOf<typeof CONFIG_FIELDS>
-export type StreamConfig = Config['stream'][number]
-export type UpstreamConfig = Config['upstream'][number]
+/** The contents of ca_file, cert_file and key_file (PEM). */
+export interface UpstreamTls {
+  readonly ca?: Buffer
+  readonly cert?: Buffer
+  readonly key?: Buffer
+}
+
+/** What stands in file and environment, before what the absence of a key implies is filled in. */
+export type WrittenConfig = ValuesOf<typeof CONFIG_FIELDS>
+export type StreamConfig = WrittenConfig['stream'][number]
+/** `streams` is never empty; `password` may have come from password_file. */
+export type UpstreamConfig = WrittenConfig['upstream'][number] & { readonly tls: UpstreamTls | undefined }
+/** A configuration that has been checked. `stream` ends with the built-in `unrouted`. */
+export type Config = Omit<WrittenConfig, 'upstream'> & { readonly upstream: readonly UpstreamConfig[] }

@@ -3,7 +3,8 @@ import { join, resolve } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SluiceError } from '../../src/base/errors.js'
-import { loadConfig, loadValidConfig, MAX_CONFIG_BYTES } from '../../src/config/load.js'
+import { MAX_CONFIG_BYTES } from '../../src/config/files.js'
+import { loadConfig, loadValidConfig } from '../../src/config/load.js'
 import { configOf, folder, loadText, problemsOf } from './config-helper.js'
 
 // The example of the design page, whole.
