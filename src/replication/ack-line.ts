@@ -26,23 +26,31 @@ export interface Flight {
 export class AckLine {
   private readonly flights: BoundedQueue<Flight>
   private round = 0
+  private ackedBehind = 0
   /** One past the last offset under way, or the cursor. */
   private end: Offset
 
   /**
    * @param cursor The next offset that is not acknowledged.
-   * @param maximum Stretches under way at once, inclusive.
+   * @param maximum Stretches under way at once, inclusive; counts those that wait for one before them.
    */
   constructor(
     public cursor: Offset,
-    maximum: number,
+    private readonly maximum: number,
   ) {
     this.end = cursor
-    this.flights = new BoundedQueue(maximum)
+    // One more for a stretch that is passed over instead of being sent.
+    this.flights = new BoundedQueue(maximum + 1)
   }
 
-  get underWay(): number {
-    return this.flights.length
+  /** True while nothing more may be sent, however many later ones have been acknowledged: it would all be sent again. */
+  get isFull(): boolean {
+    return this.flights.length >= this.maximum
+  }
+
+  /** The oldest stretch, if later ones were acknowledged before it. */
+  get overtaken(): Flight | undefined {
+    return this.ackedBehind > 0 ? this.flights.peek() : undefined
   }
 
   /** The first stretch that is not acknowledged. */
@@ -61,11 +69,13 @@ export class AckLine {
 
   /** @returns how far the cursor has moved, in offsets; 0 for an ack out of order, repeated or void. */
   acked(flight: Flight): number {
-    if (flight.round !== this.round) return 0
+    if (flight.round !== this.round || flight.acked) return 0
     flight.acked = true
+    this.ackedBehind += 1
     const before = this.cursor
     for (let head = this.flights.peek(); head?.acked; head = this.flights.peek()) {
       this.cursor = head.nextOffset
+      this.ackedBehind -= 1
       this.flights.shift()
     }
     return this.cursor - before
@@ -75,6 +85,7 @@ export class AckLine {
   restart(from: Offset = this.cursor): void {
     while (this.flights.shift() !== undefined);
     this.round += 1
+    this.ackedBehind = 0
     this.cursor = from
     this.end = from
   }

@@ -53,8 +53,7 @@ export class Lane<S extends Shipment> {
 
   constructor(private readonly options: LaneOptions<S>) {
     const { stream, partition, cursor, maxInFlight, fetchBytes, target } = options
-    // One more than the window: the stretch that is passed over.
-    this.acks = new AckLine(cursor, maxInFlight + 1)
+    this.acks = new AckLine(cursor, maxInFlight)
     this.reader = new ReadAhead<S>(
       {
         stream,
@@ -85,12 +84,13 @@ export class Lane<S extends Shipment> {
   }
 
   get backlog(): number {
-    return Math.max(0, this.highWatermark - this.acks.cursor)
+    const { stream, partition } = this.options
+    return Math.max(0, this.highWatermark - Math.max(this.acks.cursor, stream.logStartOffset(partition)))
   }
 
   /** Of the oldest record not acknowledged, if it is known. */
   get oldestTimestampMs(): number | null {
-    if (this.backlog === 0) return null
+    if (this.backlog === 0 || this.overtaken) return null
     return (this.acks.oldest ?? this.reader.peek())?.timestampMs ?? null
   }
 
@@ -108,12 +108,17 @@ export class Lane<S extends Shipment> {
 
   /** The next shipment to send, or undefined if there is none now. Follow it with `sent`. */
   next(): S | undefined {
-    if (this.passing || this.closed || this.problem !== null) return undefined
+    if (this.passing || this.closed || this.problem !== null || this.acks.isFull) return undefined
     if (this.overtaken) {
       this.passRetention()
       return undefined
     }
     const shipment = this.reader.peek()
+    if (this.problem !== null) return undefined
+    if (this.reader.nextKnown > this.reader.position) {
+      this.passGap()
+      return undefined
+    }
     if (shipment?.rejected === undefined) return shipment
     this.passRejected(shipment, shipment.rejected)
     return undefined
@@ -153,6 +158,13 @@ export class Lane<S extends Shipment> {
       first_offset: first,
       last_offset: next - 1,
     })
+  }
+
+  /** Damage has taken offsets out of the log; the log has entered them for everyone, and if not, they are entered here. */
+  private passGap(): void {
+    const { position } = this.reader
+    this.reader.passGap()
+    this.pass(position, this.reader.position, 'corruption')
   }
 
   private passRejected(first: S, reason: string): void {

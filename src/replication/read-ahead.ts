@@ -52,6 +52,19 @@ export class ReadAhead<S extends Shipment> {
     return this.shipments[this.index]
   }
 
+  /**
+   * Where the next record is, as far as is known: beyond `position` if the log has a gap there, which is in the ledger. Call after
+   * `peek`.
+   */
+  get nextKnown(): Offset {
+    return this.shipments[this.index]?.offset ?? (this.batches.length === 0 ? this.fetchFrom : this.position)
+  }
+
+  /** Moves over a gap, up to `nextKnown`. */
+  passGap(): void {
+    this.position = this.nextKnown
+  }
+
   /** Takes what `peek` has shown. */
   take(shipment: S): void {
     this.index += 1
@@ -88,7 +101,7 @@ export class ReadAhead<S extends Shipment> {
       const fetched = await stream.fetch(partition, this.fetchFrom, { maxBytes: fetchBytes })
       if (round !== this.round) return
       this.fetching = false
-      if (fetched.batches.length === 0) return
+      if (fetched.nextOffset === this.fetchFrom) return
       this.batches.push(...fetched.batches)
       this.fetchFrom = fetched.nextOffset
     } catch (error) {

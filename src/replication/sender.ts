@@ -13,7 +13,7 @@ import type { StreamReader } from '../log/types.js'
 import { type Offset, toPartitionId } from '../record/record.js'
 import type { Cursors } from '../state/cursors.js'
 import { AckDeadline } from './ack-deadline.js'
-import type { Flight } from './ack-line.js'
+import type { AckLine, Flight } from './ack-line.js'
 import { CursorSaver } from './cursor-saver.js'
 import { Lane, type LedgerPort } from './lane.js'
 import { LinkKeeper } from './link-keeper.js'
@@ -57,6 +57,7 @@ export class Sender<S extends Shipment> {
   /** Running average of bytes per record; null before the first was sent. */
   averageBytes: number | null = null
   paused = false
+  private readonly laneOf: ReadonlyMap<AckLine, Lane<S>>
   private readonly window: Window<Flight>
   /** Lanes that may have something to send, in turn. */
   private readonly ready: BoundedQueue<Lane<S>>
@@ -67,18 +68,14 @@ export class Sender<S extends Shipment> {
   private budgetTimerRuns = false
   private closing = false
   private onSettled = (): void => {}
+  private cancelWatch = (): void => {}
   /** Pauses, resumptions and the stop take place one after the other. */
   private switching: Promise<void> = Promise.resolve()
   private drain: { readonly startedAtMs: number; readonly deliveredBefore: number } | null = null
 
   constructor(private readonly options: SenderOptions<S>) {
     const { upstream, target, clock, logger, random } = options
-    if (upstream.maxInFlight > target.maxSlots)
-      throw new SluiceError(
-        'INVALID_CONFIG',
-        `max_in_flight of upstream ${upstream.name} is at most ${target.maxSlots}`,
-      )
-    this.window = new Window(upstream.maxInFlight)
+    this.window = new Window(Math.min(upstream.maxInFlight, target.maxSlots))
     this.delivered = new RateMeter(clock)
     this.arrived = new RateMeter(clock)
     this.deadline = new AckDeadline(clock, upstream.ackTimeoutMs, (silentMs) => this.giveUp(silentMs))
@@ -94,6 +91,7 @@ export class Sender<S extends Shipment> {
     })
     const onDisk = new Map<Lane<S>, Offset>()
     this.lanes = this.makeLanes(onDisk)
+    this.laneOf = new Map(this.lanes.map((lane) => [lane.acks, lane]))
     this.ready = new BoundedQueue(Math.max(1, this.lanes.length))
     this.saver = new CursorSaver<Lane<S>>(
       {
@@ -262,6 +260,7 @@ export class Sender<S extends Shipment> {
 
   private linkUp(): void {
     this.deadline.linkUp()
+    this.watchForgotten()
     this.drain = { startedAtMs: this.options.clock.monotonicMs(), deliveredBefore: this.deliveredTotal }
     this.schedulePump()
   }
@@ -274,8 +273,11 @@ export class Sender<S extends Shipment> {
     this.delivered.add(records)
     if (!this.deadline.proven) this.keeper.proven()
     this.deadline.acked(this.window.inFlight)
-    const moved = flight.line.acked(flight)
+    const { line } = flight
+    const wasFull = line.isFull
+    const moved = line.acked(flight)
     if (moved > 0) this.saver.moved(moved)
+    if (moved > 0 && wasFull) this.laneReady(this.laneOf.get(line)!)
     if (this.window.inFlight === 0) {
       this.onSettled()
       if (this.drain !== null) this.reportDrained(this.drain)
@@ -295,6 +297,7 @@ export class Sender<S extends Shipment> {
   private linkLost(): void {
     this.window.clear()
     this.deadline.linkDown()
+    this.cancelWatch()
     for (const lane of this.lanes) lane.restart()
     this.onSettled()
   }
@@ -303,6 +306,19 @@ export class Sender<S extends Shipment> {
     const seconds = (silentMs / 1000).toFixed(1)
     const message = `connected, but nothing was acknowledged for ${seconds} s with ${this.window.inFlight} in flight`
     this.keeper.reset(new SluiceError('NOT_REACHABLE', message))
+  }
+
+  /** One acknowledgement that never comes, while others do, would hold up its partition for ever. */
+  private watchForgotten(): void {
+    const { clock, upstream } = this.options
+    const before = new Set(this.lanes.map((lane) => lane.acks.overtaken))
+    this.cancelWatch = clock.after(upstream.ackTimeoutMs, () => {
+      const forgotten = this.lanes.find(({ acks }) => acks.overtaken !== undefined && before.has(acks.overtaken))
+      if (forgotten === undefined) return this.watchForgotten()
+      const offset = forgotten.cursor
+      const message = `offset ${offset} of ${forgotten.stream.name}/${forgotten.partition} was not acknowledged, later ones were`
+      this.keeper.reset(new SluiceError('NOT_REACHABLE', message))
+    })
   }
 
   private async windDown(): Promise<void> {

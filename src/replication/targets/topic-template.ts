@@ -13,26 +13,13 @@ export interface TopicNames {
 /** The parts of a mapped topic; `null` stands for the record's own topic. */
 export type TopicParts = readonly (Buffer | null)[]
 
-/**
- * @returns what is wrong with a template, as a phrase that follows "topic …", or null: it knows {topic}, {stream} and {node}, and gives a
- * valid topic name for a valid {topic}.
- */
-export function topicTemplateProblem(template: string): string | null {
-  const unknown = /\{[^{}]*\}/g
-  for (const [name] of template.matchAll(unknown)) {
-    if (name !== '{topic}' && name !== '{stream}' && name !== '{node}')
-      return `has ${name}; {topic}, {stream} and {node} are what it can have`
-  }
-  return topicNameProblem(template.replace(unknown, 'x'))
-}
-
 /** @throws SluiceError INVALID_CONFIG */
 export function compileTopicTemplate(template: string, names: TopicNames): TopicParts {
-  const problem = topicTemplateProblem(template)
+  const known = template.replaceAll('{stream}', names.stream).replaceAll('{node}', names.node)
+  const problem = topicNameProblem(known.replaceAll('{topic}', 'x'))
   if (problem !== null)
     throw new SluiceError('INVALID_CONFIG', `the upstream topic "${template}" ${problem}`, { template })
   const parts: (Buffer | null)[] = []
-  const known = template.replaceAll('{stream}', names.stream).replaceAll('{node}', names.node)
   known.split('{topic}').forEach((text, index) => {
     if (index > 0) parts.push(null)
     if (text !== '') parts.push(Buffer.from(text))
