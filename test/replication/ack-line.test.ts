@@ -138,7 +138,7 @@ function simulate(random: SeededRandom): void {
       first,
       Array.from({ length: records }, (_, n) => n),
     )
-    offsets.forEach((offset, n) => assert.ok(n === 0 || offset <= offsets[n - 1] + 1, 'never skips ahead'))
+    for (const [n, offset] of offsets.entries()) assert.ok(n === 0 || offset <= offsets[n - 1] + 1, 'never skips ahead')
   }
 }
 

@@ -66,7 +66,7 @@ function deliver(target: MqttTarget, batch: Buffer): Promise<void> {
     let acks = 0
     const link = target.connect({
       onUp() {
-        shipments.forEach((shipment, slot) => link.send(shipment, slot))
+        for (const [slot, shipment] of shipments.entries()) link.send(shipment, slot)
         link.flush()
       },
       onAck() {

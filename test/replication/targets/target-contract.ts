@@ -109,7 +109,7 @@ export function targetContract<S extends Shipment>({ test, name, startFarSide, m
     async (_, __, target) => {
       const all = pack(target, ['a', 'b', 'c', 'd'])
       assert.is(all[0].offset, 0)
-      all.forEach((shipment, i) => assert.is(shipment.nextOffset, all[i + 1]?.offset ?? 4))
+      for (const [i, shipment] of all.entries()) assert.is(shipment.nextOffset, all[i + 1]?.offset ?? 4)
       assert.is(
         all.reduce((sum, shipment) => sum + shipment.records, 0),
         4,
@@ -124,7 +124,7 @@ export function targetContract<S extends Shipment>({ test, name, startFarSide, m
     await told.until('up')
     const payloads = Array.from({ length: 50 }, (_, i) => `value ${i}`)
     const shipments = pack(target, payloads)
-    shipments.forEach((shipment, slot) => link.send(shipment, slot))
+    for (const [slot, shipment] of shipments.entries()) link.send(shipment, slot)
     link.flush()
     await told.until(...shipments.map((_, slot) => `ack ${slot}`))
     assert.equal(farSide.received(), payloads)
