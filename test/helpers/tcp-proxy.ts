@@ -93,7 +93,10 @@ export class TcpProxy {
 
   private accept(client: Socket): void {
     client.on('error', () => {})
-    if (this.refusing) return breakOff(client)
+    if (this.refusing) {
+      breakOff(client)
+      return
+    }
     this.accepted += 1
     const target = connect({ port: this.targetPort, host: '127.0.0.1', allowHalfOpen: true, noDelay: true })
     target.on('error', () => {})
