@@ -7,6 +7,7 @@ export type Commands = Readonly<Record<string, () => Promise<{ readonly command:
 export const COMMANDS: Commands = {
   serve: () => import('./serve.js'),
   check: () => import('./check.js'),
+  upstreams: () => import('./upstreams.js'),
   ledger: () => import('./ledger.js'),
   passwd: () => import('./passwd.js'),
   doctor: () => import('./doctor.js'),
