@@ -7,6 +7,10 @@ export type Commands = Readonly<Record<string, () => Promise<{ readonly command:
 export const COMMANDS: Commands = {
   serve: () => import('./serve.js'),
   check: () => import('./check.js'),
+  produce: () => import('./produce.js'),
+  consume: () => import('./consume.js'),
+  streams: () => import('./streams.js'),
+  groups: () => import('./groups.js'),
   upstreams: () => import('./upstreams.js'),
   ledger: () => import('./ledger.js'),
   passwd: () => import('./passwd.js'),

@@ -31,6 +31,15 @@ export class Output {
     })
   }
 
+  /**
+   * Writes and waits until the system has taken it all.
+   * @returns false when it could not be delivered, because nobody reads any more.
+   */
+  deliver(data: string | Uint8Array): Promise<boolean> {
+    if (this.stream.destroyed) return Promise.resolve(false)
+    return new Promise((resolve) => this.stream.write(data, (error) => resolve(error === null || error === undefined)))
+  }
+
   line(text: string): Promise<void> {
     return this.write(`${text}\n`)
   }

@@ -5,6 +5,7 @@
 // received (`after`) gets what followed that one, so nothing is skipped when it asks again.
 
 import { SluiceError } from '../base/errors.js'
+import type { StartPosition } from '../base/start-position.js'
 import type { StreamCatalog } from '../log/types.js'
 import { type Offset, toOffset, toPartitionId } from '../record/record.js'
 import type { GroupOffset, OffsetCommit } from '../state/group-offsets.js'
@@ -19,13 +20,6 @@ export const MAX_STREAMS_PER_MEMBER = 100
 const MAX_REBALANCES_PER_JOIN = 10
 const PROTOCOL_TYPE = 'sluice'
 
-/** Where a partition is read from for which the group has no committed offset. */
-export type OffsetReset =
-  | { readonly at: 'earliest' }
-  | { readonly at: 'latest' }
-  | { readonly at: 'offset'; readonly offset: number }
-  | { readonly at: 'time'; readonly timestampMs: number }
-
 export interface PullJoin {
   readonly streams: readonly string[]
   /** Of an earlier join, to stay the same member; undefined for a new one. */
@@ -34,7 +28,8 @@ export interface PullJoin {
   readonly memberName: string
   readonly sessionTimeoutMs: number
   readonly rebalanceTimeoutMs: number
-  readonly offsetReset: OffsetReset
+  /** Where a partition is read from for which the group has no committed offset. */
+  readonly offsetReset: StartPosition
 }
 
 export interface PullJoined {
@@ -160,7 +155,7 @@ export class PullGroups {
     group: string,
     { memberId, generation }: JoinResult,
     assigned: readonly AssignedPartition[],
-    reset: OffsetReset,
+    reset: StartPosition,
   ): Promise<PullJoined> {
     this.forgetGone()
     const key = keyOf(group, memberId)
@@ -177,7 +172,7 @@ export class PullGroups {
     return { memberId, generation, assignments: positions.map(({ next, ...rest }) => ({ ...rest, position: next })) }
   }
 
-  private async resolve(stream: string, partition: number, reset: OffsetReset): Promise<Offset> {
+  private async resolve(stream: string, partition: number, reset: StartPosition): Promise<Offset> {
     const reader = this.streams.stream(stream)
     const id = toPartitionId(partition)
     if (reset.at === 'earliest') return reader.logStartOffset(id)

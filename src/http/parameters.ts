@@ -2,6 +2,7 @@
 // allowed, never searched for what is not.
 
 import { SluiceError } from '../base/errors.js'
+import { parseStartPosition, START_POSITION_HELP, type StartPosition } from '../base/start-position.js'
 import type { HttpRequest } from './route.js'
 
 const NAME = { pattern: /^[A-Za-z0-9_-]{1,64}$/, says: '1 to 64 letters, digits, _ or -' }
@@ -49,32 +50,13 @@ export function numberOf(
   return value
 }
 
-/** Where to begin reading, as it is written in a query, a body and on the command line. */
-export type StartPosition =
-  | { readonly at: 'earliest' }
-  | { readonly at: 'latest' }
-  | { readonly at: 'offset'; readonly offset: number }
-  | { readonly at: 'time'; readonly timestampMs: number }
-
-/** `earliest`, `latest`, an offset, or `@` and a time (ISO 8601, or milliseconds since 1970). @returns null if it is none of these. */
-export function parseStartPosition(text: string): StartPosition | null {
-  if (text === 'earliest' || text === 'latest') return { at: text }
-  if (/^\d{1,16}$/.test(text) && Number.isSafeInteger(Number(text))) return { at: 'offset', offset: Number(text) }
-  if (!text.startsWith('@')) return null
-  const time = text.slice(1)
-  const timestampMs = /^\d{1,15}$/.test(time) ? Number(time) : /^\d{4}-/.test(time) ? Date.parse(time) : Number.NaN
-  return Number.isNaN(timestampMs) ? null : { at: 'time', timestampMs }
-}
-
 /** @throws SluiceError INVALID_REQUEST. */
 export function startPositionOf(name: string, text: string): StartPosition {
   const start = parseStartPosition(text)
   if (start !== null) return start
-  throw new SluiceError(
-    'INVALID_REQUEST',
-    `${name}=${quote(text)} is not valid: use earliest, latest, an offset, or @ and a time (ISO 8601 or milliseconds)`,
-    { [name]: text },
-  )
+  throw new SluiceError('INVALID_REQUEST', `${name}=${quote(text)} is not valid: use ${START_POSITION_HELP}`, {
+    [name]: text,
+  })
 }
 
 /** For messages: printable, and never longer than a line. */

@@ -1,5 +1,6 @@
 // What the routes need of the rest of a node, declared here because siblings do not import each other; node.ts passes in what fits.
 
+import type { StartPosition } from '../base/start-position.js'
 import type { LogRecord, Offset, Qos, RecordHeader } from '../record/record.js'
 
 /** Where a record came to lie. */
@@ -46,11 +47,7 @@ export interface Groups {
       readonly memberName: string
       readonly sessionTimeoutMs: number
       readonly rebalanceTimeoutMs: number
-      readonly offsetReset:
-        | { readonly at: 'earliest' }
-        | { readonly at: 'latest' }
-        | { readonly at: 'offset'; readonly offset: number }
-        | { readonly at: 'time'; readonly timestampMs: number }
+      readonly offsetReset: StartPosition
     },
   ): Promise<{
     readonly memberId: string

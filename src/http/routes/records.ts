@@ -2,11 +2,12 @@
 // nothing yet. The client keeps its place: `next_offset` is where it asks next.
 
 import { SluiceError } from '../../base/errors.js'
+import type { StartPosition } from '../../base/start-position.js'
 import type { Fetched, StreamCatalog, StreamReader } from '../../log/types.js'
 import { type LogRecord, type Offset, type PartitionId, toOffset, toPartitionId } from '../../record/record.js'
 import { decodeRecords } from '../../record/record-batch.js'
 import { MAX_WAIT_MS } from '../long-polls.js'
-import { numberOf, type StartPosition, startPositionOf } from '../parameters.js'
+import { numberOf, startPositionOf } from '../parameters.js'
 import { recordsAsJson } from '../record-json.js'
 import type { HttpReply, HttpRequest, Route } from '../route.js'
 
