@@ -81,11 +81,11 @@ class Publisher {
       this.send(this.shape.inFlight)
       return
     }
+    // One write a turn of the event loop: a broker that keeps up would otherwise never let the timers run.
     const fill = () => {
-      while (!this.stopped) {
-        this.acked += this.shape.inFlight
-        if (!this.send(this.shape.inFlight)) return
-      }
+      if (this.stopped) return
+      this.acked += this.shape.inFlight
+      if (this.send(this.shape.inFlight)) setImmediate(fill)
     }
     this.socket.on('drain', fill)
     fill()
