@@ -4,11 +4,16 @@
 import { SluiceError } from '../base/errors.js'
 import { baseOffsetOf, lastOffsetOf, recordBatchProblem } from '../record/record-batch.js'
 import type { LevelDatabase } from '../state/level-database.js'
-import { batchKey, partitionOfKey } from './keys.js'
+import { batchKey, lastOffsetOfKey, META_START, partitionOfKey } from './keys.js'
 
 /** Entries asked of LevelDB at once; it stops earlier at the byte limit. */
 const ENTRIES_PER_READ = 64
 const MAX_READ_AHEAD_BYTES = 512 * 1024
+
+export interface StoredBatch {
+  readonly partition: number
+  readonly batch: Buffer
+}
 
 export interface BatchRange {
   readonly partition: number
@@ -36,7 +41,12 @@ export async function readBatches(database: LevelDatabase, range: BatchRange): P
     for (;;) {
       const entries = await iterator.nextv(ENTRIES_PER_READ)
       for (const [, batch] of entries) {
-        checkBatch(batch, partition, next, batches.length === 0)
+        const problem = batchProblem(batch, next, batches.length === 0)
+        if (problem !== null) {
+          // What was read before it is good; who goes on from there meets it first.
+          if (batches.length > 0) return batches
+          throw corrupt(partition, next, problem)
+        }
         const last = lastOffsetOf(batch)
         if (last >= end || (batches.length > 0 && bytes + batch.length > maxBytes)) return batches
         batches.push(batch)
@@ -53,16 +63,50 @@ export async function readBatches(database: LevelDatabase, range: BatchRange): P
   return batches
 }
 
-/** Reads every batch of a segment, in key order, without checking it. */
-export async function* allBatches(
+/**
+ * How far damage reaches that `readBatches` met at `offset`.
+ * @param extent The partition's offsets in this segment: [base, end).
+ * @returns the offsets that cannot be read, both inclusive: from the end of the last good batch before to the start of the next.
+ */
+export async function damagedRange(
   database: LevelDatabase,
-  metaStart: Buffer,
-): AsyncIterable<{ partition: number; batch: Buffer }> {
-  const iterator = database.iterator({
-    lt: metaStart,
-    fillCache: false,
-    highWaterMarkBytes: MAX_READ_AHEAD_BYTES,
-  } as object)
+  partition: number,
+  offset: number,
+  extent: { readonly base: number; readonly end: number },
+): Promise<readonly [first: number, last: number]> {
+  let first = extent.base
+  const before = database.iterator({
+    gte: batchKey(partition, 0),
+    lt: batchKey(partition, offset),
+    reverse: true,
+    limit: 1,
+  })
+  try {
+    const entry = await before.next()
+    if (entry !== undefined) first = lastOffsetOfKey(entry[0]) + 1
+  } catch {
+    // The table itself is damaged here: everything below `offset` has been read before, or will be found out when it is.
+    first = offset
+  } finally {
+    await before.close()
+  }
+  try {
+    for await (const { batch } of batchesFrom(database, batchKey(partition, offset), batchKey(partition + 1, 0))) {
+      if (recordBatchProblem(batch) === null && baseOffsetOf(batch) > offset) return [first, baseOffsetOf(batch) - 1]
+    }
+  } catch {
+    // LevelDB gives nothing beyond this point.
+  }
+  return [first, extent.end - 1]
+}
+
+/** Reads every batch of a segment, in key order, without checking it. */
+export function allBatches(database: LevelDatabase): AsyncIterable<StoredBatch> {
+  return batchesFrom(database, batchKey(0, 0), META_START)
+}
+
+async function* batchesFrom(database: LevelDatabase, gte: Buffer, lt: Buffer): AsyncIterable<StoredBatch> {
+  const iterator = database.iterator({ gte, lt, fillCache: false, highWaterMarkBytes: MAX_READ_AHEAD_BYTES } as object)
   try {
     for (;;) {
       const entries = await iterator.nextv(ENTRIES_PER_READ)
@@ -74,15 +118,16 @@ export async function* allBatches(
   }
 }
 
-function checkBatch(batch: Buffer, partition: number, next: number, first: boolean): void {
+/** @returns what is wrong with the batch that should hold `next` (or, unless it is the first one read, begin there), or null. */
+function batchProblem(batch: Buffer, next: number, first: boolean): string | null {
   const problem = recordBatchProblem(batch)
-  if (problem) throw corrupt(partition, next, problem)
+  if (problem !== null) return problem
   const base = baseOffsetOf(batch)
   const follows = first ? base <= next && lastOffsetOf(batch) >= next : base === next
-  if (!follows) throw corrupt(partition, next, `is missing: what is stored there begins at ${base}`)
+  return follows ? null : `is missing: what is stored there begins at ${base}`
 }
 
 function corrupt(partition: number, offset: number, problem: string): SluiceError {
-  const message = `the record batch of partition ${partition} at offset ${offset} ${problem}; run: sluice verify`
+  const message = `the record batch of partition ${partition} at offset ${offset} ${problem}`
   return new SluiceError('CORRUPT_MESSAGE', message, { partition, offset })
 }

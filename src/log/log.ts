@@ -124,6 +124,7 @@ export class Log implements StreamCatalog {
         wallMs: () => options.clock.wallMs(),
       },
       ballast: options.ballast,
+      onDamage: (damage) => this.enterDamage(stream.name, damage),
       onFatal: options.onFatal,
     })
   }
@@ -141,6 +142,8 @@ export class Log implements StreamCatalog {
   }
 
   private async enterDamage(stream: string, damage: readonly Damage[]): Promise<void> {
+    for (const range of damage)
+      this.options.logger.error('records are damaged and will not be delivered', { stream, ...range })
     await this.options.ledger.add(
       damage.map(({ partition, first, last }) => ({
         destination: '*',

@@ -9,7 +9,7 @@ import { baseOffsetOf, recordBatchProblem } from '../record/record-batch.js'
 import { makeDirectory, syncDirectory } from '../state/durable-files.js'
 import { type LevelDatabase, openLevel } from '../state/level-database.js'
 import { allBatches } from './batch-reader.js'
-import { META_START, metaKey } from './keys.js'
+import { metaKey } from './keys.js'
 import { Segment, UNSEALED_WRITE_BUFFER_BYTES } from './segment.js'
 import { decodeHeader, type Extent, emptyExtents, extend, type SegmentHeader } from './segment-index.js'
 
@@ -25,10 +25,6 @@ export async function recoverSegment(directory: string, logger: Logger): Promise
     await database.close()
     throw error
   }
-  const gaps = segment.extents.flatMap((extent, partition) =>
-    extent.gaps.map(([first, last]) => ({ partition, first, last })),
-  )
-  for (const gap of gaps) logger.error('damage found', { segment: basename(directory), ...gap })
   logger.info('recovered segment', { segment: basename(directory), records: segment.records })
   return segment
 }
@@ -58,7 +54,7 @@ async function readHeader(database: LevelDatabase, directory: string): Promise<S
 /** Walks all batches; a bad one, and what is missing between two, becomes a gap. */
 async function scan(database: LevelDatabase, header: SegmentHeader): Promise<Extent[]> {
   const extents = emptyExtents(header)
-  for await (const { partition, batch } of allBatches(database, META_START)) {
+  for await (const { partition, batch } of allBatches(database)) {
     const extent = extents[partition]
     if (extent === undefined || recordBatchProblem(batch) !== null) continue
     const base = baseOffsetOf(batch)

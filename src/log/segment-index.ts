@@ -98,6 +98,17 @@ export function decodeSummary(bytes: Buffer): SegmentSummary | null {
   return { header: decodeHeader(header), extents, lastWritePoweredOnMs }
 }
 
+/** Adds a range of lost offsets, both inclusive, joined with those it touches. */
+export function addGap(extent: Extent, first: number, last: number): void {
+  const apart = extent.gaps.filter(([from, to]) => to + 1 < first || from > last + 1)
+  const touched = extent.gaps.filter((gap) => !apart.includes(gap))
+  const joined: Gap = [
+    Math.min(first, ...touched.map(([from]) => from)),
+    Math.max(last, ...touched.map(([, to]) => to)),
+  ]
+  extent.gaps = [...apart, joined].sort(([a], [b]) => a - b)
+}
+
 /** The first offset at or after `offset` that damage has left. */
 export function pastGaps(extent: Extent, offset: number): number {
   for (const [first, last] of extent.gaps) if (offset >= first && offset <= last) return last + 1

@@ -9,6 +9,7 @@ import type { Logger } from '../base/logger.js'
 import { makeDirectory } from '../state/durable-files.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
+import type { StoredBatch } from './batch-reader.js'
 import { batchKey } from './keys.js'
 import { recoverSegment } from './recovery.js'
 import { type PreparedSegment, prepareSegment, Segment, segmentName } from './segment.js'
@@ -44,11 +45,6 @@ export interface PartitionEnd {
   offset: number
   /** Raised whenever the end could not be proven at start. */
   epoch: number
-}
-
-export interface StoredBatch {
-  readonly partition: number
-  readonly batch: Buffer
 }
 
 export class SegmentStore {

@@ -14,6 +14,7 @@ import { listDirectory, syncDirectory, writeFileDurably } from '../state/durable
 import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
 import { KEY_END, metaKey } from './keys.js'
 import {
+  addGap,
   decodeSummary,
   type Extent,
   emptyExtents,
@@ -143,11 +144,7 @@ export class Segment {
   async seal(): Promise<void> {
     const database = this.database
     assert(this.state === 'active' && database !== null, 'only an active segment is sealed')
-    const summary = encodeSummary({
-      header: this.header,
-      extents: this.extents,
-      lastWritePoweredOnMs: this.lastWritePoweredOnMs,
-    })
+    const summary = this.summary()
     try {
       await database.batch([{ type: 'put', key: metaKey('index'), value: summary }], { sync: true })
       await database.compactRange(KEY_END, KEY_END)
@@ -159,6 +156,12 @@ export class Segment {
       throw storageError(error, `the segment ${this.directory} cannot be sealed`)
     }
     this.state = 'sealed'
+  }
+
+  /** Remembers offsets that cannot be read any more, both inclusive, so that readers pass over them. */
+  async addGap(partition: number, first: number, last: number): Promise<void> {
+    addGap(this.extents[partition], first, last)
+    if (this.state === 'sealed') await writeFileDurably(join(this.directory, SEALED_FILE), this.summary())
   }
 
   /** Waits for readers, then closes the database; `use` opens it again. */
@@ -181,6 +184,11 @@ export class Segment {
     await rename(this.directory, doomed)
     await syncDirectory(dirname(this.directory))
     await rm(doomed, { recursive: true, force: true })
+  }
+
+  private summary(): Buffer {
+    const { header, extents, lastWritePoweredOnMs } = this
+    return encodeSummary({ header, extents, lastWritePoweredOnMs })
   }
 
   private async acquire(): Promise<LevelDatabase> {

@@ -6,21 +6,18 @@
 import { statfs } from 'node:fs/promises'
 import { SluiceError } from '../base/errors.js'
 import type { Offset, PartitionId, RecordInput } from '../record/record.js'
-import { decodeRecords, lastOffsetOf, maxTimestampOf } from '../record/record-batch.js'
 import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
 import type { Ballast } from '../state/ballast.js'
 import { storageError } from '../state/level-database.js'
-import { readBatches } from './batch-reader.js'
 import { CommitQueue } from './commit-queue.js'
+import { Fetcher } from './fetcher.js'
 import type { Gathering } from './gathering.js'
 import { enforceRetention, type RetentionOptions } from './retention.js'
-import { pastGaps, stretchEnd } from './segment-index.js'
 import type { OpenSegments } from './segment-list.js'
-import type { SegmentStore } from './segment-store.js'
+import type { Damage, SegmentStore } from './segment-store.js'
 import type { Commit, Fetched, FetchLimits, Stream, StreamStats } from './types.js'
 
 const RECOVERY_RETRY_MS = 1000
-const TIME_SEARCH_BYTES = 1024 * 1024
 
 export interface LogStreamOptions {
   readonly name: string
@@ -37,6 +34,8 @@ export interface LogStreamOptions {
   readonly retention: Omit<RetentionOptions, 'stream' | 'store'>
   /** Given up when the disk is full, so that reading goes on. */
   readonly ballast: Ballast
+  /** Names offsets that turned out to be damaged; durable when it resolves. */
+  readonly onDamage: (damage: readonly Damage[]) => Promise<void>
   /** Called for a failed write after which nothing may be trusted (D4): the process must end. */
   readonly onFatal: (error: SluiceError) => void
 }
@@ -46,6 +45,7 @@ export class LogStream implements Stream {
   private readonly next: number[]
   private readonly listeners = new Set<() => void>()
   private readonly store: SegmentStore
+  private readonly fetcher: Fetcher
   /** Set while nothing can be appended: why. */
   private refusal: SluiceError | null = null
   private full: SluiceError | null = null
@@ -56,6 +56,13 @@ export class LogStream implements Stream {
   constructor(private readonly options: LogStreamOptions) {
     this.store = options.store
     this.next = this.store.ends.map((end) => end.offset)
+    this.fetcher = new Fetcher({
+      stream: options.name,
+      store: options.store,
+      openSegments: options.openSegments,
+      giveUpBallast: () => this.giveUpBallast(),
+      onDamage: options.onDamage,
+    })
     this.queue = new CommitQueue({
       maxBatchBytes: options.maxBatchBytes,
       maxPendingBytes: options.maxPendingBytes,
@@ -106,51 +113,12 @@ export class LogStream implements Stream {
     return this.queue.append(partition, offset, record)
   }
 
-  async fetch(partition: PartitionId, from: Offset, limits: FetchLimits): Promise<Fetched> {
-    const logStartOffset = this.logStartOffset(partition)
-    const highWatermark = this.highWatermark(partition)
-    if (from < logStartOffset || from > highWatermark)
-      throw this.outOfRange(partition, from, logStartOffset, highWatermark)
-    const batches: Buffer[] = []
-    const { maxBytes, maxRecords = Number.POSITIVE_INFINITY } = limits
-    let bytesLeft = maxBytes
-    let next: number = from
-    while (next < highWatermark && bytesLeft > 0 && next - from < maxRecords) {
-      const segment = this.store.segments.holding(partition, next)
-      if (segment === undefined) break
-      const extent = segment.extents[partition]
-      next = pastGaps(extent, Math.max(next, extent.base))
-      const end = Math.min(stretchEnd(extent, next), highWatermark)
-      if (next >= end) continue
-      const range = { partition, from: next, end, maxBytes: bytesLeft, maxRecords: maxRecords - (next - from) }
-      const read = await this.withRoomToOpen(() => segment.use((database) => readBatches(database, range)))
-      if (segment.state === 'sealed') this.options.openSegments.touch(segment)
-      if (batches.length > 0 && read[0].length > bytesLeft) break
-      for (const batch of read) {
-        batches.push(batch)
-        bytesLeft -= batch.length
-      }
-      next = lastOffsetOf(read[read.length - 1]) + 1
-      if (next < end) break
-    }
-    return { batches, nextOffset: next as Offset, logStartOffset, highWatermark }
+  fetch(partition: PartitionId, from: Offset, limits: FetchLimits): Promise<Fetched> {
+    return this.fetcher.fetch(this.checked(partition), from, limits)
   }
 
-  async offsetForTime(partition: PartitionId, timestampMs: number): Promise<Offset> {
-    const highWatermark = this.highWatermark(partition)
-    const segment = this.store.segments.all.find((one) => (one.extents[partition]?.maxTimestampMs ?? -1) >= timestampMs)
-    if (segment === undefined) return highWatermark
-    let next = Math.max(segment.extents[partition].base, this.logStartOffset(partition)) as Offset
-    while (next < highWatermark) {
-      const { batches, nextOffset } = await this.fetch(partition, next, { maxBytes: TIME_SEARCH_BYTES })
-      for (const batch of batches) {
-        if (maxTimestampOf(batch) < timestampMs) continue
-        const found = decodeRecords(batch, next).find((record) => record.timestampMs >= timestampMs)
-        if (found) return found.offset
-      }
-      next = nextOffset
-    }
-    return highWatermark
+  offsetForTime(partition: PartitionId, timestampMs: number): Promise<Offset> {
+    return this.fetcher.offsetForTime(this.checked(partition), timestampMs)
   }
 
   onChange(listener: () => void): () => void {
@@ -217,17 +185,6 @@ export class LogStream implements Stream {
     else this.options.onFatal(failure)
   }
 
-  /** Opening a LevelDB writes, which a full disk refuses until the ballast has been given up. */
-  private async withRoomToOpen<T>(read: () => Promise<T>): Promise<T> {
-    try {
-      return await read()
-    } catch (error) {
-      if (!(error instanceof SluiceError) || error.code !== 'STORAGE_FULL') throw error
-      await this.giveUpBallast()
-      return read()
-    }
-  }
-
   // The failed database goes on serving reads until there is room to open it again; only then is it closed and read back.
   private async recoverWhenPossible(): Promise<void> {
     await this.giveUpBallast()
@@ -277,20 +234,6 @@ export class LogStream implements Stream {
         partition,
       },
     )
-  }
-
-  private outOfRange(partition: number, offset: number, logStartOffset: Offset, highWatermark: Offset): SluiceError {
-    const message =
-      offset < logStartOffset
-        ? `offset ${offset} of ${this.name}/${partition} is gone; the oldest stored is ${logStartOffset}`
-        : `offset ${offset} of ${this.name}/${partition} is beyond the end; the next record will be ${highWatermark}`
-    return new SluiceError('OFFSET_OUT_OF_RANGE', message, {
-      stream: this.name,
-      partition,
-      offset,
-      logStartOffset,
-      highWatermark,
-    })
   }
 
   private tooLarge(record: RecordInput): SluiceError {

@@ -49,7 +49,8 @@ export interface StreamReader {
   /**
    * Reads stored batches from `from`; no records, at once, when `from` is the high watermark.
    * @throws SluiceError OFFSET_OUT_OF_RANGE (details: logStartOffset, highWatermark) below the log start or above the
-   * high watermark; UNKNOWN_STREAM_OR_PARTITION; CORRUPT_MESSAGE where a stored batch fails its checks.
+   * high watermark; UNKNOWN_STREAM_OR_PARTITION. Damaged batches are entered in the ledger and passed over: then the first
+   * batch begins above `from`.
    */
   fetch(partition: PartitionId, from: Offset, limits: FetchLimits): Promise<Fetched>
   /** The first offset whose batch holds a record at or after `timestampMs` (D11); the high watermark if there is none. */

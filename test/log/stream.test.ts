@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { mkdir, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -241,6 +241,32 @@ test('when the newest segment is unreadable, writing goes on at the ceiling, in 
   const records = await readAll(node.log, 's')
   assertContiguous(records.slice(0, row.firstOffset), 0, row.firstOffset)
   assertContiguous(records.slice(row.firstOffset), row.lastOffset + 1, row.lastOffset + 11)
+  await node.close()
+})
+
+test('a batch that turns out to be damaged is named exactly, once, and passed over; the rest is read', async () => {
+  const directory = tempDir()
+  let node = await openLog(directory, [{ name: 's' }], { ...SMALL, maxBatchBytes: 4096 })
+  await append(node, 's', 9999)
+  await node.close()
+  const segment = join(directory, 'streams', 's', '000000000003')
+  const table = join(segment, (await readdir(segment)).find((name) => name.endsWith('.ldb')) as string)
+  const bytes = await readFile(table)
+  const struck = bytes.indexOf(':xxxxxxxxxx', bytes.length / 2)
+  bytes[struck + 3] ^= 1
+  await writeFile(table, bytes)
+
+  node = await openLog(directory, [{ name: 's' }], SMALL)
+  for (let round = 0; round < 2; round++) {
+    const records = await readAll(node.log, 's')
+    const [row, ...others] = node.ledger.list()
+    assert.equal(others, [])
+    assert.ok(row.reason === 'corruption' && row.records > 1 && row.records < 100, JSON.stringify(row))
+    assertContiguous(records.slice(0, row.firstOffset), 0, row.firstOffset)
+    assertContiguous(records.slice(row.firstOffset), row.lastOffset + 1, 10_000)
+    await node.close()
+    node = await openLog(directory, [{ name: 's' }], SMALL)
+  }
   await node.close()
 })
 
