@@ -1,7 +1,6 @@
 // The composition root: configuration in, running node out. What starts when, and stops in the opposite order, is readable top to bottom;
 // nothing here decides anything else.
 
-import { readFile } from 'node:fs/promises'
 import { type Clock, systemClock } from './base/clock.js'
 import { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
@@ -20,6 +19,7 @@ import { metricsRoutes } from './http/routes/metrics.js'
 import { produceRoutes } from './http/routes/produce.js'
 import { recordRoutes } from './http/routes/records.js'
 import { streamRoutes } from './http/routes/streams.js'
+import { upstreamRoutes } from './http/routes/upstreams.js'
 import { Log } from './log/log.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
 import { toOffset } from './record/record.js'
@@ -61,6 +61,10 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
   const failed = new Promise<Error>((resolve) => {
     fail = resolve
   })
+  if (config.mqtt.passwordFile !== undefined || config.mqtt.aclFile !== undefined) {
+    // Never listen as if they had not been asked for.
+    throw new SluiceError('INVALID_CONFIG', 'mqtt.password_file and mqtt.acl_file are not available in this version')
+  }
   try {
     await claimDataDirectory(config.dataDir)
     const state = await openState(config.dataDir, { logger: logger.child('state'), onFatal: fail })
@@ -117,7 +121,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
 
     const upstreams = Upstreams.start({
       nodeId,
-      upstreams: await Promise.all(config.upstream.map((upstream) => upstreamOptions(upstream, nodeId))),
+      upstreams: config.upstream.map((upstream) => upstreamOptions(upstream, nodeId)),
       catalog: log,
       cursors,
       ledger,
@@ -142,6 +146,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
         ...recordRoutes({ streams: log }),
         ...produceRoutes({ streams: log, producer: producerOf(mqtt, config.mqtt.maxPacketSize) }),
         ...groupRoutes({ groups, streams: log }),
+        ...upstreamRoutes({ upstreams }),
         ...ledgerRoutes({ ledger }),
         ...healthRoutes({ health: () => ({ ready: true, reasons: [] }) }),
         ...metricsRoutes({ metrics }),
@@ -181,19 +186,12 @@ function producerOf(mqtt: MqttFront, maxPayloadBytes: number): Producer {
   }
 }
 
-async function upstreamOptions(upstream: UpstreamConfig, nodeId: string): Promise<UpstreamOptions> {
-  const { bandwidth, caFile, certFile, keyFile, passwordFile, password, keepalive, ...same } = upstream
-  const [ca, cert, key, passwordText] = await Promise.all([caFile, certFile, keyFile, passwordFile].map(fileOf))
+function upstreamOptions(upstream: UpstreamConfig, nodeId: string): UpstreamOptions {
+  const { bandwidth, keepalive, ...same } = upstream
   return {
     ...same,
     clientId: upstream.clientId ?? `sluice-${nodeId}-${upstream.name}`,
     bandwidthBytesPerSecond: bandwidth,
-    password: passwordText?.toString().split('\n', 1)[0].trimEnd() ?? password,
-    tls: { ca, cert, key },
     keepaliveSeconds: Math.ceil(keepalive / 1000),
   }
-}
-
-async function fileOf(path: string | undefined): Promise<Buffer | undefined> {
-  return path === undefined ? undefined : readFile(path)
 }
