@@ -2,6 +2,11 @@
 
 import type { Qos } from '../record/record.js'
 
+export interface DeliveryFlags {
+  readonly retain: boolean
+  readonly dup: boolean
+}
+
 /** Size of the whole packet, header and all. */
 export function publishSize(topicBytes: number, payloadBytes: number, qos: Qos): number {
   const remaining = 2 + topicBytes + (qos === 0 ? 0 : 2) + payloadBytes
@@ -16,10 +21,10 @@ export function writePublish(
   value: Uint8Array,
   valueStart: number,
   valueEnd: number,
-  flags: { readonly qos: Qos; readonly retain: boolean; readonly dup: boolean },
+  qos: Qos,
+  flags: DeliveryFlags,
   packetId: number,
 ): number {
-  const { qos } = flags
   target[at++] = 0x30 | (qos << 1) | (flags.dup ? 8 : 0) | (flags.retain ? 1 : 0)
   at = writeRemainingLength(target, at, 2 + topic.length + (qos === 0 ? 0 : 2) + valueEnd - valueStart)
   target[at++] = topic.length >> 8

@@ -3,9 +3,8 @@
 // of the event loop. Never waits for a subscriber.
 
 import type { Qos } from '../record/record.js'
-import { publishSize, writePublish } from './encode.js'
+import { type DeliveryFlags, publishSize, writePublish } from './encode.js'
 import type { Outbox } from './outbox.js'
-import type { RetainedValue } from './retained-messages.js'
 import type { TopicEntry } from './router.js'
 import type { Session } from './session.js'
 import type { TopicMatches, TopicTree } from './topic-tree.js'
@@ -15,8 +14,7 @@ const SHARED_BYTES = 128 * 1024
 const FLUSH_BYTES = 512 * 1024
 /** References held by cached matches over all topics; beyond this all are worked out anew. */
 const MAX_CACHED_MATCHES = 1_000_000
-const PLAIN = { qos: 0, retain: false, dup: false } as const
-const RETAINED = { qos: 0, retain: true, dup: false } as const
+const PLAIN: DeliveryFlags = { retain: false, dup: false }
 
 export class FanOut {
   delivered = 0
@@ -38,26 +36,53 @@ export class FanOut {
     const matches = this.matchesOf(entry)
     const receivers = qos === 0 ? matches.connected : matches.connectedQos0
     if (receivers.length === 0) return
-    const size = publishSize(entry.bytes.length, valueEnd - valueStart, 0)
+    const start = this.write(entry.bytes, value, valueStart, valueEnd, 0, PLAIN, 0)
+    const { shared, position } = this
+    for (let i = 0; i < receivers.length; i++)
+      if (receivers[i].gate?.outbox.gather(shared, start, position)) this.delivered += 1
+    if (this.unflushedBytes > FLUSH_BYTES) this.flush()
+  }
+
+  /** Sends one message to one connection, above QoS 0 whatever waits there: the caller keeps within its window. */
+  deliverTo(
+    outbox: Outbox,
+    topic: Uint8Array,
+    payload: Uint8Array,
+    qos: Qos,
+    flags: DeliveryFlags,
+    packetId: number,
+  ): void {
+    const start = this.write(topic, payload, 0, payload.length, qos, flags, packetId)
+    if (outbox.gather(this.shared, start, this.position, qos > 0)) this.delivered += 1
+  }
+
+  /** The same as a packet of its own, to be sent later. */
+  encode(topic: Uint8Array, payload: Uint8Array, qos: Qos, flags: DeliveryFlags, packetId: number): Buffer {
+    const packet = Buffer.allocUnsafe(publishSize(topic.length, payload.length, qos))
+    writePublish(packet, 0, topic, payload, 0, payload.length, qos, flags, packetId)
+    this.delivered += 1
+    return packet
+  }
+
+  /** Encodes into the shared buffer; @returns where: [result, this.position). */
+  private write(
+    topic: Uint8Array,
+    value: Uint8Array,
+    valueStart: number,
+    valueEnd: number,
+    qos: Qos,
+    flags: DeliveryFlags,
+    packetId: number,
+  ): number {
+    const size = publishSize(topic.length, valueEnd - valueStart, qos)
     if (this.position + size > this.shared.length) {
       this.shared = Buffer.allocUnsafeSlow(Math.max(SHARED_BYTES, size))
       this.position = 0
     }
     const start = this.position
-    const end = writePublish(this.shared, start, entry.bytes, value, valueStart, valueEnd, PLAIN, 0)
-    this.position = end
-    for (let i = 0; i < receivers.length; i++)
-      if (receivers[i].gate?.outbox.gather(this.shared, start, end)) this.delivered += 1
+    this.position = writePublish(this.shared, start, topic, value, valueStart, valueEnd, qos, flags, packetId)
     this.unflushedBytes += size
-    if (this.unflushedBytes > FLUSH_BYTES) this.flush()
-  }
-
-  /** Sends a retained message in answer to a SUBSCRIBE, with its retain flag set [MQTT-3.3.1-8]. */
-  deliverRetained(session: Session, message: RetainedValue): void {
-    const topic = Buffer.from(message.mqttTopic)
-    const bytes = Buffer.allocUnsafe(publishSize(topic.length, message.payload.length, 0))
-    writePublish(bytes, 0, topic, message.payload, 0, message.payload.length, RETAINED, 0)
-    if (session.gate?.outbox.gather(bytes, 0, bytes.length)) this.delivered += 1
+    return start
   }
 
   /** Who is subscribed to this topic, from the cache in the entry where it is still right. */
@@ -70,15 +95,15 @@ export class FanOut {
     }
     const connected: Session[] = []
     const connectedQos0: Session[] = []
-    let wantsStored = false
+    const stored: Session[] = []
     for (const [session, qos] of this.tree.match(entry.mqttTopic)) {
-      if (qos > 0) wantsStored = true
       if (session.gate === null || !this.mayReceive(session, entry.mqttTopic)) continue
       connected.push(session)
       if (qos === 0) connectedQos0.push(session)
+      else stored.push(session)
     }
     this.cachedMatches += connected.length
-    return (entry.matches = { version: this.tree.version, connected, connectedQos0, wantsStored })
+    return (entry.matches = { version: this.tree.version, connected, connectedQos0, stored })
   }
 
   /** Has the outbox flushed at the end of this turn of the event loop. */

@@ -405,6 +405,10 @@ export class Gate {
     this.host.schedule(outbox)
   }
 
+  overflowed(): void {
+    if (this.host.limits.onQueueFull === 'disconnect') this.close('reads too slowly')
+  }
+
   drained(): void {
     this.release(HOLD_OUTPUT)
     this.host.drained(this)

@@ -7,9 +7,9 @@ import type { Clock } from '../base/clock.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Commit, StreamCatalog } from '../log/types.js'
-import type { Qos } from '../record/record.js'
+import type { Offset, Qos } from '../record/record.js'
 import type { StateStore } from '../state/types.js'
-import { AedesBack } from './aedes-back.js'
+import { AedesBack, type AedesBackHost } from './aedes-back.js'
 import type { ConnectPacket } from './connect-packet.js'
 import { encodeSuback, encodeUnsuback } from './encode.js'
 import { FanOut } from './fan-out.js'
@@ -22,9 +22,14 @@ import { RetainedMessages, type RetainedValue } from './retained-messages.js'
 import { Router } from './router.js'
 import type { StreamRoute } from './routes.js'
 import type { Session } from './session.js'
+import type { SessionPumpHost } from './session-pump.js'
 import { SessionRegistry } from './session-registry.js'
+import { SessionStore } from './session-store.js'
 import { SettableCommit } from './settable-commit.js'
+import { StoredDelivery } from './stored-delivery.js'
+import type { StoredPartition } from './stored-partition.js'
 import type { FilterPacket } from './subscribe-packet.js'
+import { TopicTree } from './topic-tree.js'
 import { WillStore } from './will-store.js'
 
 /** Who asks, as CONNECT and the connection say. */
@@ -52,6 +57,8 @@ export interface MqttFrontOptions {
     kind: AccessKind,
     topic: string,
   ) => boolean
+  /** Retention removed records [first, last] before this durable session was sent them: for the ledger. */
+  readonly onOvertaken?: (clientId: string, stream: string, partition: number, first: Offset, last: Offset) => void
   readonly state: StateStore
   readonly clock: Clock
   readonly logger: Logger
@@ -68,7 +75,7 @@ export interface PublishMessage {
 
 export interface MqttStats {
   readonly connections: number
-  readonly sessions: number
+  readonly durableSessions: number
   readonly subscriptions: number
   readonly retainedMessages: number
   readonly receivedMessages: number
@@ -80,39 +87,62 @@ export interface MqttStats {
 }
 
 const SWEEP_INTERVAL_MS = 500
+const CHECKPOINT_INTERVAL_MS = 5000
+/** CONNACK return codes, MQTT 3.1.1 table 3.1. */
+const SERVER_UNAVAILABLE = 3
+const BAD_CREDENTIALS = 4
+const NOT_AUTHORIZED = 5
 const DURABLE = SettableCommit.settled(null)
 
-export class MqttFront implements GateHost {
+export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   readonly limits: MqttLimits
   readonly clock: Clock
   readonly router: Router<Session>
   readonly publishPath: PublishPath
+  readonly fanOut: FanOut
+  readonly logger: Logger
+  readonly maxInflight: number
+  private readonly stored: StoredDelivery
   private readonly sessions: SessionRegistry
-  private readonly fanOut: FanOut
   private readonly gates = new Set<Gate>()
   private readonly perAddress = new Map<string, number>()
   private readonly present = new WeakSet<Gate>()
-  private readonly logger: Logger
   private listeners: Listener[] = []
   private back!: AedesBack
   private stopSweep: () => void = () => {}
+  private lastGateClosed: () => void = () => {}
+  private checkpointMs = 0
   private stopping = false
   private refusedConnections = 0
   private droppedByClosed = 0
 
   private constructor(
     private readonly options: MqttFrontOptions,
-    private readonly retained: RetainedMessages,
+    readonly retained: RetainedMessages,
     private readonly wills: WillStore,
+    private readonly store: SessionStore,
     limits: MqttLimits,
   ) {
     this.limits = limits
     this.clock = options.clock
     this.logger = options.logger
     this.router = new Router(options.catalog, options.routes, limits.cachedTopics)
-    this.sessions = new SessionRegistry()
-    this.fanOut = new FanOut(this.sessions.tree, (session, topic) => this.may(session, 'receive', topic))
-    this.publishPath = new PublishPath(this.fanOut, retained)
+    const tree = new TopicTree<Session>()
+    this.fanOut = new FanOut(tree, (session, topic) => this.mayReceive(session, topic))
+    this.stored = new StoredDelivery(this.router, this.fanOut, (error) =>
+      this.logger.error('the end of a stream could not be read for subscribers', { error }),
+    )
+    this.publishPath = new PublishPath(this.fanOut, retained, this.stored)
+    this.maxInflight = limits.maxInflightPerClient
+    this.sessions = new SessionRegistry({
+      tree,
+      store,
+      stored: this.stored,
+      pumpHost: this,
+      maxOfflineInMemory: limits.maxOfflineSessionsInMemory,
+      maxDurable: limits.maxDurableSessions,
+      onSaveError: (error) => this.logger.error('session state could not be stored', { error }),
+    })
   }
 
   /** @throws SluiceError ADDRESS_IN_USE, INVALID_CONFIG, UNKNOWN_STREAM_OR_PARTITION. */
@@ -121,7 +151,8 @@ export class MqttFront implements GateHost {
     const table = options.state.table<RetainedValue>('mqtt-retained')
     const retained = await RetainedMessages.open(table, limits.maxRetainedMessages, options.logger)
     const wills = new WillStore(options.state.table('mqtt-wills'))
-    const front = new MqttFront(options, retained, wills, limits)
+    const store = await SessionStore.open(options.state.table('mqtt-sessions'))
+    const front = new MqttFront(options, retained, wills, store, limits)
     front.back = await AedesBack.start(front)
     for (const { clientId, will } of await wills.leftOver()) {
       await front.publish({ ...will, clientId }).durable()
@@ -180,7 +211,7 @@ export class MqttFront implements GateHost {
     }
     return {
       connections: this.gates.size,
-      sessions: this.sessions.size,
+      durableSessions: this.store.size,
       subscriptions,
       retainedMessages: this.retained.size,
       receivedMessages: this.publishPath.messages,
@@ -199,9 +230,15 @@ export class MqttFront implements GateHost {
     this.stopSweep()
     const closing = this.listeners.map((listener) => listener.close())
     for (const gate of this.gates) gate.close('the node is stopping')
+    if (this.gates.size > 0)
+      await new Promise<void>((resolve) => {
+        this.lastGateClosed = resolve
+      })
     await this.back.stop()
     await Promise.all(closing)
+    this.stored.stop()
     await this.wills.settled()
+    await this.sessions.checkpoint()
   }
 
   // ---- what gates ask for
@@ -223,36 +260,63 @@ export class MqttFront implements GateHost {
     else this.perAddress.set(gate.remoteAddress, count)
     this.back.closed(gate)
     if (gate.session !== null) this.sessions.detach(gate.session, gate)
+    if (this.gates.size === 0) this.lastGateClosed()
     this.logger.debug('connection closed', { address: gate.remoteAddress, client: gate.session?.clientId, reason })
   }
 
   async subscribe(gate: Gate, packet: FilterPacket): Promise<void> {
     const session = gate.session!
     const codes = packet.requests.map(({ filter, qos }) => {
-      // A shared subscription taken for a literal filter would never match anything.
-      const refused =
-        filter.startsWith('$share/') ||
-        (!session.subscriptions.has(filter) && session.subscriptions.size >= this.limits.maxSubscriptionsPerClient) ||
-        !this.may(session, 'subscribe', filter)
-      if (refused) return 0x80
-      const granted = Math.min(qos, 0) as Qos
-      this.sessions.subscribe(session, filter, granted)
-      return granted
+      if (!this.maySubscribe(session, filter)) return 0x80
+      this.sessions.subscribe(session, filter, qos)
+      return qos
     })
-    gate.outbox.write(encodeSuback(packet.packetId, codes))
-    await this.sendRetained(session, packet, codes)
+    await this.sessions.save(session)
+    gate.outbox.write(encodeSuback(packet.packetId, codes)) // [MQTT-3.8.4-1, -2, -5, -6]
+    // Not waited for: it may need acknowledgements that come through this gate.
+    this.sendRetained(session, packet, codes).catch((error) => gate.close(messageOf(error)))
   }
 
   async unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
     for (const { filter } of packet.requests) this.sessions.unsubscribe(gate.session!, filter)
-    gate.outbox.write(encodeUnsuback(packet.packetId))
+    await this.sessions.save(gate.session!)
+    gate.outbox.write(encodeUnsuback(packet.packetId)) // [MQTT-3.10.4-4, -5]
   }
 
-  acknowledged(): void {}
-  drained(): void {}
+  acknowledged(gate: Gate, type: number, packetId: number): void {
+    gate.session?.pump?.acknowledged(type, packetId)
+  }
+
+  drained(gate: Gate): void {
+    gate.session?.pump?.drained()
+  }
 
   mayPublish(session: Session, mqttTopic: string): boolean {
     return this.may(session, 'publish', mqttTopic)
+  }
+
+  mayReceive(session: Session, mqttTopic: string): boolean {
+    return this.may(session, 'receive', mqttTopic)
+  }
+
+  partition(name: string): StoredPartition | undefined {
+    return this.stored.partition(name)
+  }
+
+  save(session: Session): Promise<void> {
+    return this.sessions.save(session)
+  }
+
+  overtaken(session: Session, partition: StoredPartition, from: number, to: number): void {
+    const fields = { client: session.clientId, stream: partition.stream.name, from, to: to - 1 }
+    this.logger.warn('retention has removed messages that a session had not been sent', fields)
+    this.options.onOvertaken?.(
+      session.clientId,
+      partition.stream.name,
+      partition.partition,
+      from as Offset,
+      (to - 1) as Offset,
+    )
   }
 
   schedule(outbox: Outbox): void {
@@ -269,11 +333,17 @@ export class MqttFront implements GateHost {
       !(await authenticate({ clientId, username, password, remoteAddress: gate.remoteAddress }))
     ) {
       this.logger.warn('login refused', { client: clientId, username, address: gate.remoteAddress })
-      return 4 + (username === undefined ? 1 : 0)
+      return username === undefined ? NOT_AUTHORIZED : BAD_CREDENTIALS
     }
-    const { session, present } = await this.sessions.open(gate, clientId, clean)
+    const opened = await this.sessions.open(gate, clientId, clean)
+    if (opened === null) {
+      this.logger.warn('connection refused: the maximum of durable sessions is reached', { client: clientId })
+      return SERVER_UNAVAILABLE
+    }
+    const { session, present } = opened
     session.username = username
     gate.session = session
+    if (gate.state === 'closed') this.sessions.detach(session, gate)
     if (present) this.present.add(gate)
     return 0
   }
@@ -283,7 +353,9 @@ export class MqttFront implements GateHost {
   }
 
   admitted(gate: Gate): void {
-    gate.opened(gate.session!)
+    const session = gate.session!
+    this.sessions.attach(session, gate)
+    gate.opened(session)
   }
 
   keepWill(gate: Gate): Promise<void> {
@@ -327,17 +399,28 @@ export class MqttFront implements GateHost {
     this.stopSweep = this.clock.after(SWEEP_INTERVAL_MS, () => {
       const nowMs = this.clock.monotonicMs()
       for (const gate of this.gates) gate.sweep(nowMs)
+      if (nowMs - this.checkpointMs >= CHECKPOINT_INTERVAL_MS) {
+        this.checkpointMs = nowMs
+        this.sessions.checkpoint().catch((error) => this.logger.error('session state could not be stored', { error }))
+      }
       if (!this.stopping) this.sweepLater()
     })
   }
 
+  private maySubscribe(session: Session, filter: string): boolean {
+    // A shared subscription taken for a literal filter would never match anything.
+    if (filter.startsWith('$share/')) return false
+    const { subscriptions } = session
+    if (!subscriptions.has(filter) && subscriptions.size >= this.limits.maxSubscriptionsPerClient) return false
+    return this.may(session, 'subscribe', filter)
+  }
+
   private async sendRetained(session: Session, packet: FilterPacket, codes: readonly number[]): Promise<void> {
-    for (const [i, { filter }] of packet.requests.entries()) {
-      if (codes[i] === 0x80) continue
-      for await (const message of this.retained.matching(filter)) {
-        if (!this.may(session, 'receive', message.mqttTopic)) continue
-        this.fanOut.deliverRetained(session, message)
-      }
+    const { pump } = session
+    for (const [i, { filter, qos }] of packet.requests.entries()) {
+      if (codes[i] === 0x80 || pump === null) continue
+      for await (const message of this.retained.matching(filter))
+        if (this.mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
     }
   }
 }

@@ -24,8 +24,10 @@ export interface MqttLimits {
   readonly stalledTimeoutMs: number
   /** QoS 1 and 2 messages sent to one client and not yet acknowledged by it. */
   readonly maxInflightPerClient: number
-  /** Sessions kept for clients that are not connected. */
-  readonly maxOfflineSessions: number
+  /** Sessions with `clean` unset, connected or not: beyond it new ones are refused. */
+  readonly maxDurableSessions: number
+  /** Of these, the ones kept in memory for clients that are not connected; the others are read back when they return. */
+  readonly maxOfflineSessionsInMemory: number
   readonly maxRetainedMessages: number
   /** Topic names remembered by the router. */
   readonly cachedTopics: number
@@ -46,7 +48,8 @@ export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   onQueueFull: 'drop',
   stalledTimeoutMs: 30_000,
   maxInflightPerClient: 100,
-  maxOfflineSessions: 10_000,
+  maxDurableSessions: 10_000,
+  maxOfflineSessionsInMemory: 1_000,
   maxRetainedMessages: 100_000,
   cachedTopics: 8_192,
 }

@@ -9,6 +9,8 @@ import type { Duplex } from 'node:stream'
 export interface OutboxOwner {
   /** Something is gathered: call `flush` before long. */
   gathered(outbox: Outbox): void
+  /** A message was dropped because the queue was full. */
+  overflowed(): void
   /** The socket has taken what it was given: there is room again. */
   drained(): void
 }
@@ -47,11 +49,17 @@ export class Outbox {
     if (!this.ended) this.socket.write(bytes)
   }
 
-  /** Gathers source[start, end), whole packets, which must not change afterwards; @returns false if it was dropped because the queue is full. */
-  gather(source: Buffer, start: number, end: number): boolean {
+  /**
+   * Gathers source[start, end), whole packets, which must not change afterwards.
+   * @param mustKeep Takes it even when the queue is full: whoever says so keeps within a window of its own.
+   * @returns false if it was dropped because the queue is full.
+   */
+  gather(source: Buffer, start: number, end: number, mustKeep = false): boolean {
     if (this.ended) return false
-    if (this.gatheredBytes + this.backlogBytes + end - start > this.maxQueuedBytes) {
+    const waiting = this.gatheredBytes + this.backlogBytes
+    if (waiting > 0 && waiting + end - start > this.maxQueuedBytes && !mustKeep) {
       this.dropped += 1
+      this.owner.overflowed()
       return false
     }
     const last = this.sources.length - 1

@@ -8,6 +8,7 @@ import type { FanOut } from './fan-out.js'
 import type { RetainedMessages } from './retained-messages.js'
 import type { TopicEntry } from './router.js'
 import type { Session } from './session.js'
+import type { StoredDelivery } from './stored-delivery.js'
 
 export interface Publisher {
   /** What key `client` hashes, UTF-8. */
@@ -35,6 +36,7 @@ export class PublishPath {
   constructor(
     private readonly fanOut: FanOut,
     private readonly retained: RetainedMessages,
+    private readonly stored: StoredDelivery,
   ) {}
 
   /** False while the stream that would take this message has too much waiting: do not publish, await `entry.stream.whenRoom()`. */
@@ -69,6 +71,10 @@ export class PublishPath {
       const partition = entry.keyedByClient
         ? (partitionOf(publisher.clientIdBytes, stream.partitions) as PartitionId)
         : entry.partition
+      if (this.stored.isActive) {
+        const wanted = qos > 0 && this.fanOut.matchesOf(entry).stored.length > 0
+        this.stored.note(entry.streamIndex, partition, stream.nextOffset(partition), wanted)
+      }
       commit = stream.append(partition, record)
     }
     this.messages += 1

@@ -54,6 +54,8 @@ export class Router<S extends Subscriber = Subscriber> {
   private readonly setMask: number
   private readonly routes: readonly ResolvedRoute[]
   private readonly unrouted: Stream | null
+  /** By `TopicEntry.streamIndex`. */
+  readonly streams: readonly Stream[]
 
   /**
    * @param cachedTopics Names remembered at most; rounded up to a power of two.
@@ -65,6 +67,8 @@ export class Router<S extends Subscriber = Subscriber> {
       return { ...route, target, index, rule: parsePartitionRule(route.key) }
     })
     this.unrouted = catalog.streams.get(UNROUTED_STREAM) ?? null
+    const targets = this.routes.map(({ target }) => target)
+    this.streams = this.unrouted === null ? targets : [...targets, this.unrouted]
     const sets = 2 ** Math.ceil(Math.log2(Math.max(1, cachedTopics / WAYS)))
     this.setMask = sets - 1
     this.slots = new Array(sets * WAYS).fill(undefined)

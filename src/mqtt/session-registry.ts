@@ -1,63 +1,155 @@
 // All sessions by client identifier, and who is subscribed to what. One connection at a time has a session: a later CONNECT with the same
-// identifier closes the earlier connection [MQTT-3.1.4-2].
+// identifier closes the earlier connection [MQTT-3.1.4-2]. Subscriptions are in the tree only while their session is connected.
 
 import type { Qos } from '../record/record.js'
 import type { Gate } from './gate.js'
 import { Session } from './session.js'
-import { TopicTree } from './topic-tree.js'
+import { SessionPump, type SessionPumpHost } from './session-pump.js'
+import type { SessionStore } from './session-store.js'
+import type { StoredDelivery } from './stored-delivery.js'
+import type { TopicTree } from './topic-tree.js'
+
+export interface SessionRegistryOptions {
+  readonly tree: TopicTree<Session>
+  readonly store: SessionStore
+  readonly stored: StoredDelivery
+  readonly pumpHost: SessionPumpHost
+  /** Sessions of clients that are not connected, kept in memory; the others are read back from the store. */
+  readonly maxOfflineInMemory: number
+  /** Durable sessions in all. */
+  readonly maxDurable: number
+  readonly onSaveError: (error: unknown) => void
+}
 
 export class SessionRegistry {
-  readonly tree = new TopicTree<Session>()
+  /** Connected, or lately so; offline ones in the order in which they left. */
   private readonly sessions = new Map<string, Session>()
+  private readonly opening = new Map<string, Promise<unknown>>()
+  private offline = 0
 
-  get size(): number {
-    return this.sessions.size
-  }
+  constructor(private readonly options: SessionRegistryOptions) {}
 
   /**
-   * Gives the gate the session of this client, a new one unless both the old and the new connection want it kept.
-   * @returns the session, and whether it was there before.
+   * Gives the gate the session of this client, a new one unless both the old and the new connection want it kept. What this changes is durable when it resolves.
+   * @returns the session and whether it was there before; null when there are too many.
    */
-  async open(gate: Gate, clientId: string, clean: boolean): Promise<{ session: Session; present: boolean }> {
-    const known = this.sessions.get(clientId)
-    if (known?.gate) {
-      const { gate: older } = known
-      this.detach(known, older)
-      older.close('another connection took the session over')
+  async open(gate: Gate, clientId: string, clean: boolean): Promise<{ session: Session; present: boolean } | null> {
+    // One after the other per client: the last one has it.
+    const before = this.opening.get(clientId) ?? Promise.resolve()
+    const mine = before.then(() => this.openNow(gate, clientId, clean))
+    const settled = mine.catch(() => {})
+    this.opening.set(clientId, settled)
+    try {
+      return await mine
+    } finally {
+      if (this.opening.get(clientId) === settled) this.opening.delete(clientId)
     }
-    const present = known !== undefined && !clean && this.sessions.get(clientId) === known
-    if (present) {
-      known.gate = gate
-      if (known.subscriptions.size > 0) this.tree.version += 1
-      return { session: known, present }
-    }
-    if (known !== undefined) this.drop(known)
-    const session = new Session(clientId, clean)
-    session.gate = gate
-    this.sessions.set(clientId, session)
-    return { session, present }
+  }
+
+  /** CONNACK has gone out: messages may follow. */
+  attach(session: Session, gate: Gate): void {
+    if (session.gate !== gate) return
+    for (const { filter, qos } of session.subscriptions.values()) this.options.tree.add(filter, session, qos)
+    session.pump = new SessionPump(session, gate, this.options.pumpHost)
+    session.pump.run()
   }
 
   /** The connection is gone: a session that wants no more than it ends. */
   detach(session: Session, gate: Gate): void {
     if (session.gate !== gate) return
     session.gate = null
-    if (session.clean) this.drop(session)
-    else if (session.subscriptions.size > 0) this.tree.version += 1
+    session.pump?.end()
+    session.pump = null
+    for (const filter of session.subscriptions.keys()) this.options.tree.remove(filter, session)
+    this.sessions.delete(session.clientId)
+    if (session.clean) return
+    this.sessions.set(session.clientId, session)
+    this.offline += 1
+    // Not waited for: what a crash just now forgets is sent once more.
+    this.options.store.save(session).catch(this.options.onSaveError)
+    this.forgetOldest()
   }
 
+  /** What a SUBSCRIBE asks for, in effect when this returns; `save` it before it is acknowledged. */
   subscribe(session: Session, filter: string, qos: Qos): void {
-    session.subscriptions.set(filter, qos)
-    this.tree.add(filter, session, qos)
+    const known = session.subscriptions.get(filter)
+    if (known?.qos === qos) return
+    const from = new Map<string, number>()
+    if (qos > 0)
+      for (const partition of this.options.stored.partitionsFor(filter)) {
+        from.set(partition.name, partition.stream.nextOffset(partition.partition))
+        if (!session.positions.has(partition.name)) session.positions.set(partition.name, partition.highWatermark)
+      }
+    const before = known === undefined ? null : { ...known, before: null }
+    session.subscribe({ filter, qos, from, before })
+    this.options.tree.add(filter, session, qos)
+    session.pump?.run()
   }
 
   unsubscribe(session: Session, filter: string): void {
-    if (session.subscriptions.delete(filter)) this.tree.remove(filter, session)
+    if (!session.subscriptions.has(filter)) return
+    session.unsubscribe(filter)
+    this.options.tree.remove(filter, session)
+    const needed = new Set<string>()
+    for (const { filter: other, qos } of session.subscriptions.values())
+      if (qos > 0) for (const { name } of this.options.stored.partitionsFor(other)) needed.add(name)
+    for (const name of [...session.positions.keys()]) if (!needed.has(name)) session.pump?.leave(name)
   }
 
-  private drop(session: Session): void {
-    for (const filter of session.subscriptions.keys()) this.tree.remove(filter, session)
-    session.subscriptions.clear()
-    if (this.sessions.get(session.clientId) === session) this.sessions.delete(session.clientId)
+  /** Durable when it resolves; at once for a clean session. */
+  save(session: Session): Promise<void> {
+    return session.clean ? Promise.resolve() : this.options.store.save(session)
+  }
+
+  /** Writes down how far the connected durable sessions have come. */
+  async checkpoint(): Promise<void> {
+    const changed = [...this.sessions.values()].filter((session) => session.dirty && !session.clean)
+    await Promise.all(changed.map((session) => this.options.store.save(session)))
+    await this.options.store.settled()
+  }
+
+  private async openNow(
+    gate: Gate,
+    clientId: string,
+    clean: boolean,
+  ): Promise<{ session: Session; present: boolean } | null> {
+    const { store } = this.options
+    let known = this.sessions.get(clientId)
+    if (known?.gate) {
+      const { gate: older } = known
+      this.detach(known, older)
+      older.close('another connection took the session over')
+    }
+    known = this.sessions.get(clientId) ?? (await store.load(clientId))
+    if (known !== undefined && !clean) {
+      if (this.sessions.get(clientId) === known) this.offline -= 1
+      this.own(known, gate)
+      return { session: known, present: true }
+    }
+    if (known !== undefined) {
+      if (this.sessions.delete(clientId)) this.offline -= 1
+      await store.remove(known)
+    }
+    if (!clean && store.size >= this.options.maxDurable) return null
+    const session = new Session(clientId, clean)
+    this.own(session, gate)
+    if (!clean) await store.create(session)
+    return { session, present: false }
+  }
+
+  private own(session: Session, gate: Gate): void {
+    session.gate = gate
+    this.sessions.delete(session.clientId)
+    this.sessions.set(session.clientId, session)
+  }
+
+  private forgetOldest(): void {
+    if (this.offline <= this.options.maxOfflineInMemory) return
+    for (const session of this.sessions.values()) {
+      if (session.gate !== null || this.opening.has(session.clientId)) continue
+      this.sessions.delete(session.clientId)
+      this.offline -= 1
+      return
+    }
   }
 }

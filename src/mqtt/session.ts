@@ -1,27 +1,108 @@
 // What the broker knows of one client between its CONNECT and the end of its session [MQTT 3.1.1 section 4.1]: subscriptions, the
-// QoS 2 handshakes it has begun, and what it is owed. A session with `clean` ends with its connection, the others survive it.
+// QoS 2 handshakes it has begun, how far it has been sent the log, and what it has not acknowledged. A session with `clean` ends with its
+// connection; the others survive it, and restarts (session-store.ts).
 
+import { topicMatches } from '../base/topic-filter.js'
 import type { Commit } from '../log/types.js'
 import type { Qos } from '../record/record.js'
 import type { Gate } from './gate.js'
+import type { SessionPump } from './session-pump.js'
+
+/** A place in the log, by name: `stream/partition`. */
+export type PartitionName = string
+
+export interface Subscription {
+  readonly filter: string
+  /** Granted. */
+  readonly qos: Qos
+  /** Nothing stored below these offsets is delivered for it: they were the ends of the partitions at SUBSCRIBE. */
+  readonly from: ReadonlyMap<PartitionName, number>
+  /** What it replaced, which still holds below `from`, so that subscribing again interrupts nothing [MQTT-3.8.4-3]. */
+  readonly before: Subscription | null
+}
+
+/** A delivery above QoS 0 that has not been acknowledged to its end. */
+export interface InflightDelivery {
+  readonly qos: 1 | 2
+  /** Where the message lies: in the log, or the retained message of a topic. Nothing of it is kept here. */
+  readonly place: { readonly partition: PartitionName; readonly offset: number } | { readonly retained: string }
+  /** PUBREC has come: PUBREL is what is sent again, not the message. */
+  released: boolean
+}
+
+const MAX_CACHED_GRANTS = 1024
 
 export class Session {
   /** The connection that has it now. */
   gate: Gate | null = null
+  /** What sends it stored messages while it is connected. */
+  pump: SessionPump | null = null
+  username: string | undefined
   readonly clientIdBytes: Buffer
-  /** Granted QoS by filter. */
-  readonly subscriptions = new Map<string, Qos>()
+  readonly subscriptions = new Map<string, Subscription>()
   /**
    * QoS 2 messages received and not yet released, by packet identifier, with the commit that holds them. A resend is answered from
    * here and not appended again [MQTT-4.3.3-2], on this connection or a later one.
    */
   readonly received = new Map<number, Commit>()
-  username: string | undefined
+  /** The next offset to look at, per partition that any subscription can match. */
+  readonly positions = new Map<PartitionName, number>()
+  /** By packet identifier, in the order of sending. */
+  readonly inflight = new Map<number, InflightDelivery>()
+  /** Positions or in-flight deliveries have changed since they were stored. */
+  dirty = false
+  private lastPacketId = 0
+  private readonly grants = new Map<string, Qos>()
+  /** From here on, per partition, every subscription counts. */
+  private readonly maturesAt = new Map<PartitionName, number>()
 
   constructor(
     readonly clientId: string,
     readonly clean: boolean,
   ) {
     this.clientIdBytes = Buffer.from(clientId)
+  }
+
+  subscribe(subscription: Subscription): void {
+    this.subscriptions.set(subscription.filter, subscription)
+    for (const [name, offset] of subscription.from)
+      if (offset > (this.maturesAt.get(name) ?? 0)) this.maturesAt.set(name, offset)
+    this.grants.clear()
+  }
+
+  unsubscribe(filter: string): void {
+    this.subscriptions.delete(filter)
+    this.grants.clear()
+  }
+
+  /** The highest QoS any subscription grants for a stored message; 0 where there is none, or where it was delivered at once. */
+  grantedFor(mqttTopic: string, partition: PartitionName, offset: number): Qos {
+    if (offset < (this.maturesAt.get(partition) ?? 0)) return this.grantedThen(mqttTopic, partition, offset)
+    let qos = this.grants.get(mqttTopic)
+    if (qos === undefined) {
+      qos = this.grantedThen(mqttTopic, partition, offset)
+      if (this.grants.size >= MAX_CACHED_GRANTS) this.grants.clear()
+      this.grants.set(mqttTopic, qos)
+    }
+    return qos
+  }
+
+  /** A packet identifier that is not in use, or 0 if all are. */
+  nextPacketId(): number {
+    for (let tries = 0; tries < 65_535; tries++) {
+      this.lastPacketId = this.lastPacketId === 65_535 ? 1 : this.lastPacketId + 1
+      if (!this.inflight.has(this.lastPacketId)) return this.lastPacketId
+    }
+    return 0
+  }
+
+  private grantedThen(mqttTopic: string, partition: PartitionName, offset: number): Qos {
+    let highest: Qos = 0
+    for (const subscription of this.subscriptions.values()) {
+      let then: Subscription | null = subscription
+      while (then !== null && offset < (then.from.get(partition) ?? 0)) then = then.before
+      if (then !== null && then.qos > highest && topicMatches(then.filter, mqttTopic)) highest = then.qos
+    }
+    return highest
   }
 }

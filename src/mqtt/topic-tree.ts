@@ -16,8 +16,8 @@ export interface TopicMatches<S> {
   readonly connected: readonly S[]
   /** Connected subscribers granted QoS 0: who gets a QoS 1 or 2 message at once, without waiting for its commit. */
   readonly connectedQos0: readonly S[]
-  /** Some session, connected or not, was granted QoS 1 or 2. */
-  readonly wantsStored: boolean
+  /** Connected subscribers granted QoS 1 or 2: who gets stored messages of these. */
+  readonly stored: readonly S[]
 }
 
 class Level<S> {

@@ -1,0 +1,123 @@
+// Durable sessions in the state store, a row per client. Written before SUBACK, before a QoS 2 message leaves, before its PUBREL, when a
+// connection ends, and every so often in between: what a crash then forgets is only which QoS 1 messages were acknowledged last.
+
+import type { Qos } from '../record/record.js'
+import type { StateTable } from '../state/types.js'
+import { type InflightDelivery, Session, type Subscription } from './session.js'
+import { SettableCommit } from './settable-commit.js'
+
+/** Arrays rather than objects: the names of the fields would be most of the row. */
+export interface SessionRow {
+  readonly subscriptions: readonly SubscriptionRow[]
+  /** Partition name, next offset. */
+  readonly positions: readonly (readonly [string, number])[]
+  /** Packet identifier, QoS, released, then partition name and offset, or topic of a retained message and null. */
+  readonly inflight: readonly (readonly [number, 1 | 2, boolean, string, number | null])[]
+  /** Packet identifiers of QoS 2 messages received, stored and not released. */
+  readonly received: readonly number[]
+}
+type SubscriptionRow = readonly [
+  filter: string,
+  qos: Qos,
+  from: readonly (readonly [string, number])[],
+  before: SubscriptionRow | null,
+]
+
+export class SessionStore {
+  private count = 0
+  /** Asked for and not begun. */
+  private readonly saving = new Map<Session, Promise<void>>()
+  private readonly unfinished = new Set<Promise<void>>()
+
+  private constructor(private readonly table: StateTable<SessionRow>) {}
+
+  static async open(table: StateTable<SessionRow>): Promise<SessionStore> {
+    const store = new SessionStore(table)
+    for await (const _ of table.entries()) store.count += 1
+    return store
+  }
+
+  /** Durable sessions, connected or not. */
+  get size(): number {
+    return this.count
+  }
+
+  async load(clientId: string): Promise<Session | undefined> {
+    const row = await this.table.get(clientId)
+    return row === undefined ? undefined : sessionOf(clientId, row)
+  }
+
+  /** Durable when it resolves. */
+  async create(session: Session): Promise<void> {
+    this.count += 1
+    await this.table.put(session.clientId, rowOf(session))
+  }
+
+  /** The session as it is at the end of this turn of the event loop; one write for all who ask in it. */
+  save(session: Session): Promise<void> {
+    let saving = this.saving.get(session)
+    if (saving === undefined) {
+      saving = new Promise((resolve, reject) =>
+        setImmediate(() => {
+          this.saving.delete(session)
+          session.dirty = false
+          this.table.put(session.clientId, rowOf(session)).then(resolve, reject)
+        }),
+      )
+      this.saving.set(session, saving)
+      this.unfinished.add(saving)
+      const finish = () => this.unfinished.delete(saving!)
+      saving.then(finish, finish)
+    }
+    return saving
+  }
+
+  /** Resolves when all that was asked for so far has been written. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.unfinished])
+  }
+
+  /** Forgets a durable session. */
+  async remove(session: Session): Promise<void> {
+    // A save that was asked for would bring it back.
+    await this.saving.get(session)?.catch(() => {})
+    await this.table.delete(session.clientId)
+    this.count -= 1
+  }
+}
+
+function rowOf(session: Session): SessionRow {
+  return {
+    subscriptions: [...session.subscriptions.values()].map(subscriptionRow),
+    positions: [...session.positions.keys()].map((name) => [
+      name,
+      session.pump?.positionNamed(name) ?? session.positions.get(name)!,
+    ]),
+    inflight: [...session.inflight].map(([packetId, { qos, released, place }]) =>
+      'retained' in place
+        ? [packetId, qos, released, place.retained, null]
+        : [packetId, qos, released, place.partition, place.offset],
+    ),
+    received: [...session.received].filter(([, commit]) => commit.state === 'durable').map(([packetId]) => packetId),
+  }
+}
+
+function subscriptionRow({ filter, qos, from, before }: Subscription): SubscriptionRow {
+  return [filter, qos, [...from], before === null ? null : subscriptionRow(before)]
+}
+
+function sessionOf(clientId: string, row: SessionRow): Session {
+  const session = new Session(clientId, false)
+  for (const subscription of row.subscriptions) session.subscribe(subscriptionOf(subscription))
+  for (const [name, offset] of row.positions) session.positions.set(name, offset)
+  for (const [packetId, qos, released, name, offset] of row.inflight) {
+    const place: InflightDelivery['place'] = offset === null ? { retained: name } : { partition: name, offset }
+    session.inflight.set(packetId, { qos, released, place })
+  }
+  for (const packetId of row.received) session.received.set(packetId, SettableCommit.settled(null))
+  return session
+}
+
+function subscriptionOf([filter, qos, from, before]: SubscriptionRow): Subscription {
+  return { filter, qos, from: new Map(from), before: before === null ? null : subscriptionOf(before) }
+}

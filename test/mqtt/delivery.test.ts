@@ -1,0 +1,281 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { tempDir } from '../helpers/temp-dir.js'
+import { DISCONNECT, PINGREQ, packet, publishPacket, RawClient, subscribePacket, u16 } from './raw-client.js'
+import { nextMessage, startFront } from './start-front.js'
+
+/** Topic, QoS, DUP and payload of a PUBLISH, with its packet identifier. */
+function publishOf(raw: { first: number; body: Buffer } | null) {
+  if (raw === null || raw.first >> 4 !== 3) throw new Error(`not a PUBLISH: ${raw?.first.toString(16)}`)
+  const qos = (raw.first >> 1) & 3
+  const topicEnd = 2 + raw.body.readUInt16BE(0)
+  return {
+    topic: raw.body.subarray(2, topicEnd).toString(),
+    qos,
+    dup: (raw.first & 8) !== 0,
+    retain: (raw.first & 1) !== 0,
+    id: qos > 0 ? raw.body.readUInt16BE(topicEnd) : 0,
+    payload: raw.body.subarray(topicEnd + (qos > 0 ? 2 : 0)).toString(),
+  }
+}
+
+for (const granted of [0, 1, 2] as const)
+  for (const published of [0, 1, 2] as const)
+    test(`published at QoS ${published} and granted ${granted}, a message is delivered at ${Math.min(granted, published)}`, async () => {
+      const { connect, stop } = await startFront()
+      const subscriber = await connect()
+      const [grant] = await subscriber.subscribeAsync('a/+', { qos: granted })
+      assert.is(grant.qos, granted)
+      const publisher = await connect()
+      const message = nextMessage(subscriber)
+      await publisher.publishAsync('a/b', 'x', { qos: published })
+      assert.is((await message).qos, Math.min(granted, published))
+      await stop()
+    })
+
+test('overlapping subscriptions deliver a message once, at the highest QoS granted', async () => {
+  const { port, stop } = await startFront()
+  const client = await RawClient.connected(port)
+  client.write(subscribePacket(1, ['a/#', 0], ['a/+', 2], ['a/b', 1]))
+  assert.equal([...(await client.next())!.body], [0, 1, 0, 2, 1])
+  client.write(publishPacket('a/b', 'x', { qos: 2, id: 7 }))
+  const seen: string[] = []
+  let publishes = 0
+  while (seen.length < 4) {
+    const raw = (await client.next())!
+    seen.push((raw.first >> 4).toString(16))
+    if (raw.first >> 4 === 5) client.write(packet(0x62, u16(7)))
+    if (raw.first >> 4 === 3) {
+      publishes += 1
+      assert.is(publishOf(raw).qos, 2)
+      client.write(packet(0x50, u16(publishOf(raw).id)))
+    }
+    if (raw.first >> 4 === 6) client.write(packet(0x70, raw.body))
+  }
+  client.write(PINGREQ)
+  while ((await client.next())!.first !== 0xd0) publishes += 1
+  assert.is(publishes, 1)
+  await stop()
+})
+
+test('one SUBSCRIBE with a filter twice is answered with a code for each', async () => {
+  const { port, stop } = await startFront()
+  const client = await RawClient.connected(port)
+  client.write(subscribePacket(9, ['x', 1], ['x', 0], ['$share/g/x', 1]))
+  assert.equal([...(await client.next())!.body], [0, 9, 1, 0, 0x80])
+  await stop()
+})
+
+test('a durable session is sent what it missed, in order and before what is new, and session present is set', async () => {
+  const { port, connect, stop } = await startFront()
+  const first = await RawClient.connected(port, 'durable', false)
+  first.write(subscribePacket(1, ['a/#', 1]))
+  await first.next()
+  first.write(DISCONNECT)
+  await first.whenClosed()
+  const publisher = await connect()
+  for (let i = 0; i < 500; i++) publisher.publish('a/b', String(i), { qos: 1 })
+  await publisher.publishAsync('a/b', '500', { qos: 1 })
+  const again = await RawClient.open(port)
+  again.write(packet(0x10, 'MQTT', [4, 0], u16(0), 'durable'))
+  assert.equal([...(await again.next())!.body], [1, 0])
+  publisher.publish('a/b', '501', { qos: 1 })
+  for (let i = 0; i <= 501; i++) {
+    const publish = publishOf(await again.next())
+    assert.is(publish.payload, String(i))
+    assert.is(publish.dup, false)
+    again.write(packet(0x40, u16(publish.id)))
+  }
+  await stop()
+})
+
+test('what was not acknowledged is sent again with DUP and the same identifier, the rest follows', async () => {
+  const { port, connect, stop } = await startFront()
+  const first = await RawClient.connected(port, 'durable', false)
+  first.write(subscribePacket(1, ['#', 1]))
+  await first.next()
+  const publisher = await connect()
+  for (const payload of ['a', 'b', 'c']) await publisher.publishAsync('t', payload, { qos: 1 })
+  const sent = [publishOf(await first.next()), publishOf(await first.next()), publishOf(await first.next())]
+  first.write(packet(0x40, u16(sent[1].id)), PINGREQ)
+  await first.next()
+  first.socket.destroy()
+  await publisher.publishAsync('t', 'd', { qos: 1 })
+  const again = await RawClient.connected(port, 'durable', false)
+  const after = [publishOf(await again.next()), publishOf(await again.next()), publishOf(await again.next())]
+  assert.equal(
+    after.map(({ payload, dup }) => [payload, dup]),
+    [
+      ['a', true],
+      ['c', true],
+      ['d', false],
+    ],
+  )
+  assert.equal([after[0].id, after[1].id], [sent[0].id, sent[2].id])
+  await stop()
+})
+
+test('a durable session survives a restart of the node with its backlog', async () => {
+  const directory = tempDir()
+  const before = await startFront({ directory })
+  const first = await RawClient.connected(before.port, 'durable', false)
+  first.write(subscribePacket(1, ['a/+', 2]))
+  await first.next()
+  first.write(DISCONNECT)
+  await first.whenClosed()
+  const publisher = await before.connect()
+  for (let i = 0; i < 50; i++) await publisher.publishAsync('a/b', String(i), { qos: i % 2 === 0 ? 1 : 2 })
+  await before.stop()
+  const after = await startFront({ directory })
+  const again = await RawClient.open(after.port)
+  again.write(packet(0x10, 'MQTT', [4, 0], u16(0), 'durable'))
+  assert.equal([...(await again.next())!.body], [1, 0])
+  const byQos: string[][] = [[], [], []]
+  while (byQos[1].length + byQos[2].length < 50) {
+    const raw = (await again.next())!
+    if (raw.first >> 4 === 6) again.write(packet(0x70, raw.body))
+    if (raw.first >> 4 !== 3) continue
+    const publish = publishOf(raw)
+    byQos[publish.qos].push(publish.payload)
+    again.write(packet(publish.qos === 1 ? 0x40 : 0x50, u16(publish.id)))
+  }
+  assert.equal(
+    byQos[1],
+    Array.from({ length: 25 }, (_, i) => String(2 * i)),
+  )
+  assert.equal(
+    byQos[2],
+    Array.from({ length: 25 }, (_, i) => String(2 * i + 1)),
+  )
+  await after.stop()
+})
+
+test('a QoS 2 delivery that reached PUBREC goes on with PUBREL after a restart, not with the message', async () => {
+  const directory = tempDir()
+  const before = await startFront({ directory })
+  const first = await RawClient.connected(before.port, 'durable', false)
+  first.write(subscribePacket(1, ['#', 2]))
+  await first.next()
+  const publisher = await before.connect()
+  await publisher.publishAsync('t', 'once', { qos: 2 })
+  const publish = publishOf(await first.next())
+  first.write(packet(0x50, u16(publish.id)))
+  assert.equal([...(await first.next())!.body], [...u16(publish.id)])
+  await before.stop()
+  const after = await startFront({ directory })
+  const again = await RawClient.connected(after.port, 'durable', false)
+  const pubrel = (await again.next())!
+  assert.is(pubrel.first, 0x62)
+  assert.equal([...pubrel.body], [...u16(publish.id)])
+  again.write(packet(0x70, u16(publish.id)), PINGREQ)
+  assert.is((await again.next())!.first, 0xd0)
+  await after.stop()
+})
+
+test('a clean session forgets the durable one with the same client identifier', async () => {
+  const { port, connect, stop } = await startFront()
+  const first = await RawClient.connected(port, 'c', false)
+  first.write(subscribePacket(1, ['#', 1]))
+  await first.next()
+  const second = await RawClient.connected(port, 'c', true)
+  await first.whenClosed()
+  const publisher = await connect()
+  await publisher.publishAsync('t', 'x', { qos: 1 })
+  second.write(PINGREQ)
+  assert.is((await second.next())!.first, 0xd0)
+  second.socket.destroy()
+  const third = await RawClient.open(port)
+  third.write(packet(0x10, 'MQTT', [4, 0], u16(0), 'c'))
+  assert.equal([...(await third.next())!.body], [0, 0])
+  await stop()
+})
+
+test('a subscriber that acknowledges nothing is sent no more than the window, and everything once it does', async () => {
+  const { port, connect, stop } = await startFront({ limits: { maxInflightPerClient: 10 } })
+  const subscriber = await RawClient.connected(port)
+  subscriber.write(subscribePacket(1, ['#', 1]))
+  await subscriber.next()
+  const publisher = await connect()
+  await Promise.all(Array.from({ length: 300 }, (_, i) => publisher.publishAsync('t', String(i), { qos: 1 })))
+  subscriber.write(PINGREQ)
+  const ids: number[] = []
+  const payloads: string[] = []
+  for (let raw = await subscriber.next(); raw!.first !== 0xd0; raw = await subscriber.next()) {
+    ids.push(publishOf(raw).id)
+    payloads.push(publishOf(raw).payload)
+  }
+  assert.is(ids.length, 10)
+  for (const id of ids) subscriber.write(packet(0x40, u16(id)))
+  while (payloads.length < 300) {
+    const publish = publishOf(await subscriber.next())
+    payloads.push(publish.payload)
+    subscriber.write(packet(0x40, u16(publish.id)))
+  }
+  assert.equal(
+    payloads,
+    Array.from({ length: 300 }, (_, i) => String(i)),
+  )
+  await stop()
+})
+
+test('a QoS 2 message sent again before PUBREL, on another connection too, is stored and delivered once', async () => {
+  const { port, testLog, stop } = await startFront()
+  const first = await RawClient.connected(port, 'pub', false)
+  first.write(publishPacket('t', 'x', { qos: 2, id: 5 }), publishPacket('t', 'x', { qos: 2, id: 5, dup: true }))
+  assert.is((await first.next())!.first, 0x50)
+  assert.is((await first.next())!.first, 0x50)
+  const second = await RawClient.connected(port, 'pub', false)
+  second.write(publishPacket('t', 'x', { qos: 2, id: 5, dup: true }), packet(0x62, u16(5)), packet(0x62, u16(5)))
+  assert.equal(
+    [(await second.next())!.first, (await second.next())!.first, (await second.next())!.first],
+    [0x50, 0x70, 0x70],
+  )
+  second.write(publishPacket('t', 'y', { qos: 2, id: 5 }))
+  await second.next()
+  assert.is(testLog.log.stream('mqtt').nextOffset(0 as never), 2)
+  await stop()
+})
+
+test('retained messages survive a restart, come at the lower QoS, and more of them than the window do too', async () => {
+  const directory = tempDir()
+  const before = await startFront({ directory })
+  const publisher = await before.connect()
+  for (let i = 0; i < 250; i++)
+    await publisher.publishAsync(`r/${i}`, String(i), { qos: i === 0 ? 0 : 1, retain: true })
+  await before.stop()
+  const after = await startFront({ directory })
+  const subscriber = await RawClient.connected(after.port)
+  subscriber.write(subscribePacket(1, ['r/+', 1]))
+  assert.is((await subscriber.next())!.first, 0x90)
+  const seen = new Set<string>()
+  while (seen.size < 250) {
+    const publish = publishOf(await subscriber.next())
+    assert.is(publish.retain, true)
+    assert.is(publish.qos, publish.topic === 'r/0' ? 0 : 1)
+    seen.add(publish.payload)
+    if (publish.qos > 0) subscriber.write(packet(0x40, u16(publish.id)))
+  }
+  await after.stop()
+})
+
+test('a subscriber that reads nothing delays neither the publisher nor the others, and is closed in the end', async () => {
+  const { front, port, connect, stop } = await startFront({
+    limits: { maxQueuedBytesPerConnection: 64 * 1024, onQueueFull: 'disconnect' },
+  })
+  const frozen = await RawClient.connected(port, 'frozen')
+  frozen.write(subscribePacket(1, ['#', 0]))
+  await frozen.next()
+  frozen.socket.pause()
+  const reader = await connect()
+  await reader.subscribeAsync('last')
+  const last = nextMessage(reader)
+  const publisher = await connect()
+  const payload = 'x'.repeat(20_000)
+  for (let i = 0; i < 1000; i++) await publisher.publishAsync('bulk', payload, { qos: 0 })
+  await publisher.publishAsync('last', 'x', { qos: 1 })
+  await last
+  while (front.stats().connections > 2) await new Promise((resolve) => setImmediate(resolve))
+  await stop()
+})
+
+test.run()
