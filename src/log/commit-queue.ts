@@ -57,6 +57,13 @@ export class CommitQueue {
     return gathering.commit
   }
 
+  /** Stores a small fact together with whatever is gathered; see Stream.setFact. */
+  setFact(name: string, value: Uint8Array | null): Commit {
+    this.gathering.setFact(name, value)
+    this.running ??= this.run()
+    return this.gathering.commit
+  }
+
   /** Runs `task` while no commit is in flight, before the next one. Rejects with what the task throws. */
   exclusive(task: () => Promise<void>): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -88,9 +95,9 @@ export class CommitQueue {
 
   private async run(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve))
-    while (this.gathering.records > 0 || this.tasks.length > 0) {
+    while (!this.gathering.isEmpty || this.tasks.length > 0) {
       for (const task of this.tasks.splice(0)) await task()
-      if (this.gathering.records === 0) continue
+      if (this.gathering.isEmpty) continue
       if (this.options.lingerMs > 0) await this.linger()
       await this.commitGathered()
     }
@@ -99,7 +106,7 @@ export class CommitQueue {
 
   private async commitGathered(): Promise<void> {
     const gathering = this.gathering
-    if (gathering.records === 0) return
+    if (gathering.isEmpty) return
     this.gathering = this.nextGathering()
     this.inFlightBytes = gathering.bytes
     let failure: SluiceError | null = null

@@ -31,6 +31,8 @@ export class Gathering {
   readonly commit = new GroupCommit()
   bytes = 0
   records = 0
+  /** Facts to be stored with the records; null removes one. */
+  readonly facts = new Map<string, Uint8Array | null>()
   /** Per partition: batches in order, the last one open. */
   private readonly lines: (RecordBatchBuilder[] | undefined)[] = []
 
@@ -51,17 +53,20 @@ export class Gathering {
     this.records += 1
   }
 
+  get isEmpty(): boolean {
+    return this.records === 0 && this.facts.size === 0
+  }
+
+  setFact(name: string, value: Uint8Array | null): void {
+    this.facts.set(name, value)
+    this.bytes += name.length + (value?.length ?? 0)
+  }
+
   /** Completes all batches, in partition order. The bytes are valid until `recycle`. */
   *finish(epochOf: (partition: number) => number): Iterable<{ partition: number; batch: Buffer }> {
     for (let partition = 0; partition < this.lines.length; partition++) {
       for (const builder of this.lines[partition] ?? []) yield { partition, batch: builder.finish(epochOf(partition)) }
     }
-  }
-
-  /** One past the last offset gathered for a partition; undefined if there is none. */
-  endOf(partition: number): number | undefined {
-    const builder = this.lines[partition]?.at(-1)
-    return builder && builder.baseOffset + builder.count
   }
 
   recycle(): void {

@@ -1,7 +1,8 @@
 // The keys of a segment. Record batches sort by partition and offset; the segment's own facts sort behind them all.
 //
 //   record batch   partition:u32be lastOffset:u64be      12 bytes; a seek to (p, o) finds the batch that holds offset o
-//   meta           0xffffffff name:utf8
+//   meta           0xffffffff name:utf8              header, index
+//   fact           0xffffffff "fact" 00 name:utf8
 
 import type { PartitionId } from '../record/record.js'
 
@@ -27,6 +28,20 @@ export function lastOffsetOfKey(key: Buffer): number {
 export function metaKey(name: 'header' | 'index'): Buffer {
   return Buffer.concat([META_PREFIX, Buffer.from(name)])
 }
+
+const FACT_PREFIX = Buffer.concat([META_PREFIX, Buffer.from('fact\0')])
+
+export function factKey(name: string): Buffer {
+  return Buffer.concat([FACT_PREFIX, Buffer.from(name)])
+}
+
+export function nameOfFactKey(key: Buffer): string {
+  return key.toString('utf8', FACT_PREFIX.length)
+}
+
+/** All facts: [FACT_START, FACT_END). */
+export const FACT_START = FACT_PREFIX
+export const FACT_END = Buffer.concat([META_PREFIX, Buffer.from('fact\x01')])
 
 /** Exclusive upper end of all record batches, inclusive lower end of the meta keys. */
 export const META_START = META_PREFIX

@@ -10,9 +10,9 @@ import { makeDirectory } from '../state/durable-files.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
 import type { StoredBatch } from './batch-reader.js'
-import { batchKey } from './keys.js'
+import { batchKey, factKey } from './keys.js'
 import { recoverSegment } from './recovery.js'
-import { type PreparedSegment, prepareSegment, Segment, segmentName } from './segment.js'
+import { type PreparedSegment, prepareSegment, Segment, type SegmentOperation, segmentName } from './segment.js'
 import { type Extent, extend } from './segment-index.js'
 import type { OpenSegments, SegmentList } from './segment-list.js'
 import { loadSegments } from './segment-loading.js'
@@ -47,6 +47,14 @@ export interface PartitionEnd {
   epoch: number
 }
 
+export interface SegmentWrite {
+  readonly batches: Iterable<StoredBatch>
+  /** null removes. */
+  readonly facts: ReadonlyMap<string, Uint8Array | null>
+  readonly bytes: number
+  readonly onCopied: () => void
+}
+
 export class SegmentStore {
   private active: Segment | null = null
   private standby: Promise<PreparedSegment> | null = null
@@ -60,6 +68,8 @@ export class SegmentStore {
     readonly segments: SegmentList,
     /** Of each partition, as durable. */
     readonly ends: readonly PartitionEnd[],
+    /** As durable. */
+    readonly facts: Map<string, Uint8Array>,
   ) {
     this.nextSequence = (segments.newest?.header.sequence ?? 0) + 1
   }
@@ -68,16 +78,18 @@ export class SegmentStore {
   static async open(options: SegmentStoreOptions): Promise<SegmentStore> {
     await makeDirectory(options.directory)
     const { segments, ends } = await loadSegments(options)
-    return new SegmentStore(options, segments, ends)
+    const facts = (await segments.newest?.facts()) ?? new Map()
+    return new SegmentStore(options, segments, ends, facts)
   }
 
   /**
-   * Makes the batches durable in one sync write. They are copied before `onCopied` is called. On failure nothing of them may be
-   * acknowledged and nothing more be written: see `reopen`.
+   * Makes batches and facts durable in one sync write. They are copied before `onCopied` is called. On failure nothing of them
+   * may be acknowledged and nothing more be written: see `reopen`.
+   * @param bytes About what the write takes.
    */
-  async write(batches: Iterable<StoredBatch>, bytes: number, onCopied: () => void): Promise<void> {
+  async write({ batches, facts, bytes, onCopied }: SegmentWrite): Promise<void> {
     const segment = await this.segmentFor(bytes)
-    const operations: { type: 'put'; key: Buffer; value: Buffer }[] = []
+    const operations: SegmentOperation[] = []
     const extents = segment.extents.map((extent) => ({ ...extent }))
     for (const { partition, batch } of batches) {
       const extent = extents[partition]
@@ -88,10 +100,18 @@ export class SegmentStore {
       this.options.stream,
       extents.map((extent, partition) => [partition, extent.end]),
     )
+    for (const [name, value] of facts) {
+      if (value === null) operations.push({ type: 'del', key: factKey(name) })
+      else operations.push({ type: 'put', key: factKey(name), value: Buffer.from(value) })
+    }
     const written = segment.write(operations)
     onCopied()
     await written
     this.advance(segment, extents)
+    for (const [name, value] of facts) {
+      if (value === null) this.facts.delete(name)
+      else this.facts.set(name, value)
+    }
   }
 
   /** Seals the active segment, so that the next write begins another. Resolves when the seal is complete. */
@@ -193,15 +213,19 @@ export class SegmentStore {
   private async birth(): Promise<Segment> {
     const prepared = await (this.standby ?? this.prepare())
     this.standby = null
-    const segment = await Segment.birth(prepared, {
-      format: 1,
-      stream: this.options.stream,
-      sequence: this.nextSequence,
-      createdAtMs: this.options.clock.wallMs(),
-      poweredOnMs: this.options.poweredOn.nowMs(),
-      bases: this.ends.map((end) => end.offset),
-      epochs: this.ends.map((end) => end.epoch),
-    })
+    const segment = await Segment.birth(
+      prepared,
+      {
+        format: 1,
+        stream: this.options.stream,
+        sequence: this.nextSequence,
+        createdAtMs: this.options.clock.wallMs(),
+        poweredOnMs: this.options.poweredOn.nowMs(),
+        bases: this.ends.map((end) => end.offset),
+        epochs: this.ends.map((end) => end.epoch),
+      },
+      this.facts,
+    )
     this.nextSequence += 1
     this.segments.add(segment)
     this.active = segment
@@ -223,7 +247,8 @@ export class SegmentStore {
   private advance(segment: Segment, extents: readonly Extent[]): void {
     segment.lastWritePoweredOnMs = this.options.poweredOn.nowMs()
     for (let partition = 0; partition < extents.length; partition++) {
-      Object.assign(segment.extents[partition], extents[partition])
+      // Gaps may have been found meanwhile.
+      Object.assign(segment.extents[partition], extents[partition], { gaps: segment.extents[partition].gaps })
       this.ends[partition].offset = extents[partition].end
     }
   }

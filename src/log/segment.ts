@@ -12,7 +12,7 @@ import { assert } from '../base/assert.js'
 import { SluiceError } from '../base/errors.js'
 import { listDirectory, syncDirectory, writeFileDurably } from '../state/durable-files.js'
 import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
-import { KEY_END, metaKey } from './keys.js'
+import { FACT_END, FACT_START, factKey, KEY_END, metaKey, nameOfFactKey } from './keys.js'
 import {
   addGap,
   decodeSummary,
@@ -50,6 +50,10 @@ export async function prepareSegment(directory: string, writeBufferBytes: number
   return { directory, database: await openLevel(directory, { writeBufferBytes, createIfMissing: true }) }
 }
 
+export type SegmentOperation =
+  | { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer }
+  | { readonly type: 'del'; readonly key: Buffer }
+
 export class Segment {
   readonly extents: Extent[]
   lastWritePoweredOnMs: number
@@ -70,9 +74,15 @@ export class Segment {
   }
 
   /** Makes a prepared database a segment: after this, records in it may be acknowledged. */
-  static async birth({ directory, database }: PreparedSegment, header: SegmentHeader): Promise<Segment> {
+  static async birth(
+    { directory, database }: PreparedSegment,
+    header: SegmentHeader,
+    facts: ReadonlyMap<string, Uint8Array>,
+  ): Promise<Segment> {
     try {
-      await database.batch([{ type: 'put', key: metaKey('header'), value: encodeHeader(header) }], { sync: true })
+      const operations: SegmentOperation[] = [{ type: 'put', key: metaKey('header'), value: encodeHeader(header) }]
+      for (const [name, value] of facts) operations.push({ type: 'put', key: factKey(name), value: Buffer.from(value) })
+      await database.batch(operations, { sync: true })
       await writeFileDurably(join(directory, LIVE_FILE), Buffer.alloc(0))
       await syncDirectory(dirname(directory))
     } catch (error) {
@@ -118,7 +128,7 @@ export class Segment {
   }
 
   /** One sync write. The bytes are copied before this returns its promise. Only for the active segment. */
-  write(operations: { type: 'put'; key: Buffer; value: Buffer }[]): Promise<void> {
+  write(operations: SegmentOperation[]): Promise<void> {
     assert(this.state === 'active' && this.database !== null, 'only the active segment is written')
     return this.database.batch(operations, { sync: true })
   }
@@ -156,6 +166,16 @@ export class Segment {
       throw storageError(error, `the segment ${this.directory} cannot be sealed`)
     }
     this.state = 'sealed'
+  }
+
+  /** The facts that held when the last record was written. */
+  async facts(): Promise<Map<string, Buffer>> {
+    const facts = new Map<string, Buffer>()
+    await this.use(async (database) => {
+      for await (const [key, value] of database.iterator({ gte: FACT_START, lt: FACT_END }))
+        facts.set(nameOfFactKey(key), value)
+    })
+    return facts
   }
 
   /** Remembers offsets that cannot be read any more, both inclusive, so that readers pass over them. */

@@ -18,6 +18,8 @@ import type { Damage, SegmentStore } from './segment-store.js'
 import type { Commit, Fetched, FetchLimits, Stream, StreamStats } from './types.js'
 
 const RECOVERY_RETRY_MS = 1000
+/** Small facts a stream carries from segment to segment, inclusive. */
+export const MAX_FACTS_PER_STREAM = 131_072
 
 export interface LogStreamOptions {
   readonly name: string
@@ -113,6 +115,18 @@ export class LogStream implements Stream {
     return this.queue.append(partition, offset, record)
   }
 
+  setFact(name: string, value: Uint8Array | null): Commit {
+    if (this.refusal) throw this.refusal
+    if (value !== null && this.store.facts.size >= MAX_FACTS_PER_STREAM) {
+      throw new SluiceError('TOO_MANY_REQUESTS', `stream ${this.name} keeps ${MAX_FACTS_PER_STREAM} facts, its maximum`)
+    }
+    return this.queue.setFact(name, value)
+  }
+
+  facts(prefix: string): ReadonlyMap<string, Uint8Array> {
+    return new Map([...this.store.facts].filter(([name]) => name.startsWith(prefix)))
+  }
+
   fetch(partition: PartitionId, from: Offset, limits: FetchLimits): Promise<Fetched> {
     return this.fetcher.fetch(this.checked(partition), from, limits)
   }
@@ -163,10 +177,10 @@ export class LogStream implements Stream {
 
   private async write(gathering: Gathering): Promise<void> {
     const segmentsBefore = this.store.segments.newest
-    const { bytes } = gathering
+    const { bytes, facts } = gathering
     try {
       const batches = gathering.finish((partition) => this.store.ends[partition].epoch)
-      await this.store.write(batches, bytes, () => gathering.recycle())
+      await this.store.write({ batches, facts, bytes, onCopied: () => gathering.recycle() })
     } catch (error) {
       const failure = storageError(error, `stream ${this.name} cannot be written`)
       this.failed(failure)

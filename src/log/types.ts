@@ -68,6 +68,15 @@ export interface Stream extends StreamReader {
    * @throws SluiceError RECORD_TOO_LARGE; STORAGE_FULL or STORAGE_READ_ONLY while writing is impossible; SHUTTING_DOWN.
    */
   append(partition: PartitionId, record: RecordInput): Commit
+  /**
+   * Stores a small fact in the same commit as the records appended with it in one go: both are durable, or neither. It stays until it
+   * is removed (`null`), whatever retention does. For what must be atomic with a record (D6): QoS 2 handshakes, producer sequences.
+   * @param name At most 1 KB of UTF-8; by convention `kind/…`.
+   * @throws SluiceError TOO_MANY_REQUESTS at the maximum of facts; as append.
+   */
+  setFact(name: string, value: Uint8Array | null): Commit
+  /** The durable facts whose names begin with `prefix`: what a start finds. */
+  facts(prefix: string): ReadonlyMap<string, Uint8Array>
   /** The offset the next append to this partition will get. */
   nextOffset(partition: PartitionId): Offset
   /** False while the bytes waiting to be committed exceed the bound: stop reading sockets, await `whenRoom`. */

@@ -15,6 +15,13 @@ import { baseOffsetOf, lastOffsetOf, maxTimestampOf, recordCountOf } from '../..
 import { encodeRecordBatch } from '../../src/record/record-batch-builder.js'
 import type { GroupOffset } from '../../src/state/group-offsets.js'
 
+const DURABLE: Commit = {
+  state: 'durable',
+  error: null,
+  onSettled: (callback) => callback(null),
+  durable: async () => {},
+}
+
 export class MemoryStream implements Stream {
   readonly topics: readonly string[]
   readonly hasRoom = true
@@ -61,7 +68,19 @@ export class MemoryStream implements Stream {
     this.batches[partition].push(encodeRecordBatch(this.nextOffset(partition), [record]))
     this.ends[partition] += 1
     this.changed()
-    return { state: 'durable', error: null, onSettled: (callback) => callback(null), durable: async () => {} }
+    return DURABLE
+  }
+
+  private readonly factsByName = new Map<string, Uint8Array>()
+
+  setFact(name: string, value: Uint8Array | null): Commit {
+    if (value === null) this.factsByName.delete(name)
+    else this.factsByName.set(name, value)
+    return DURABLE
+  }
+
+  facts(prefix: string): ReadonlyMap<string, Uint8Array> {
+    return new Map([...this.factsByName].filter(([name]) => name.startsWith(prefix)))
   }
 
   nextOffset(partition: PartitionId): Offset {

@@ -270,6 +270,29 @@ test('a batch that turns out to be damaged is named exactly, once, and passed ov
   await node.close()
 })
 
+test('a fact is durable with the records beside it, outlives every segment, and goes when it is removed', async () => {
+  const directory = tempDir()
+  const options = [{ name: 's', retention: { maxBytes: 1024 * 1024, maxAgeMs: null, onFull: 'drop_oldest' as const } }]
+  let node = await openLog(directory, options, SMALL)
+  const stream = node.log.stream('s')
+  const commit = stream.append(P0, recordOf('0:'))
+  assert.is(stream.setFact('qos2/a/1', Buffer.from('one')), commit)
+  stream.setFact('qos2/a/2', Buffer.from('two'))
+  assert.is(stream.facts('qos2/').size, 0, 'not before it is durable')
+  await commit.durable()
+  await stream.setFact('qos2/a/2', null).durable()
+  await append(node, 's', 20_000)
+  assert.ok(stream.logStartOffset(P0) > 0, 'the segment it was written in is gone')
+  await node.close()
+  node = await openLog(directory, options, SMALL)
+  const facts = node.log.stream('s').facts('qos2/')
+  assert.equal(
+    [...facts].map(([name, value]) => [name, Buffer.from(value).toString()]),
+    [['qos2/a/1', 'one']],
+  )
+  await node.close()
+})
+
 test('partitions may grow, and never shrink', async () => {
   const directory = tempDir()
   let node = await openLog(directory, [{ name: 's', partitions: 2 }], SMALL)
