@@ -127,7 +127,7 @@ async function describe({ api, values, stdout, stderr }: Context, name: string):
   }
   await stdout.write(formatTable(ROW_COLUMNS, rowsOf(group)))
   await stderr.line(
-    `Group ${group.group}: ${group.state}, ${group.members.length} members, generation ${group.generation}.`,
+    `Group ${group.group}: ${group.state}, generation ${group.generation}, members: ${group.members.length}.`,
   )
   return 0
 }
