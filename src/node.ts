@@ -22,6 +22,7 @@ import { streamRoutes } from './http/routes/streams.js'
 import { upstreamRoutes } from './http/routes/upstreams.js'
 import { Log } from './log/log.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
+import { hasZstd } from './record/compression.js'
 import { toOffset } from './record/record.js'
 import type { UpstreamOptions } from './replication/upstream-options.js'
 import { Upstreams } from './replication/upstreams.js'
@@ -64,6 +65,9 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
   if (config.mqtt.passwordFile !== undefined || config.mqtt.aclFile !== undefined) {
     // Never listen as if they had not been asked for.
     throw new SluiceError('INVALID_CONFIG', 'mqtt.password_file and mqtt.acl_file are not available in this version')
+  }
+  if (!hasZstd && config.stream.some(({ compression }) => compression === 'zstd')) {
+    throw new SluiceError('INVALID_CONFIG', 'compression = "zstd" needs Node.js 22.15 or later; use "gzip"')
   }
   try {
     await claimDataDirectory(config.dataDir)

@@ -38,6 +38,7 @@ const UNROUTED_STREAM: StreamConfig = {
   partitions: 1,
   key: 'topic',
   retention: { maxBytes: 64 * 1024 * 1024, maxAge: undefined, onFull: 'drop_oldest' },
+  compression: 'none',
   lingerMs: 0,
 }
 

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.js'
 import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
+import type { CompressionCodec } from '../record/compression.js'
 import type { Offset } from '../record/record.js'
 import type { Ballast } from '../state/ballast.js'
 import type { Cursors } from '../state/cursors.js'
@@ -27,6 +28,8 @@ export interface StreamOptions {
   readonly topics: readonly string[]
   readonly partitions: number
   readonly lingerMs: number
+  /** Of the record batches as they are stored; applied where it pays. */
+  readonly compression: CompressionCodec
   readonly retention: RetentionPolicy
 }
 
@@ -114,6 +117,7 @@ export class Log implements StreamCatalog {
       // A commit goes into one segment, and a memtable holds twice that: LevelDB never flushes in between.
       maxPendingBytes: Math.min(options.maxPendingBytes, segmentBytes / 2),
       lingerMs: stream.lingerMs,
+      compression: stream.compression,
       maxRecordBytes: options.maxRecordBytes,
       retention: {
         policy: stream.retention,

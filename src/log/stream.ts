@@ -5,10 +5,12 @@
 
 import { statfs } from 'node:fs/promises'
 import { SluiceError } from '../base/errors.js'
+import type { CompressionCodec } from '../record/compression.js'
 import type { Offset, PartitionId, RecordInput } from '../record/record.js'
 import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
 import type { Ballast } from '../state/ballast.js'
 import { storageError } from '../state/level-database.js'
+import { BatchCompressor } from './batch-compressor.js'
 import { CommitQueue } from './commit-queue.js'
 import { Fetcher } from './fetcher.js'
 import type { Gathering } from './gathering.js'
@@ -31,6 +33,7 @@ export interface LogStreamOptions {
   readonly maxBatchBytes: number
   readonly maxPendingBytes: number
   readonly lingerMs: number
+  readonly compression: CompressionCodec
   /** Largest encoded record taken, inclusive. */
   readonly maxRecordBytes: number
   readonly retention: Omit<RetentionOptions, 'stream' | 'store'>
@@ -48,6 +51,7 @@ export class LogStream implements Stream {
   private readonly listeners = new Set<() => void>()
   private readonly store: SegmentStore
   private readonly fetcher: Fetcher
+  private readonly compressor: BatchCompressor
   /** Set while nothing can be appended: why. */
   private refusal: SluiceError | null = null
   private full: SluiceError | null = null
@@ -58,6 +62,7 @@ export class LogStream implements Stream {
   constructor(private readonly options: LogStreamOptions) {
     this.store = options.store
     this.next = this.store.ends.map((end) => end.offset)
+    this.compressor = new BatchCompressor(options.compression)
     this.fetcher = new Fetcher({
       stream: options.name,
       store: options.store,
@@ -179,7 +184,8 @@ export class LogStream implements Stream {
     const segmentsBefore = this.store.segments.newest
     const { bytes, facts } = gathering
     try {
-      const batches = gathering.finish((partition) => this.store.ends[partition].epoch)
+      const plain = [...gathering.finish((partition) => this.store.ends[partition].epoch)]
+      const batches = await this.compressor.compress(plain, bytes)
       await this.store.write({ batches, facts, bytes, onCopied: () => gathering.recycle() })
     } catch (error) {
       const failure = storageError(error, `stream ${this.name} cannot be written`)

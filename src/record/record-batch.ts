@@ -15,6 +15,7 @@
 //
 //   * outside the CRC: can be patched in place.
 
+import { assert } from '../base/assert.js'
 import { crc32c } from '../base/crc32c.js'
 import { SluiceError } from '../base/errors.js'
 import { VarintReader } from '../base/varint.js'
@@ -75,10 +76,6 @@ export function codecOf(batch: Buffer): CompressionCodec | undefined {
   return CODECS[batch.readInt16BE(AT.attributes) & CODEC_MASK]
 }
 
-export function codecNumber(codec: CompressionCodec): number {
-  return CODECS.indexOf(codec)
-}
-
 /**
  * Checks one stored batch without decoding its records.
  * @returns what is wrong, as a phrase, or null: length, magic, CRC and offsets agree with each other.
@@ -94,6 +91,26 @@ export function recordBatchProblem(batch: Buffer): string | null {
     return `holds ${count} records but spans ${lastOffsetDelta + 1} offsets`
   if (batch.readUInt32BE(AT.crc) !== crc32c(batch, CRC_START)) return 'fails its CRC-32C'
   return null
+}
+
+/**
+ * A copy of a plain batch with its records compressed: same offsets, times and epoch, new length, attributes and CRC.
+ * @param compress As in compression.ts.
+ */
+export async function withCompressedRecords(
+  batch: Buffer,
+  codec: 'gzip' | 'zstd',
+  compress: (codec: 'gzip' | 'zstd', bytes: Uint8Array) => Promise<Buffer>,
+): Promise<Buffer> {
+  assert(codecOf(batch) === 'none', 'a batch is compressed once')
+  const records = await compress(codec, batch.subarray(BATCH_HEADER_BYTES))
+  const compressed = Buffer.allocUnsafe(BATCH_HEADER_BYTES + records.length)
+  batch.copy(compressed, 0, 0, BATCH_HEADER_BYTES)
+  records.copy(compressed, BATCH_HEADER_BYTES)
+  compressed.writeInt32BE(compressed.length - BATCH_LENGTH_PREFIX, AT.batchLength)
+  compressed.writeInt16BE(batch.readInt16BE(AT.attributes) | CODECS.indexOf(codec), AT.attributes)
+  compressed.writeUInt32BE(crc32c(compressed, CRC_START), AT.crc)
+  return compressed
 }
 
 /**

@@ -50,6 +50,7 @@ export async function openLog(
       topics: ['#'],
       partitions: 1,
       lingerMs: 0,
+      compression: 'none',
       retention: { maxBytes: 1 << 30, maxAgeMs: null, onFull: 'drop_oldest' },
       ...stream,
     })),

@@ -293,6 +293,21 @@ test('a fact is durable with the records beside it, outlives every segment, and 
   await node.close()
 })
 
+test('compressed batches are smaller on disk and the same to a reader; what does not shrink stays as it was', async () => {
+  const directory = tempDir()
+  const node = await openLog(directory, [{ name: 's', compression: 'gzip', partitions: 2 }], SMALL)
+  const stream = node.log.stream('s')
+  await append(node, 's', 999, 200)
+  assert.ok(stream.stats().bytes < 1000 * 100, `${stream.stats().bytes} bytes for 1,000 records of 200`)
+  assertContiguous(await readAll(node.log, 's'), 0, 1000)
+  assertContiguous(await readAll(node.log, 's', 0, 555), 555, 1000)
+  const noise = randomBytes(4000)
+  await stream.append(P1, recordOf(Buffer.concat([Buffer.from('0:'), noise]))).durable()
+  const { batches } = await stream.fetch(P1, 0 as Offset, { maxBytes: 1 << 20 })
+  assert.ok(batches[0].includes(noise))
+  await node.close()
+})
+
 test('partitions may grow, and never shrink', async () => {
   const directory = tempDir()
   let node = await openLog(directory, [{ name: 's', partitions: 2 }], SMALL)
