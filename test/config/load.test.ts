@@ -71,6 +71,7 @@ test('every key of the contract is read, with its unit resolved and its path abs
     partitions: 4,
     key: 'topic',
     retention: { maxBytes: 2 * 1024 ** 3, maxAge: 604_800_000, onFull: 'drop_oldest' },
+    compression: 'none',
     lingerMs: 0,
   })
   const [cloud] = config.upstream
