@@ -4,29 +4,57 @@
 // byte); any other payload is `value_base64`. A record without a payload has `"value":null`. `topic` is the key; a key that is not
 // UTF-8, which only another producer can write, is `key_base64`. Headers are a list, because their keys may repeat.
 //
-// Built by hand: the parts that are the same for every record are made once, and no object per record is.
+// Built by hand: the parts that are the same for every record are made once, those that repeat from one record to the next are kept,
+// and there is no object per record.
 
-import { isUtf8 } from 'node:buffer'
+import { isAscii, isUtf8 } from 'node:buffer'
 import { type LogRecord, qosOf, retainOf } from '../record/record.js'
 
 /** One JSON text per record, without line ends. */
 export function recordsAsJson(stream: string, partition: number, records: readonly LogRecord[]): string[] {
   const start = `{"stream":${JSON.stringify(stream)},"partition":${partition},"offset":`
-  let timestampMs = Number.NaN
-  let timestamp = ''
+  const timeOf = timeFields()
+  const topicOf = topicField()
   return records.map((record) => {
-    if (record.timestampMs !== timestampMs) {
-      timestampMs = record.timestampMs
-      timestamp = `,"timestamp":"${isoOf(timestampMs)}","timestamp_ms":${timestampMs},`
-    }
-    const { offset, key, value, headers, attributes } = record
-    const flags = `,"qos":${qosOf(attributes)},"retain":${retainOf(attributes)},`
-    return `${start}${offset}${timestamp}${field('topic', 'key_base64', key)}${flags}${field(
-      'value',
-      'value_base64',
-      value,
-    )},"headers":${headers.length === 0 ? '[]' : headersAsJson(headers)}}`
+    const { offset, timestampMs, key, value, headers, attributes } = record
+    const flags = FLAGS[attributes & 7]
+    const payload = field('value', 'value_base64', value)
+    const end = headers.length === 0 ? ',"headers":[]}' : `,"headers":${headersAsJson(headers)}}`
+    return start + offset + timeOf(timestampMs) + topicOf(key) + flags + payload + end
   })
+}
+
+/** By the bits of the attributes that say something of MQTT. */
+const FLAGS = Array.from({ length: 8 }, (_, bits) => `,"qos":${qosOf(bits)},"retain":${retainOf(bits)},`)
+
+/** Formats a time as ISO 8601 and as a number; the calendar is asked once per second of record time. */
+function timeFields(): (timestampMs: number) => string {
+  let second = Number.NaN
+  let upToSecond = ''
+  return (timestampMs) => {
+    const nextSecond = Math.floor(timestampMs / 1000)
+    if (nextSecond !== second) {
+      second = nextSecond
+      const date = new Date(nextSecond * 1000)
+      upToSecond = Number.isNaN(date.getTime()) ? '' : date.toISOString().slice(0, -4)
+    }
+    if (upToSecond === '') return `,"timestamp":null,"timestamp_ms":${timestampMs},`
+    const milliseconds = timestampMs - second * 1000
+    const padding = milliseconds < 10 ? '00' : milliseconds < 100 ? '0' : ''
+    return `,"timestamp":"${upToSecond}${padding}${milliseconds}Z","timestamp_ms":${timestampMs},`
+  }
+}
+
+/** Neighbours often have one topic: the text of the last is kept. */
+function topicField(): (key: Buffer | null) => string {
+  let last: Buffer | null = null
+  let text = field('topic', 'key_base64', null)
+  return (key) => {
+    if (key === last || (key !== null && last !== null && key.equals(last))) return text
+    last = key
+    text = field('topic', 'key_base64', key)
+    return text
+  }
 }
 
 function headersAsJson(headers: LogRecord['headers']): string {
@@ -40,11 +68,7 @@ function headersAsJson(headers: LogRecord['headers']): string {
 
 function field(textName: string, base64Name: string, bytes: Buffer | null): string {
   if (bytes === null) return `"${textName}":null`
+  if (isAscii(bytes)) return `"${textName}":${JSON.stringify(bytes.toString('latin1'))}`
   if (!isUtf8(bytes)) return `"${base64Name}":"${bytes.toString('base64')}"`
   return `"${textName}":${JSON.stringify(bytes.toString('utf8'))}`
-}
-
-function isoOf(timestampMs: number): string {
-  const date = new Date(timestampMs)
-  return Number.isNaN(date.getTime()) ? '' : date.toISOString()
 }

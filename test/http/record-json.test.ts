@@ -1,0 +1,79 @@
+import { suite } from 'uvu'
+import * as assert from 'uvu/assert'
+import { recordsAsJson } from '../../src/http/record-json.js'
+import { attributesOf, type LogRecord, toOffset } from '../../src/record/record.js'
+
+const test = suite('records as JSON')
+
+function record(more: Partial<LogRecord>): LogRecord {
+  return {
+    offset: toOffset(0),
+    timestampMs: 0,
+    key: Buffer.from('a'),
+    value: Buffer.from('v'),
+    headers: [],
+    attributes: attributesOf(1, false),
+    ...more,
+  }
+}
+
+const asJson = (...records: Partial<LogRecord>[]) =>
+  recordsAsJson('s', 2, records.map(record)).map((text) => JSON.parse(text))
+
+test('every time is written as the calendar has it, whatever came before it', () => {
+  const times = [0, 1, 999, 1000, 1_767_225_599_999, 1_767_225_600_000, 1_767_225_600_012, 5, -1, -1000, 8.64e15]
+  for (const [i, json] of asJson(...times.map((timestampMs) => ({ timestampMs }))).entries())
+    assert.equal([json.timestamp, json.timestamp_ms], [new Date(times[i]).toISOString(), times[i]])
+})
+
+test('a time no calendar has is null, and the number is kept', () => {
+  assert.equal(
+    asJson({ timestampMs: 8.64e15 + 1000 }).map((json) => [json.timestamp, json.timestamp_ms]),
+    [[null, 8.64e15 + 1000]],
+  )
+})
+
+test('each record has its own topic, whatever came before it', () => {
+  const keys = ['a', 'a', 'b', 'größe', null, 'a', Buffer.from([255])]
+  const json = asJson(...keys.map((key) => ({ key: key === null ? null : Buffer.from(key) })))
+  assert.equal(
+    json.slice(0, 6).map(({ topic }) => topic),
+    keys.slice(0, 6),
+  )
+  assert.equal([json[6].topic, json[6].key_base64], [undefined, '/w=='])
+})
+
+test('text comes back byte for byte, with every character that JSON escapes', () => {
+  const texts = ['', '"\\\b\f\n\r\t\u0000\u001f\u007f', '\u2028\u2029', '😀 ☃ é', '{"a":"\\"b\\""}', '\ufeffbom']
+  assert.equal(
+    asJson(...texts.map((text) => ({ value: Buffer.from(text) }))).map(({ value }) => value),
+    texts,
+  )
+})
+
+test('what is not UTF-8 is base64, and nothing is null', () => {
+  const bytes = Buffer.from([0xed, 0xa0, 0x80])
+  const [binary, none] = asJson({ value: bytes }, { value: null })
+  assert.equal([binary.value, binary.value_base64], [undefined, bytes.toString('base64')])
+  assert.equal([none.value, none.value_base64], [null, undefined])
+})
+
+test('QoS, retain and headers are shown', () => {
+  const headers = [
+    { key: 'unit', value: Buffer.from('C') },
+    { key: 'unit', value: Buffer.from([255]) },
+    { key: 'none', value: null },
+  ]
+  for (const qos of [0, 1, 2] as const)
+    for (const retain of [true, false]) {
+      const [json] = asJson({ attributes: attributesOf(qos, retain), headers })
+      assert.equal([json.qos, json.retain], [qos, retain])
+      assert.equal(json.headers, [
+        { key: 'unit', value: 'C' },
+        { key: 'unit', value_base64: '/w==' },
+        { key: 'none', value: null },
+      ])
+    }
+})
+
+test.run()
