@@ -41,6 +41,10 @@ export async function startFront(options: TestFrontOptions = {}): Promise<TestFr
     clock: systemClock,
     logger: silentLogger,
     ...more,
+  }).catch(async (error) => {
+    await state.close()
+    await testLog.close()
+    throw error
   })
   const port = Number(front.addresses[0].split(':').pop())
   const clients: MqttClient[] = []
