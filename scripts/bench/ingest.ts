@@ -23,6 +23,10 @@ interface Measured {
 }
 
 const PAYLOAD_BYTES = 100
+/** Best over worst round, from which on something else than the brokers was measured. */
+const BUSY_SPREAD = 1.4
+/** Part of the load generator's ceiling from which on the generator is measured as much as the broker. */
+const NEAR_CEILING = 0.8
 const SHAPES: readonly Shape[] = [
   { connections: 4, inFlight: 1000, atLeast: 3 },
   { connections: 100, inFlight: 20, atLeast: 2 },
@@ -113,13 +117,29 @@ function report(measured: readonly Measured[], contestants: readonly Contestant[
   }
   text.push(...formatTable(rows), '', 'What an acknowledgement means:')
   for (const { name, durability } of [...contestants, sink]) text.push(`  ${name}: ${durability}`)
-  const near = measured.filter(({ rates, sinkRate }) =>
-    [...rates.values()].some((some) => median(some) > 0.8 * sinkRate),
-  )
-  for (const { shape } of near)
-    text.push(`${nameOf(shape)}: a broker came near the ceiling of the generator; it may do more.`)
+  text.push(...doubts(measured))
   if (contestants.length === 1) text.push(`No comparison: ${mosquittoMissing}.`)
   return { text, result }
+}
+
+/** What makes a figure worth less than it looks. */
+function doubts(measured: readonly Measured[]): string[] {
+  const lines: string[] = []
+  for (const { shape, rates, sinkRate } of measured) {
+    for (const [{ name }, ofRounds] of rates) {
+      const [least, most] = [Math.min(...ofRounds), Math.max(...ofRounds)]
+      if (most > BUSY_SPREAD * least) {
+        const spread = `${thousands(least)} to ${thousands(most)}`
+        lines.push(
+          `${nameOf(shape)}, ${name}: rounds from ${spread}; the machine was busy with something else, run again.`,
+        )
+      }
+      if (median(ofRounds) > NEAR_CEILING * sinkRate) {
+        lines.push(`${nameOf(shape)}, ${name}: near the ceiling of the load generator; it may do more.`)
+      }
+    }
+  }
+  return lines.length === 0 ? [] : ['', ...lines]
 }
 
 const nameOf = (shape: Shape) => `${shape.connections} × ${shape.inFlight}`
