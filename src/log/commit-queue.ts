@@ -5,6 +5,7 @@
 import type { SluiceError } from '../base/errors.js'
 import type { RecordInput } from '../record/record.js'
 import { BuilderPool, Gathering } from './gathering.js'
+import type { ProducerSequence } from './producer-table.js'
 import type { Commit } from './types.js'
 
 export interface CommitQueueOptions {
@@ -55,6 +56,13 @@ export class CommitQueue {
     this.running ??= this.run()
     if (this.wakeLinger && gathering.bytes >= this.options.maxPendingBytes / 4) this.wakeLinger()
     return gathering.commit
+  }
+
+  /** As append, for records that are numbered by their producer. */
+  appendFrom(producer: ProducerSequence, partition: number, offset: number, records: readonly RecordInput[]): Commit {
+    this.gathering.appendFrom(producer, partition, offset, records)
+    this.running ??= this.run()
+    return this.gathering.commit
   }
 
   /** Stores a small fact together with whatever is gathered; see Stream.setFact. */

@@ -4,6 +4,7 @@
 import type { RecordInput } from '../record/record.js'
 import { maxEncodedRecordBytes, RecordBatchBuilder } from '../record/record-batch-builder.js'
 import { GroupCommit } from './commit.js'
+import { type ProducerSequence, wrapped } from './producer-table.js'
 
 const INITIAL_BUILDER_BYTES = 16 * 1024
 
@@ -46,11 +47,28 @@ export class Gathering {
     let line = this.lines[partition]
     if (!line) this.lines[partition] = line = [this.pool.take(offset)]
     let builder = line[line.length - 1]
-    if (builder.count > 0 && builder.bytes + maxEncodedRecordBytes(record) > this.maxBatchBytes) {
+    const full = builder.count > 0 && builder.bytes + maxEncodedRecordBytes(record) > this.maxBatchBytes
+    if (full || builder.hasProducer) {
       line.push((builder = this.pool.take(offset)))
     }
     this.bytes += builder.append(record)
     this.records += 1
+  }
+
+  /** Appends a producer's records, in batches of their own. */
+  appendFrom(producer: ProducerSequence, partition: number, offset: number, records: readonly RecordInput[]): void {
+    let line = this.lines[partition]
+    if (!line) this.lines[partition] = line = []
+    let builder: RecordBatchBuilder | null = null
+    records.forEach((record, i) => {
+      if (builder === null || builder.bytes + maxEncodedRecordBytes(record) > this.maxBatchBytes) {
+        builder = this.pool.take(offset + i)
+        builder.setProducer(producer.producerId, producer.epoch, wrapped(producer.sequence + i))
+        line.push(builder)
+      }
+      this.bytes += builder.append(record)
+      this.records += 1
+    })
   }
 
   get isEmpty(): boolean {

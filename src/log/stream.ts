@@ -11,13 +11,15 @@ import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
 import type { Ballast } from '../state/ballast.js'
 import { storageError } from '../state/level-database.js'
 import { BatchCompressor } from './batch-compressor.js'
+import { GroupCommit } from './commit.js'
 import { CommitQueue } from './commit-queue.js'
 import { Fetcher } from './fetcher.js'
 import type { Gathering } from './gathering.js'
+import { type ProducerSequence, ProducerTable } from './producer-table.js'
 import { enforceRetention, type RetentionOptions } from './retention.js'
 import type { OpenSegments } from './segment-list.js'
 import type { Damage, SegmentStore } from './segment-store.js'
-import type { Commit, Fetched, FetchLimits, Stream, StreamStats } from './types.js'
+import type { Commit, Fetched, FetchLimits, ProducerAppend, Stream, StreamStats } from './types.js'
 
 const RECOVERY_RETRY_MS = 1000
 /** Small facts a stream carries from segment to segment, inclusive. */
@@ -45,6 +47,10 @@ export interface LogStreamOptions {
   readonly onFatal: (error: SluiceError) => void
 }
 
+/** Of what was durable before this start. */
+const DURABLE = new GroupCommit()
+DURABLE.settle(null)
+
 export class LogStream implements Stream {
   private readonly queue: CommitQueue
   private readonly next: number[]
@@ -52,6 +58,7 @@ export class LogStream implements Stream {
   private readonly store: SegmentStore
   private readonly fetcher: Fetcher
   private readonly compressor: BatchCompressor
+  private readonly producers = new ProducerTable()
   /** Set while nothing can be appended: why. */
   private refusal: SluiceError | null = null
   private full: SluiceError | null = null
@@ -62,6 +69,7 @@ export class LogStream implements Stream {
   constructor(private readonly options: LogStreamOptions) {
     this.store = options.store
     this.next = this.store.ends.map((end) => end.offset)
+    this.producers.load(this.store.facts)
     this.compressor = new BatchCompressor(options.compression)
     this.fetcher = new Fetcher({
       stream: options.name,
@@ -112,12 +120,29 @@ export class LogStream implements Stream {
   }
 
   append(partition: PartitionId, record: RecordInput): Commit {
-    if (this.refusal ?? this.full) throw this.refusal ?? this.full
-    if (maxEncodedRecordBytes(record) > this.options.maxRecordBytes) throw this.tooLarge(record)
+    this.checkWritable()
+    this.checkSize(record)
     const offset = this.nextOffset(partition)
     this.next[partition] = offset + 1
     this.appendedRecords += 1
     return this.queue.append(partition, offset, record)
+  }
+
+  appendFrom(producer: ProducerSequence, partition: PartitionId, records: readonly RecordInput[]): ProducerAppend {
+    if (records.length === 0) throw new RangeError('a producer appends at least one record')
+    const firstOffset = this.nextOffset(partition)
+    const before = this.producers.find(partition, producer, records.length)
+    if (before) return { firstOffset: before.offset, commit: before.commit ?? DURABLE, duplicate: true }
+    this.checkWritable()
+    for (const record of records) this.checkSize(record)
+    this.next[partition] = firstOffset + records.length
+    this.appendedRecords += records.length
+    const commit = this.queue.appendFrom(producer, partition, firstOffset, records)
+    const batch = { sequence: producer.sequence, count: records.length, offset: firstOffset, commit }
+    const usedAtMs = this.options.retention.poweredOnMs()
+    for (const { name, value } of this.producers.appended(partition, producer, batch, usedAtMs))
+      this.queue.setFact(name, value)
+    return { firstOffset, commit, duplicate: false }
   }
 
   setFact(name: string, value: Uint8Array | null): Commit {
@@ -216,6 +241,7 @@ export class LogStream implements Stream {
         this.store.ends.forEach((end, partition) => {
           this.next[partition] = end.offset
         })
+        this.producers.load(this.store.facts)
         this.refusal = null
         await this.maintain()
         return
@@ -254,6 +280,14 @@ export class LogStream implements Stream {
         partition,
       },
     )
+  }
+
+  private checkWritable(): void {
+    if (this.refusal ?? this.full) throw this.refusal ?? this.full
+  }
+
+  private checkSize(record: RecordInput): void {
+    if (maxEncodedRecordBytes(record) > this.options.maxRecordBytes) throw this.tooLarge(record)
   }
 
   private tooLarge(record: RecordInput): SluiceError {

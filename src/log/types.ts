@@ -3,6 +3,7 @@
 
 import type { SluiceError } from '../base/errors.js'
 import type { Offset, PartitionId, RecordInput } from '../record/record.js'
+import type { ProducerSequence } from './producer-table.js'
 
 /**
  * One group commit: all records that were gathered while the one before it was written share one Commit object. It settles once,
@@ -59,6 +60,13 @@ export interface StreamReader {
   onChange(listener: () => void): () => void
 }
 
+export interface ProducerAppend {
+  readonly firstOffset: Offset
+  readonly commit: Commit
+  /** It was appended before. */
+  readonly duplicate: boolean
+}
+
 export interface Stream extends StreamReader {
   /** MQTT topic filters routed here, in order. */
   readonly topics: readonly string[]
@@ -68,6 +76,12 @@ export interface Stream extends StreamReader {
    * @throws SluiceError RECORD_TOO_LARGE; STORAGE_FULL or STORAGE_READ_ONLY while writing is impossible; SHUTTING_DOWN.
    */
   append(partition: PartitionId, record: RecordInput): Commit
+  /**
+   * Appends records of a producer that numbers them; a batch that comes again is not appended again, also after a restart.
+   * @returns the offset of the first record and the commit that holds it, of the first time if it came before.
+   * @throws SluiceError OUT_OF_ORDER_SEQUENCE (details: expected), FENCED_EPOCH; as append.
+   */
+  appendFrom(producer: ProducerSequence, partition: PartitionId, records: readonly RecordInput[]): ProducerAppend
   /**
    * Stores a small fact in the same commit as the records appended with it in one go: both are durable, or neither. It stays until it
    * is removed (`null`), whatever retention does. For what must be atomic with a record (D6): QoS 2 handshakes, producer sequences.

@@ -19,6 +19,9 @@ export class RecordBatchBuilder {
   private firstTimestampMs = 0
   private lastTimestampMs = 0
   private records = 0
+  private producerId = -1
+  private producerEpoch = -1
+  private baseSequence = -1
 
   constructor(initialBytes: number) {
     this.buffer = Buffer.allocUnsafeSlow(Math.max(initialBytes, BATCH_HEADER_BYTES))
@@ -29,6 +32,20 @@ export class RecordBatchBuilder {
     this.firstOffset = baseOffset
     this.end = BATCH_HEADER_BYTES
     this.records = 0
+    this.producerId = -1
+    this.producerEpoch = -1
+    this.baseSequence = -1
+  }
+
+  /** Marks the batch as a producer's; nobody else's records may be in it. @param baseSequence That of its first record. */
+  setProducer(producerId: number, producerEpoch: number, baseSequence: number): void {
+    this.producerId = producerId
+    this.producerEpoch = producerEpoch
+    this.baseSequence = baseSequence
+  }
+
+  get hasProducer(): boolean {
+    return this.producerId !== -1
   }
 
   get count(): number {
@@ -109,7 +126,9 @@ export class RecordBatchBuilder {
     target.writeInt32BE(this.records - 1, AT.lastOffsetDelta)
     writeInt64(target, AT.baseTimestamp, this.firstTimestampMs)
     writeInt64(target, AT.maxTimestamp, this.lastTimestampMs)
-    target.fill(0xff, AT.producerId, AT.recordCount)
+    writeInt64(target, AT.producerId, this.producerId)
+    target.writeInt16BE(this.producerEpoch, AT.producerEpoch)
+    target.writeInt32BE(this.baseSequence, AT.baseSequence)
     target.writeInt32BE(this.records, AT.recordCount)
     target.writeUInt32BE(crc32c(target, CRC_START, this.end), AT.crc)
     return target.subarray(0, this.end)

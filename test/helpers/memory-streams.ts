@@ -3,7 +3,16 @@
 
 import { SluiceError } from '../../src/base/errors.js'
 import type { OffsetStore } from '../../src/consumer/group-coordinator.js'
-import type { Commit, Fetched, FetchLimits, Stream, StreamCatalog, StreamStats } from '../../src/log/types.js'
+import type { ProducerSequence } from '../../src/log/producer-table.js'
+import type {
+  Commit,
+  Fetched,
+  FetchLimits,
+  ProducerAppend,
+  Stream,
+  StreamCatalog,
+  StreamStats,
+} from '../../src/log/types.js'
 import {
   attributesOf,
   type Offset,
@@ -69,6 +78,12 @@ export class MemoryStream implements Stream {
     this.ends[partition] += 1
     this.changed()
     return DURABLE
+  }
+
+  appendFrom(_producer: ProducerSequence, partition: PartitionId, records: readonly RecordInput[]): ProducerAppend {
+    const firstOffset = this.nextOffset(partition)
+    for (const record of records) this.append(partition, record)
+    return { firstOffset, commit: DURABLE, duplicate: false }
   }
 
   private readonly factsByName = new Map<string, Uint8Array>()
