@@ -1,3 +1,5 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -131,6 +133,22 @@ test('a gzip batch of another producer is read', () => {
     decodeRecords(batch).map((r) => `${r.offset}${r.value}`),
     ['5a', '6b'],
   )
+})
+
+test('batches that another implementation encoded are read to the byte', () => {
+  const fixture = join(import.meta.dirname, '../../../test/record/fixtures/kafkajs.json')
+  const { messages, batches } = JSON.parse(readFileSync(fixture, 'utf8'))
+  for (const encoded of Object.values(batches as Record<string, string>)) {
+    const batch = Buffer.from(encoded, 'base64')
+    assert.is(recordBatchProblem(batch), null)
+    const records = decodeRecords(batch).map((record) => ({
+      key: String(record.key),
+      value: String(record.value),
+      timestampMs: record.timestampMs,
+      headers: Object.fromEntries(record.headers.map(({ key, value }) => [key, Buffer.from(value ?? []).toString()])),
+    }))
+    assert.equal(records, messages)
+  }
 })
 
 test('a builder that was reset builds the same bytes as a fresh one', () => {
