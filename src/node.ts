@@ -20,19 +20,13 @@ import { produceRoutes } from './http/routes/produce.js'
 import { recordRoutes } from './http/routes/records.js'
 import { streamRoutes } from './http/routes/streams.js'
 import { upstreamRoutes } from './http/routes/upstreams.js'
-import { Log } from './log/log.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
+import { openStorage } from './node-storage.js'
 import { hasZstd } from './record/compression.js'
 import { toOffset } from './record/record.js'
 import type { UpstreamOptions } from './replication/upstream-options.js'
 import { Upstreams } from './replication/upstreams.js'
-import { Ballast } from './state/ballast.js'
-import { Cursors } from './state/cursors.js'
-import { claimDataDirectory, nodeIdOf, openState } from './state/data-directory.js'
 import { GroupOffsets } from './state/group-offsets.js'
-import { Ledger } from './state/ledger.js'
-import { OffsetCeilings } from './state/offset-ceilings.js'
-import { PoweredOnClock } from './state/powered-on-clock.js'
 
 export interface NodeOptions {
   readonly logger?: Logger
@@ -70,38 +64,9 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     throw new SluiceError('INVALID_CONFIG', 'compression = "zstd" needs Node.js 22.15 or later; use "gzip"')
   }
   try {
-    await claimDataDirectory(config.dataDir)
-    const state = await openState(config.dataDir, { logger: logger.child('state'), onFatal: fail })
-    started.push(() => state.close())
-    const nodeId = await nodeIdOf(config.dataDir, config.nodeId, logger)
-    const poweredOn = await PoweredOnClock.open(state, clock)
-    started.push(() => poweredOn.close())
-    const cursors = await Cursors.open(state)
-    const ledger = await Ledger.open(state)
-
-    const log = await Log.open({
-      dataDirectory: config.dataDir,
-      streams: config.stream.map(({ retention, ...stream }) => ({
-        ...stream,
-        retention: { ...retention, maxAgeMs: retention.maxAge ?? null },
-      })),
-      segmentBytes: config.storage.segmentSize,
-      memoryBudgetBytes: config.storage.memoryBudget,
-      maxBatchBytes: config.storage.maxBatchBytes,
-      maxPendingBytes: config.storage.maxPendingBytes,
-      maxRecordBytes: config.mqtt.maxPacketSize * 2,
-      ceilings: await OffsetCeilings.open(state),
-      cursors,
-      ballast: new Ballast(config.dataDir, config.storage.ballastSize),
-      ledger,
-      poweredOn,
-      destinationsOf: (stream) =>
-        config.upstream.filter(({ streams }) => streams.includes(stream)).map(({ name }) => name),
-      clock,
-      logger,
-      onFatal: fail,
-    })
-    started.push(() => log.close())
+    const storage = await openStorage(config, { logger, clock, onFatal: fail })
+    started.push(() => storage.close())
+    const { nodeId, state, cursors, ledger, log } = storage
 
     const offsets = await GroupOffsets.open(state, clock.wallMs)
     const coordinator = new GroupCoordinator({ streams: log, offsets, clock })
