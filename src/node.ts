@@ -20,6 +20,7 @@ import { produceRoutes } from './http/routes/produce.js'
 import { recordRoutes } from './http/routes/records.js'
 import { streamRoutes } from './http/routes/streams.js'
 import { upstreamRoutes } from './http/routes/upstreams.js'
+import { FileAuth } from './mqtt/file-auth.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
 import { openStorage } from './node-storage.js'
 import { hasZstd } from './record/compression.js'
@@ -56,10 +57,6 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
   const failed = new Promise<Error>((resolve) => {
     fail = resolve
   })
-  if (config.mqtt.passwordFile !== undefined || config.mqtt.aclFile !== undefined) {
-    // Never listen as if they had not been asked for.
-    throw new SluiceError('INVALID_CONFIG', 'mqtt.password_file and mqtt.acl_file are not available in this version')
-  }
   if (!hasZstd && config.stream.some(({ compression }) => compression === 'zstd')) {
     throw new SluiceError('INVALID_CONFIG', 'compression = "zstd" needs Node.js 22.15 or later; use "gzip"')
   }
@@ -72,6 +69,8 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     const coordinator = new GroupCoordinator({ streams: log, offsets, clock })
     const groups = new PullGroups(coordinator, log, offsets)
 
+    const { passwordFile, aclFile } = config.mqtt
+    const auth = await FileAuth.load({ passwordFile, aclFile, logger: logger.child('mqtt') })
     const mqtt = await MqttFront.start({
       listen: config.mqtt.listen.map(formatAddress),
       catalog: log,
@@ -82,6 +81,8 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
         connectTimeoutMs: config.mqtt.connectTimeoutMs,
         maxKeepaliveSeconds: Math.ceil(config.mqtt.maxKeepalive / 1000),
       },
+      authenticate: auth.authenticate,
+      ...(aclFile === undefined ? {} : { authorize: auth.authorize }),
       state,
       clock,
       logger: logger.child('mqtt'),

@@ -9,6 +9,7 @@ import type { Logger } from '../base/logger.js'
 import type { Commit, StreamCatalog } from '../log/types.js'
 import type { Offset, Qos } from '../record/record.js'
 import type { StateStore } from '../state/types.js'
+import type { AccessKind, Who } from './acl-file.js'
 import { AedesBack, type AedesBackHost } from './aedes-back.js'
 import type { ConnectPacket } from './connect-packet.js'
 import { encodeSuback, encodeUnsuback } from './encode.js'
@@ -40,8 +41,6 @@ export interface Credentials {
   readonly remoteAddress: string
 }
 
-export type AccessKind = 'publish' | 'subscribe' | 'receive'
-
 export interface MqttFrontOptions {
   /** `host:port` or `mqtt://host:port`; port 0 takes a free one. */
   readonly listen: readonly string[]
@@ -52,11 +51,7 @@ export interface MqttFrontOptions {
   /** Resolves to whether the client may connect. Left out: everyone may. */
   readonly authenticate?: (credentials: Credentials) => Promise<boolean>
   /** Whether a client may publish to a topic, subscribe to a filter, or be given messages of a topic. Left out: always. */
-  readonly authorize?: (
-    who: { clientId: string; username: string | undefined },
-    kind: AccessKind,
-    topic: string,
-  ) => boolean
+  readonly authorize?: (who: Who, kind: AccessKind, topic: string) => boolean
   /** Retention removed records [first, last] before this durable session was sent them: for the ledger. */
   readonly onOvertaken?: (clientId: string, stream: string, partition: number, first: Offset, last: Offset) => void
   readonly state: StateStore
@@ -200,6 +195,12 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       this.publishPath.publish(entry, publisher, message.qos, message.retain ?? false, payload, 0, payload.length) ??
       DURABLE
     )
+  }
+
+  /** What `authorize` answers has changed: nothing remembered of it is used any more. */
+  accessChanged(): void {
+    this.sessions.accessChanged()
+    for (const gate of this.gates) gate.forgetPermissions()
   }
 
   stats(): MqttStats {

@@ -96,6 +96,11 @@ export class SessionRegistry {
     for (const name of [...session.positions.keys()]) if (!needed.has(name)) session.pump?.leave(name)
   }
 
+  /** Who may receive what has changed. */
+  accessChanged(): void {
+    this.options.tree.version += 1
+  }
+
   /** Durable when it resolves; at once for a clean session. */
   save(session: Session): Promise<void> {
     return session.clean ? Promise.resolve() : this.options.store.save(session)

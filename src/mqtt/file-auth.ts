@@ -1,0 +1,60 @@
+// Logins and access by mosquitto's two files, read at start and again on demand. A file that cannot be read or understood lets nobody
+// in: it is said once, as an error, and the node runs on.
+
+import { readFile } from 'node:fs/promises'
+import { messageOf } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import { type AccessKind, AclFile, type Who } from './acl-file.js'
+import type { Credentials } from './mqtt-front.js'
+import { PasswordFile } from './password-file.js'
+
+export interface FileAuthOptions {
+  /** Without one, everybody may connect. */
+  readonly passwordFile: string | undefined
+  /** Without one, everybody may do everything. */
+  readonly aclFile: string | undefined
+  readonly logger: Logger
+}
+
+export class FileAuth {
+  private passwords: PasswordFile | null = null
+  private acl: AclFile | null = null
+
+  private constructor(private readonly options: FileAuthOptions) {}
+
+  static async load(options: FileAuthOptions): Promise<FileAuth> {
+    const auth = new FileAuth(options)
+    await auth.reload()
+    return auth
+  }
+
+  /** Reads both files again. Afterwards call `MqttFront.accessChanged`. */
+  async reload(): Promise<void> {
+    const { passwordFile, aclFile } = this.options
+    const passwords = passwordFile === undefined ? null : new PasswordFile(await this.read(passwordFile))
+    const acl = aclFile === undefined ? null : new AclFile(await this.read(aclFile))
+    this.passwords = passwords
+    this.acl = acl
+    if (passwords?.problem) this.report('nobody can log in', passwordFile, passwords.problem)
+    if (acl?.problem) this.report('nobody may publish or receive anything', aclFile, acl.problem)
+  }
+
+  readonly authenticate = async ({ username, password }: Credentials): Promise<boolean> =>
+    this.passwords === null || this.passwords.verify(username, password)
+
+  readonly authorize = (who: Who, kind: AccessKind, topic: string): boolean =>
+    this.acl === null || this.acl.allows(who, kind, topic)
+
+  private async read(path: string): Promise<string> {
+    try {
+      return await readFile(path, 'utf8')
+    } catch (error) {
+      this.options.logger.error('file cannot be read', { file: path, error: messageOf(error) })
+      return ''
+    }
+  }
+
+  private report(event: string, file: string | undefined, problem: string): void {
+    this.options.logger.error(event, { file, problem })
+  }
+}

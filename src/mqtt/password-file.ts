@@ -1,0 +1,98 @@
+// Checks user names and passwords against a mosquitto password file, read as it is. Fails closed: an empty file or a single line that
+// cannot be understood lets nobody in, and `problem` says why.
+//
+//   line = user ":" hash
+//   hash = "$7$" iterations "$" salt "$" key      PBKDF2-HMAC-SHA-512, salt and key in base64
+//        | "$6$" salt "$" digest                  SHA-512 of password and salt, what mosquitto before 2.0 wrote
+
+import { createHash, pbkdf2, timingSafeEqual } from 'node:crypto'
+import { promisify } from 'node:util'
+import { BoundedQueue } from '../base/bounded-queue.js'
+
+const derive = promisify(pbkdf2)
+const KEY_BYTES = 64
+const MAX_ITERATIONS = 10_000_000
+/** Logins that may wait for the one that is being hashed; more are refused. */
+const MAX_WAITING = 1000
+
+interface PasswordHash {
+  /** 0: the older digest. */
+  readonly iterations: number
+  readonly salt: Buffer
+  readonly key: Buffer
+}
+
+/** Hashed in place of an unknown user, so that the time an answer takes does not tell which users there are. */
+const NOBODY: PasswordHash = { iterations: 101, salt: Buffer.alloc(12), key: Buffer.alloc(KEY_BYTES) }
+
+export class PasswordFile {
+  /** Why nobody gets in, as a phrase; null when the file is sound. */
+  readonly problem: string | null
+  private readonly users = new Map<string, PasswordHash>()
+  // One at a time: the threads that hash are the ones that sync the log.
+  private readonly waiting = new BoundedQueue<() => void>(MAX_WAITING)
+  private busy = false
+
+  constructor(text: string) {
+    this.problem = this.parse(text)
+    if (this.problem !== null) this.users.clear()
+  }
+
+  /** Whether this user has this password. Never rejects. */
+  async verify(username: string | undefined, password: Buffer | undefined): Promise<boolean> {
+    if (username === undefined || password === undefined || this.problem !== null) return false
+    if (this.busy) {
+      let queued = false
+      await new Promise<void>((resolve) => {
+        queued = this.waiting.push(resolve)
+        if (!queued) resolve()
+      })
+      if (!queued) return false
+    }
+    this.busy = true
+    try {
+      const known = this.users.get(username)
+      const expected = known ?? NOBODY
+      const actual = await keyOf(expected, password)
+      return timingSafeEqual(actual, expected.key) && known !== undefined
+    } finally {
+      // Still busy, for the one whose turn it is now.
+      const next = this.waiting.shift()
+      if (next === undefined) this.busy = false
+      else next()
+    }
+  }
+
+  private parse(text: string): string | null {
+    for (const [index, raw] of text.split('\n').entries()) {
+      const line = raw.replace(/\r$/, '')
+      if (line.trim() === '' || line.startsWith('#')) continue
+      const colon = line.indexOf(':')
+      const hash = colon < 1 ? null : parseHash(line.slice(colon + 1))
+      if (hash === null) return `line ${index + 1} is not "user:$7$…", as sluice passwd or mosquitto_passwd write it`
+      this.users.set(line.slice(0, colon), hash)
+    }
+    return this.users.size === 0 ? 'it names no user' : null
+  }
+}
+
+function parseHash(text: string): PasswordHash | null {
+  const [empty, type, ...fields] = text.trim().split('$')
+  if (empty !== '') return null
+  if (type === '7' && fields.length === 3) {
+    const iterations = /^[1-9]\d{0,7}$/.test(fields[0]) ? Number(fields[0]) : 0
+    return iterations > 0 && iterations <= MAX_ITERATIONS ? hashOf(iterations, fields[1], fields[2]) : null
+  }
+  return type === '6' && fields.length === 2 ? hashOf(0, fields[0], fields[1]) : null
+}
+
+function hashOf(iterations: number, saltText: string, keyText: string): PasswordHash | null {
+  const salt = Buffer.from(saltText, 'base64')
+  const key = Buffer.from(keyText, 'base64')
+  return salt.length > 0 && key.length === KEY_BYTES ? { iterations, salt, key } : null
+}
+
+function keyOf({ iterations, salt }: PasswordHash, password: Buffer): Promise<Buffer> {
+  if (iterations > 0) return derive(password, salt, iterations, KEY_BYTES, 'sha512')
+  return Promise.resolve(createHash('sha512').update(password).update(salt).digest())
+}
