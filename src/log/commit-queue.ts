@@ -15,8 +15,11 @@ export interface CommitQueueOptions {
   readonly maxPendingBytes: number
   /** How long a commit waits for more, milliseconds; 0: not at all. */
   readonly lingerMs: number
-  /** Makes a gathering durable; calls `recycle` on it as soon as its bytes have been copied. Rejects with why it is not durable. */
-  readonly write: (gathering: Gathering) => Promise<void>
+  /**
+   * Makes a gathering durable; calls `recycle` on it as soon as its bytes have been copied, and `onSubmitted` once the disk is at
+   * work. Rejects with why it is not durable.
+   */
+  readonly write: (gathering: Gathering, onSubmitted: () => void) => Promise<void>
   /** Called in order after each commit's callbacks. */
   readonly onCommitted: () => void
 }
@@ -26,6 +29,8 @@ export class CommitQueue {
   private gathering: Gathering
   private inFlightBytes = 0
   private running: Promise<void> | null = null
+  /** On disk, but not yet said so: the next write is submitted first, so that its fdatasync runs while acks are sent. */
+  private durable: Gathering | null = null
   private wakeLinger: (() => void) | null = null
   private roomWaiters: (() => void)[] = []
   private tasks: (() => Promise<void>)[] = []
@@ -90,6 +95,7 @@ export class CommitQueue {
 
   /** Fails everything that is not in flight: nothing of it may be acknowledged. */
   failGathering(error: SluiceError): void {
+    this.settleDurable()
     const failed = this.gathering
     this.gathering = this.nextGathering()
     failed.recycle()
@@ -103,27 +109,49 @@ export class CommitQueue {
 
   private async run(): Promise<void> {
     await new Promise((resolve) => setImmediate(resolve))
-    while (!this.gathering.isEmpty || this.tasks.length > 0) {
-      for (const task of this.tasks.splice(0)) await task()
-      if (this.gathering.isEmpty) continue
-      if (this.options.lingerMs > 0) await this.linger()
-      await this.commitGathered()
+    for (;;) {
+      if (this.tasks.length > 0) {
+        this.settleDurable()
+        for (const task of this.tasks.splice(0)) await task()
+      }
+      if (this.options.lingerMs > 0 && !this.gathering.isEmpty) {
+        this.settleDurable()
+        await this.linger()
+      }
+      if (!this.gathering.isEmpty) await this.commitGathered()
+      else if (this.durable) this.settleDurable()
+      else if (this.tasks.length === 0) break
     }
     this.running = null
   }
 
+  /** Writes what is gathered; the commit before it settles once that write is under way. */
   private async commitGathered(): Promise<void> {
     const gathering = this.gathering
-    if (gathering.isEmpty) return
     this.gathering = this.nextGathering()
     this.inFlightBytes = gathering.bytes
-    let failure: SluiceError | null = null
+    const settleBefore = (): void => this.settleDurable()
+    // Whatever this write has to wait for first, such as a roll, does not hold back the acks of the one before.
+    if (this.durable) setImmediate(settleBefore)
     try {
-      await this.options.write(gathering)
+      await this.options.write(gathering, settleBefore)
+      this.inFlightBytes = 0
+      this.settleDurable()
+      this.durable = gathering
     } catch (error) {
-      failure = error as SluiceError
+      this.inFlightBytes = 0
+      this.settleDurable()
+      this.settle(gathering, error as SluiceError)
     }
-    this.inFlightBytes = 0
+  }
+
+  private settleDurable(): void {
+    const durable = this.durable
+    this.durable = null
+    if (durable) this.settle(durable, null)
+  }
+
+  private settle(gathering: Gathering, failure: SluiceError | null): void {
     gathering.commit.settle(failure)
     this.options.onCommitted()
     this.wakeRoomWaiters()

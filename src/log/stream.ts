@@ -82,7 +82,7 @@ export class LogStream implements Stream {
       maxBatchBytes: options.maxBatchBytes,
       maxPendingBytes: options.maxPendingBytes,
       lingerMs: options.lingerMs,
-      write: (gathering) => this.write(gathering),
+      write: (gathering, onSubmitted) => this.write(gathering, onSubmitted),
       onCommitted: () => this.notify(),
     })
   }
@@ -205,13 +205,17 @@ export class LogStream implements Stream {
     this.notify()
   }
 
-  private async write(gathering: Gathering): Promise<void> {
+  private async write(gathering: Gathering, onSubmitted: () => void): Promise<void> {
     const segmentsBefore = this.store.segments.newest
     const { bytes, facts } = gathering
+    const onCopied = (): void => {
+      gathering.recycle()
+      onSubmitted()
+    }
     try {
       const plain = [...gathering.finish((partition) => this.store.ends[partition].epoch)]
       const batches = await this.compressor.compress(plain, bytes)
-      await this.store.write({ batches, facts, bytes, onCopied: () => gathering.recycle() })
+      await this.store.write({ batches, facts, bytes, onCopied })
     } catch (error) {
       const failure = storageError(error, `stream ${this.name} cannot be written`)
       this.failed(failure)
