@@ -1,23 +1,13 @@
-// Random numbers that can be had again: a failing random test prints its seed, and SLUICE_TEST_SEED runs it once more.
+// The draws that random tests need, over random.ts; a failing one prints its seed, and SLUICE_TEST_SEED runs it once more.
 
-import { randomInt } from 'node:crypto'
+import { seededRandom, testSeed } from './random.js'
 
 export class SeededRandom {
-  readonly seed: number
-  private state: number
+  /** From [0, 1). */
+  readonly next: () => number
 
-  constructor(seed: number = Number(process.env['SLUICE_TEST_SEED'] ?? randomInt(2 ** 31))) {
-    this.seed = seed
-    this.state = seed >>> 0
-  }
-
-  /** From [0, 1). mulberry32. */
-  next(): number {
-    this.state = (this.state + 0x6d2b79f5) >>> 0
-    let t = this.state
-    t = Math.imul(t ^ (t >>> 15), t | 1)
-    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32
+  constructor(readonly seed: number = testSeed()) {
+    this.next = seededRandom(seed)
   }
 
   /** A whole number from [0, bound). */

@@ -7,7 +7,7 @@ import type { Offset, PartitionId } from '../../src/record/record.js'
 import { Lane } from '../../src/replication/lane.js'
 import type { Shipment } from '../../src/replication/targets/target.js'
 import type { LedgerEntry, LedgerRow } from '../../src/state/ledger.js'
-import { ManualClock } from '../helpers/manual-clock.js'
+import { FakeClock } from '../helpers/fake-clock.js'
 
 /** A log of one partition whose batches are single bytes naming how many records they hold; `gap` leaves offsets out. */
 class FakeStream implements StreamReader {
@@ -79,7 +79,7 @@ function pack(batch: Buffer, from: Offset, rejects: (offset: number) => boolean)
 
 interface Bench {
   readonly stream: FakeStream
-  readonly clock: ManualClock
+  readonly clock: FakeClock
   readonly lane: Lane<Shipment>
   readonly entries: LedgerEntry[]
   ledgerFails: boolean
@@ -89,7 +89,7 @@ interface Bench {
 }
 
 function benchOf(stream: FakeStream, cursor: number, known: LedgerEntry[] = []): Bench {
-  const clock = new ManualClock()
+  const clock = new FakeClock()
   const entries: LedgerEntry[] = [...known]
   const bench = { stream, clock, entries, ledgerFails: false, rejects: () => false } as unknown as Bench
   const lane = new Lane<Shipment>({
@@ -217,7 +217,7 @@ test('records the destination can never take are entered in the ledger before th
   assert.is(bench.lane.cursor, 3)
   assert.match(bench.lane.problem ?? '', /ledger/)
   bench.ledgerFails = false
-  bench.clock.advance(10_000)
+  await bench.clock.advance(10_000)
   assert.equal(await bench.deliver(), [6, 7, 8, 9])
   assert.equal(rowsOf(bench.entries), ['cloud 3-5 rejected'])
   assert.is(bench.lane.rejected, 3)
@@ -235,7 +235,7 @@ test('a connection lost while the ledger is written neither enters twice nor ski
   bench.lane.restart()
   assert.equal(await bench.deliver(), [], 'nothing before the ledger has it')
   bench.ledgerFails = false
-  bench.clock.advance(10_000)
+  await bench.clock.advance(10_000)
   assert.equal(await bench.deliver(), [3, 4])
   assert.equal(rowsOf(bench.entries), ['cloud 2-2 rejected'])
 })
@@ -265,7 +265,7 @@ test('a cursor beyond the end of the log stops the lane until it is rewound, als
   assert.match(lane.problem ?? '', /beyond the end.*rewind/)
   stream.add(10)
   lane.wake()
-  clock.advance(60_000)
+  await clock.advance(60_000)
   assert.equal(await deliver(), [])
   lane.restart(0 as Offset)
   assert.is(lane.problem, null)
@@ -284,7 +284,7 @@ test('a log that cannot be read is reported, and tried again later', async () =>
   lane.wake()
   assert.is(stream.fetches, fetches, 'does not hammer')
   stream.failure = null
-  clock.advance(10_000)
+  await clock.advance(10_000)
   assert.equal(await deliver(), upTo(0, 5))
 })
 
