@@ -57,10 +57,24 @@ export async function readBatches(database: LevelDatabase, range: BatchRange): P
       if (entries.length === 0) break
     }
   } finally {
-    await iterator.close()
+    await release(iterator)
   }
   if (batches.length === 0 && next < end) throw corrupt(partition, next, 'is missing')
   return batches
+}
+
+/**
+ * A closed iterator of classic-level keeps what it read last in native memory, unknown to V8, until the garbage collector finds it:
+ * 135 MB after 60 MB read in small fetches, measured. Reading past the end first makes it let go.
+ */
+async function release(iterator: ReturnType<LevelDatabase['iterator']>): Promise<void> {
+  try {
+    iterator.seek(META_START)
+    await iterator.nextv(1)
+  } catch {
+    // Nothing was wanted of this read, and damage is found by those who want something.
+  }
+  await iterator.close()
 }
 
 /**

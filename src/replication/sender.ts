@@ -42,7 +42,7 @@ const TURN = 8
 /** How long an orderly end waits for what is in flight: what is acknowledged need not be sent again. */
 const SETTLE_MS = 2_000
 const DEFAULT_CURSOR_SAVE_DELAY_MS = 1_000
-const DEFAULT_READ_AHEAD_BYTES = 1024 * 1024
+const DEFAULT_READ_AHEAD_BYTES = 256 * 1024
 const MIN_FETCH_BYTES = 16 * 1024
 /** Weight of the latest record in the running average of sizes. */
 const SIZE_WEIGHT = 1 / 64

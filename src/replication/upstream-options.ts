@@ -29,7 +29,7 @@ export interface UpstreamOptions {
   readonly connectTimeoutMs?: number
   /** Longest that a few acknowledgements wait to be saved. Default 1 s. */
   readonly cursorSaveDelayMs?: number
-  /** Stored bytes read ahead of sending, for all partitions together; at least 16 KB each. Default 1 MB. */
+  /** Stored bytes read ahead of sending, for all partitions together; at least 16 KB each. Default 256 KB. */
   readonly readAheadBytes?: number
 }
 
