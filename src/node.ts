@@ -78,11 +78,17 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       limits: {
         maxPacketBytes: config.mqtt.maxPacketSize,
         maxConnections: config.mqtt.maxConnections,
+        maxConnectionsPerAddress: config.mqtt.maxConnections,
+        maxQueuedBytesPerConnection: config.mqtt.maxPendingBytes,
         connectTimeoutMs: config.mqtt.connectTimeoutMs,
         maxKeepaliveSeconds: Math.ceil(config.mqtt.maxKeepalive / 1000),
       },
       authenticate: auth.authenticate,
       ...(aclFile === undefined ? {} : { authorize: auth.authorize }),
+      onOvertaken: (clientId, stream, partition, firstOffset, lastOffset) => {
+        const entry = { destination: `session:${clientId}`, stream, partition, firstOffset, lastOffset }
+        ledger.add([{ ...entry, reason: 'session_overtaken', atMs: clock.wallMs() }]).catch(fail)
+      },
       state,
       clock,
       logger: logger.child('mqtt'),

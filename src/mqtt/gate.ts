@@ -72,6 +72,7 @@ export class Gate {
   private packetSeen = false
   private partialSeenBytes = 0
   private keepaliveMs = 0
+  private behindSinceMs = Number.POSITIVE_INFINITY
   private holds = 0
   private lastEntry: TopicEntry<Session> | null = null
   private lastEntryAllowed = false
@@ -143,9 +144,9 @@ export class Gate {
       // [MQTT-3.1.2-24]; not while we are the ones who do not read.
       if (nowMs - this.lastLifeSignMs > this.keepaliveMs * 1.5) this.close('keepalive exceeded')
     }
-    if (!this.outbox.isFull) this.outbox.stalledSinceMs = 0
-    else if (this.outbox.stalledSinceMs === 0) this.outbox.stalledSinceMs = nowMs
-    else if (nowMs - this.outbox.stalledSinceMs > limits.stalledTimeoutMs) this.close('reads too slowly')
+    if (!this.outbox.isBehind) this.behindSinceMs = Number.POSITIVE_INFINITY
+    else if (this.behindSinceMs > nowMs) this.behindSinceMs = nowMs
+    else if (nowMs - this.behindSinceMs > limits.stalledTimeoutMs) this.close('reads too slowly')
   }
 
   // ---- reading

@@ -16,7 +16,8 @@ export function parseListenAddress(text: string): ListenAddress {
     throw new SluiceError('INVALID_CONFIG', `cannot listen on "${text}": use host:port, for example 127.0.0.1:1883`, {
       address: text,
     })
-  return { host: match[1] ?? (match[2] || '::'), port }
+  const host = match[1] ?? match[2]
+  return { host: host === '' || host === '*' ? '::' : host, port }
 }
 
 export interface Listener {

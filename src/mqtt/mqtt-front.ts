@@ -83,6 +83,7 @@ export interface MqttStats {
 
 const SWEEP_INTERVAL_MS = 500
 const CHECKPOINT_INTERVAL_MS = 5000
+const WILL_RETRY_MS = 1000
 /** CONNACK return codes, MQTT 3.1.1 table 3.1. */
 const SERVER_UNAVAILABLE = 3
 const BAD_CREDENTIALS = 4
@@ -279,7 +280,8 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   }
 
   async unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
-    for (const { filter } of packet.requests) this.sessions.unsubscribe(gate.session!, filter)
+    const filters = packet.requests.map(({ filter }) => filter)
+    this.sessions.unsubscribe(gate.session!, filters)
     await this.sessions.save(gate.session!)
     gate.outbox.write(encodeUnsuback(packet.packetId)) // [MQTT-3.10.4-4, -5]
   }
@@ -366,11 +368,18 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   publishWill(gate: Gate): void {
     const { session, connectPacket } = gate
     if (session === null || !connectPacket?.will) return
+    const { will } = connectPacket
     try {
-      if (this.may(session, 'publish', connectPacket.will.mqttTopic))
-        this.publish({ ...connectPacket.will, clientId: session.clientId }).onSettled(() => this.wills.drop(gate))
+      if (this.may(session, 'publish', will.mqttTopic))
+        this.publish({ ...will, clientId: session.clientId }).onSettled(() => this.wills.drop(gate))
+      else this.wills.drop(gate)
     } catch (error) {
-      this.logger.warn('will not published', { client: session.clientId, error: messageOf(error) })
+      const retriable = error instanceof SluiceError && error.retriable && !this.stopping
+      this.logger.warn(retriable ? 'will not published yet' : 'will not published', {
+        client: session.clientId,
+        error: messageOf(error),
+      })
+      if (retriable) this.clock.after(WILL_RETRY_MS, () => this.publishWill(gate))
     }
   }
 

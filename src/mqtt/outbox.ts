@@ -18,8 +18,7 @@ export interface OutboxOwner {
 export class Outbox {
   /** QoS 0 messages given up because the queue was full. */
   dropped = 0
-  /** Monotonic time since when the queue has been full without a byte taken; 0 while it is not. Kept by the gate's sweep. */
-  stalledSinceMs = 0
+  private overflowing = false
   private sources: Buffer[] = []
   private ranges: number[] = []
   private gatheredBytes = 0
@@ -40,6 +39,10 @@ export class Outbox {
   get queuedBytes(): number {
     return this.gatheredBytes + this.backlogBytes + this.socket.writableLength
   }
+  /** The queue is full, or a message had to be dropped, and the socket has not been emptied since. */
+  get isBehind(): boolean {
+    return this.overflowing || this.isFull
+  }
   get isFull(): boolean {
     return this.queuedBytes >= this.maxQueuedBytes
   }
@@ -59,6 +62,7 @@ export class Outbox {
     const waiting = this.gatheredBytes + this.backlogBytes
     if (waiting > 0 && waiting + end - start > this.maxQueuedBytes && !mustKeep) {
       this.dropped += 1
+      this.overflowing = true
       this.owner.overflowed()
       return false
     }
@@ -111,7 +115,7 @@ export class Outbox {
 
   private drain(): void {
     if (this.ended) return
-    this.stalledSinceMs = 0
+    this.overflowing = false
     if (this.backlog.length > 0) {
       const { backlog } = this
       this.backlog = []

@@ -18,6 +18,9 @@ export interface RetainedValue {
   readonly qos: Qos
 }
 
+/** What a value of the state store holds, less what goes with it (a topic name of 64 KB). */
+const MAX_RETAINED_BYTES = 900 * 1024
+
 /** A group of changes written together; null takes the retained message of a topic away. */
 class Group {
   readonly commit = new SettableCommit()
@@ -53,6 +56,10 @@ export class RetainedMessages {
    * @returns what the acknowledgement must wait for.
    */
   store(entry: TopicEntry<Session>, qos: Qos, payload: Buffer, commit: Commit | null): Commit | null {
+    if (payload.length > MAX_RETAINED_BYTES) {
+      this.notRetained(entry.mqttTopic, `it is larger than ${MAX_RETAINED_BYTES} bytes`)
+      return commit
+    }
     const value = payload.length === 0 ? null : { mqttTopic: entry.mqttTopic, payload, qos }
     if (qos === 0 || commit === null) {
       this.put(entry.mqttTopic, value)
@@ -124,12 +131,13 @@ export class RetainedMessages {
         operations.push({ put: key, value })
         if (!known) this.count += 1
       } else {
-        this.logger.warn('message delivered but not retained: the maximum of retained messages is reached', {
-          mqtt_topic: mqttTopic,
-          maximum: this.maxMessages,
-        })
+        this.notRetained(mqttTopic, `there are ${this.maxMessages} retained messages already`)
       }
     }
     return operations
+  }
+
+  private notRetained(mqttTopic: string, reason: string): void {
+    this.logger.warn('message delivered but not retained', { mqtt_topic: mqttTopic, reason })
   }
 }

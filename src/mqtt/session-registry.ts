@@ -86,13 +86,15 @@ export class SessionRegistry {
     session.pump?.run()
   }
 
-  unsubscribe(session: Session, filter: string): void {
-    if (!session.subscriptions.has(filter)) return
-    session.unsubscribe(filter)
-    this.options.tree.remove(filter, session)
+  unsubscribe(session: Session, filters: readonly string[]): void {
+    for (const filter of filters) {
+      if (!session.subscriptions.has(filter)) continue
+      session.unsubscribe(filter)
+      this.options.tree.remove(filter, session)
+    }
     const needed = new Set<string>()
-    for (const { filter: other, qos } of session.subscriptions.values())
-      if (qos > 0) for (const { name } of this.options.stored.partitionsFor(other)) needed.add(name)
+    for (const { filter, qos } of session.subscriptions.values())
+      if (qos > 0) for (const { name } of this.options.stored.partitionsFor(filter)) needed.add(name)
     for (const name of [...session.positions.keys()]) if (!needed.has(name)) session.pump?.leave(name)
   }
 

@@ -87,12 +87,11 @@ export class SessionStore {
 }
 
 function rowOf(session: Session): SessionRow {
+  const positions = new Map<string, number>()
+  for (const [name, position] of session.positions) positions.set(name, session.pump?.positionNamed(name) ?? position)
   return {
-    subscriptions: [...session.subscriptions.values()].map(subscriptionRow),
-    positions: [...session.positions.keys()].map((name) => [
-      name,
-      session.pump?.positionNamed(name) ?? session.positions.get(name)!,
-    ]),
+    subscriptions: [...session.subscriptions.values()].map((subscription) => subscriptionRow(subscription, positions)),
+    positions: [...positions],
     inflight: [...session.inflight].map(([packetId, { qos, released, place }]) =>
       'retained' in place
         ? [packetId, qos, released, place.retained, null]
@@ -102,8 +101,13 @@ function rowOf(session: Session): SessionRow {
   }
 }
 
-function subscriptionRow({ filter, qos, from, before }: Subscription): SubscriptionRow {
-  return [filter, qos, [...from], before === null ? null : subscriptionRow(before)]
+/** Offsets that the session has passed are left out. */
+function subscriptionRow(
+  { filter, qos, from, before }: Subscription,
+  positions: ReadonlyMap<string, number>,
+): SubscriptionRow {
+  const ahead = [...from].filter(([name, offset]) => offset > (positions.get(name) ?? 0))
+  return [filter, qos, ahead, before === null || ahead.length === 0 ? null : subscriptionRow(before, positions)]
 }
 
 function sessionOf(clientId: string, row: SessionRow): Session {

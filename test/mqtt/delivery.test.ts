@@ -258,6 +258,61 @@ test('retained messages survive a restart, come at the lower QoS, and more of th
   await after.stop()
 })
 
+test('what matches no subscription above QoS 0 is not read back from the log', async () => {
+  const { port, connect, testLog, stop } = await startFront()
+  const subscriber = await RawClient.connected(port)
+  subscriber.write(subscribePacket(1, ['rare', 1], ['noise', 0]))
+  await subscriber.next()
+  const stream = testLog.log.stream('mqtt')
+  const fetch = stream.fetch.bind(stream)
+  let read = 0
+  stream.fetch = async (...args) => {
+    const fetched = await fetch(...args)
+    read += fetched.nextOffset - args[1]
+    return fetched
+  }
+  const publisher = await connect()
+  for (let i = 0; i < 200; i++) await publisher.publishAsync('other', String(i), { qos: 1 })
+  await publisher.publishAsync('rare', 'x', { qos: 1 })
+  assert.is(publishOf(await subscriber.next()).topic, 'rare')
+  assert.ok(read < 20, `read ${read} records`)
+  await stop()
+})
+
+test('a session that retention has overtaken goes on with what is left, and what it missed is named', async () => {
+  const directory = tempDir()
+  const overtaken: [number, number][] = []
+  const streams = [
+    { name: 'mqtt', topics: ['#'], retention: { maxBytes: 2 << 20, maxAgeMs: null, onFull: 'drop_oldest' as const } },
+  ]
+  const { port, front, testLog, stop } = await startFront({
+    directory,
+    streams,
+    onOvertaken: (_client, _stream, _partition, first, last) => overtaken.push([first, last]),
+  })
+  const first = await RawClient.connected(port, 'durable', false)
+  first.write(subscribePacket(1, ['#', 1]))
+  await first.next()
+  first.write(DISCONNECT)
+  await first.whenClosed()
+  const stream = testLog.log.stream('mqtt')
+  const payload = Buffer.alloc(20_000, 'x')
+  let count = 0
+  while (stream.logStartOffset(0 as never) === 0 || count % 50 !== 0) {
+    await front.publish({ mqttTopic: 't', payload, qos: 1 }).durable()
+    count += 1
+  }
+  const again = await RawClient.connected(port, 'durable', false)
+  let left = 0
+  const start = stream.logStartOffset(0 as never)
+  while (left < count - start) {
+    again.write(packet(0x40, u16(publishOf(await again.next()).id)))
+    left += 1
+  }
+  assert.equal(overtaken, [[0, start - 1]])
+  await stop()
+})
+
 test('a subscriber that reads nothing delays neither the publisher nor the others, and is closed in the end', async () => {
   const { front, port, connect, stop } = await startFront({
     limits: { maxQueuedBytesPerConnection: 64 * 1024, onQueueFull: 'disconnect' },
