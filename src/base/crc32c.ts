@@ -19,10 +19,13 @@ function makeTables(): Int32Array[] {
   return tables
 }
 
-/** The CRC-32C of bytes[start, end), as an unsigned 32-bit number. */
-export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length): number {
+/**
+ * The CRC-32C of bytes[start, end), as an unsigned 32-bit number.
+ * @param before The CRC-32C of bytes that come in front of these.
+ */
+export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length, before = 0): number {
   const [t0, t1, t2, t3, t4, t5, t6, t7] = TABLES
-  let crc = -1
+  let crc = before ^ -1
   let at = start
   for (const lastStep = end - 8; at <= lastStep; at += 8) {
     const low = crc ^ (bytes[at] | (bytes[at + 1] << 8) | (bytes[at + 2] << 16) | (bytes[at + 3] << 24))

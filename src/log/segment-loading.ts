@@ -5,6 +5,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import { listDirectory } from '../state/durable-files.js'
+import { checkWal } from '../state/wal-check.js'
 import { quarantine, recoverSegment } from './recovery.js'
 import { DROPPED_SUFFIX, isLive, SEGMENT_NAME, Segment } from './segment.js'
 import { SegmentList } from './segment-list.js'
@@ -15,22 +16,21 @@ export async function loadSegments(
 ): Promise<{ segments: SegmentList; ends: PartitionEnd[] }> {
   const segments = new SegmentList()
   const damage: Damage[] = []
-  let endHidden = false
-  for (const name of await segmentNames(options.directory)) {
-    const segment = await loadSegment(join(options.directory, name), options)
-    if (segment === null) {
-      endHidden = true
-      continue
-    }
+  const names = await segmentNames(options.directory)
+  for (const name of names) {
+    const segment = await loadSegment(join(options.directory, name), options, (behind) =>
+      // A segment that begins later says where this one ended.
+      name === names.at(-1) ? hideEnds(options, segments, behind) : Promise.resolve(),
+    )
+    if (segment === null) continue
     damage.push(...missingBefore(segment, segments))
     segments.add(segment)
-    endHidden = false
     segment.extents.forEach(({ gaps }, partition) => {
       for (const [first, last] of gaps) damage.push({ partition, first, last })
     })
   }
   const ends = partitionEnds(options, segments)
-  if (endHidden) damage.push(...jumpToCeilings(options, ends))
+  damage.push(...jumpToFloors(options, ends))
   await options.onDamage(damage)
   return { segments, ends }
 }
@@ -48,18 +48,41 @@ async function segmentNames(directory: string): Promise<string[]> {
   return names
 }
 
-/** @returns null if it was unreadable and has been set aside. */
-async function loadSegment(directory: string, options: SegmentStoreOptions): Promise<Segment | null> {
+/**
+ * @param onHiddenEnds Called when partitions may have reached further than can be read: all but those `behind`. What shows this stays
+ * untouched until it has resolved.
+ * @returns null if it was unreadable and has been set aside.
+ */
+async function loadSegment(
+  directory: string,
+  options: SegmentStoreOptions,
+  onHiddenEnds: (behind: ReadonlySet<number>) => Promise<void>,
+): Promise<Segment | null> {
   const sealed = await Segment.openSealed(directory)
   if (sealed) return sealed
+  const { damaged, prefixesBehind } = await checkWal(directory)
+  if (damaged) {
+    options.logger.error('a write-ahead log is damaged', { directory })
+    await onHiddenEnds(prefixesBehind)
+  }
   try {
     return await recoverSegment(directory, options.logger)
   } catch (error) {
     if (!(error instanceof SluiceError) || error.code !== 'CORRUPT_MESSAGE') throw error
+    await onHiddenEnds(new Set())
     const moved = await quarantine(directory, options.quarantineDirectory)
     options.logger.error('an unreadable segment was set aside', { moved, reason: error })
     return null
   }
+}
+
+/** Keys begin with their partition: one that was written after what is missing proves the end of its partition. */
+function hideEnds(options: SegmentStoreOptions, before: SegmentList, behind: ReadonlySet<number>): Promise<void> {
+  const proven: [partition: number, end: number][] = []
+  for (let partition = 0; partition < options.partitions; partition++) {
+    if (!behind.has(partition)) proven.push([partition, before.newest?.extents[partition]?.end ?? 0])
+  }
+  return options.ceilings.hideEnds(options.stream, proven)
 }
 
 /** Offsets between the end of the segments so far and the beginning of the next one. */
@@ -90,19 +113,16 @@ function partitionEnds(options: SegmentStoreOptions, segments: SegmentList): Par
   })
 }
 
-/** The newest segment is gone, and with it the proof of where the partitions end: go on where no offset can have been used. */
-function jumpToCeilings({ stream, ceilings, logger }: SegmentStoreOptions, ends: PartitionEnd[]): Damage[] {
+/** Damage has hidden where a partition ended: go on where no offset can have been used, until a segment has begun there. */
+function jumpToFloors({ stream, ceilings, logger }: SegmentStoreOptions, ends: PartitionEnd[]): Damage[] {
   const damage: Damage[] = []
   ends.forEach((end, partition) => {
-    const ceiling = ceilings.of(stream, partition)
-    if (ceiling > end.offset) damage.push({ partition, first: end.offset, last: ceiling - 1 })
-    end.offset = Math.max(end.offset, ceiling)
+    const floor = ceilings.floorOf(stream, partition)
+    if (floor <= end.offset) return
+    damage.push({ partition, first: end.offset, last: floor - 1 })
+    end.offset = floor
     end.epoch += 1
-    logger.error('the end of a partition is unknown; going on at its ceiling', {
-      partition,
-      offset: end.offset,
-      epoch: end.epoch,
-    })
+    logger.error('the end of a partition is unknown; going on at its ceiling', { partition, ...end })
   })
   return damage
 }

@@ -53,7 +53,10 @@ export function storageError(error: unknown, what: string): SluiceError {
   if (code === 'LEVEL_LOCKED') return fail('DATA_DIR_LOCKED')
   if (/No space left on device|Disk quota exceeded|ENOSPC|EDQUOT/.test(reason)) return fail('STORAGE_FULL')
   if (/Read-only file system|EROFS/.test(reason)) return fail('STORAGE_READ_ONLY')
-  if (code === 'LEVEL_CORRUPTION' || /^Corruption|does not exist|missing files|no meta-nextfile/.test(reason))
+  if (
+    code === 'LEVEL_CORRUPTION' ||
+    /^Corruption|does not exist|missing files|no meta-nextfile|^IO error: .*No such file/.test(reason)
+  )
     return fail('CORRUPT_MESSAGE')
   return fail('STORAGE_FAILED')
 }

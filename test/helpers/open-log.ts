@@ -21,6 +21,7 @@ import { PoweredOnClock } from '../../src/state/powered-on-clock.js'
 import { LevelStateStore } from '../../src/state/state-store.js'
 
 export interface TestLog {
+  readonly directory: string
   readonly log: Log
   readonly cursors: Cursors
   readonly ledger: Ledger
@@ -78,7 +79,7 @@ export async function openLog(
     await poweredOn.close()
     await state.close()
   }
-  return { log, cursors, ledger, ballast, fatal, close }
+  return { directory: dataDirectory, log, cursors, ledger, ballast, fatal, close }
 }
 
 export function recordOf(value: string | Buffer, more: Partial<RecordInput> = {}): RecordInput {

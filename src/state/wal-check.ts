@@ -1,0 +1,169 @@
+// Looks into LevelDB's write-ahead log before LevelDB does (D5). LevelDB skips what fails a checksum there and says nothing: a hole, or, at the
+// end, acknowledged records as if they had never been. This tells a tail that a crash has torn, which nobody was promised, from bytes
+// that have changed. Called before a segment that was not sealed, or the state database, is opened.
+//
+//   log       = block*                                      of 32 KB, the last one shorter
+//   block     = fragment* zeros                             zeros where less than a fragment's header is left
+//   fragment  = crc:u32le length:u16le type:u8 payload      crc of type and payload: CRC-32C, "masked"
+//   type      = 1 whole record · 2 first part · 3 middle part · 4 last part
+//   record    = sequence:u64le count:u32le operation*       a WriteBatch; one is begun only when the one before is synced
+//   operation = 1 length key length value · 0 length key    lengths are varint32
+
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
+import { crc32c } from '../base/crc32c.js'
+import { listDirectory } from './durable-files.js'
+
+const BLOCK_BYTES = 32 * 1024
+const FRAGMENT_HEADER_BYTES = 7
+const RECORD_HEADER_BYTES = 12
+const SECTOR_BYTES = 512
+const WHOLE = 1
+const FIRST = 2
+const LAST = 4
+
+export interface WalCheck {
+  /** Bytes that were written have changed: what may have been acknowledged is missing. */
+  readonly damaged: boolean
+  /**
+   * The first four bytes, u32be, of all keys written later than what is missing: damage hides no end where one of these is.
+   * Empty unless damaged.
+   */
+  readonly prefixesBehind: ReadonlySet<number>
+}
+
+/** Checks the write-ahead logs of a LevelDB that is not open; one without any is not damaged. */
+export async function checkWal(directory: string): Promise<WalCheck> {
+  const scan = new WalScan()
+  // Named by number with leading zeros: in the order in which they were written.
+  for (const name of (await listDirectory(directory)).filter((one) => one.endsWith('.log'))) {
+    const handle = await open(join(directory, name))
+    try {
+      const { size } = await handle.stat()
+      for (let at = 0; at < size; at += BLOCK_BYTES) {
+        const block = Buffer.allocUnsafe(Math.min(BLOCK_BYTES, size - at))
+        await handle.read(block, 0, block.length, at)
+        scan.block(block)
+      }
+      scan.endOfFile()
+    } finally {
+      await handle.close()
+    }
+  }
+  return { damaged: scan.damaged, prefixesBehind: scan.prefixesBehind }
+}
+
+/** Follows LevelDB's log::Reader fragment by fragment, which after a bad one goes on with the next block. */
+class WalScan {
+  damaged = false
+  prefixesBehind = new Set<number>()
+  /** Met since the last sound record: 'torn' is damage only if another record begins behind it. */
+  private problem: 'torn' | 'changed' | null = null
+  /** Parts of the record begun and not yet ended. */
+  private parts: Buffer[] | null = null
+
+  /** @param block A whole one, or the last of a file. */
+  block(block: Buffer): void {
+    let at = 0
+    while (block.length - at >= FRAGMENT_HEADER_BYTES) {
+      const problem = fragmentProblem(block, at)
+      if (problem !== null) {
+        this.meet(problem)
+        return
+      }
+      const end = at + FRAGMENT_HEADER_BYTES + block.readUInt16LE(at + 4)
+      this.fragment(block[at + 6], block.subarray(at + FRAGMENT_HEADER_BYTES, end))
+      at = end
+    }
+  }
+
+  endOfFile(): void {
+    if (this.problem === 'changed') this.found()
+    this.problem = null
+    this.parts = null
+  }
+
+  private fragment(type: number, payload: Buffer): void {
+    if (type === WHOLE || type === FIRST) {
+      // A record without an end in front of another: some block in between was passed over, or its write failed.
+      if (this.problem !== null || this.parts !== null) this.found()
+      this.parts = []
+    } else if (this.parts === null) {
+      this.meet('changed')
+      return
+    }
+    this.parts?.push(payload)
+    if (type !== WHOLE && type !== LAST) return
+    if (this.damaged && this.parts !== null) for (const key of keysOf(Buffer.concat(this.parts))) this.remember(key)
+    this.parts = null
+  }
+
+  private meet(problem: 'torn' | 'changed'): void {
+    this.problem ??= problem
+    this.parts = null
+  }
+
+  private found(): void {
+    this.damaged = true
+    this.problem = null
+    this.prefixesBehind = new Set()
+  }
+
+  private remember(key: Buffer): void {
+    if (key.length >= 4) this.prefixesBehind.add(key.readUInt32BE(0))
+  }
+}
+
+function fragmentProblem(block: Buffer, at: number): 'torn' | 'changed' | null {
+  const length = block.readUInt16LE(at + 4)
+  const type = block[at + 6]
+  const end = at + FRAGMENT_HEADER_BYTES + length
+  if (type === 0 && length === 0) return isZero(block, at) ? 'torn' : 'changed'
+  if (end > BLOCK_BYTES) return 'changed'
+  const crc = unmasked(block.readUInt32LE(at))
+  if (end > block.length) return endsSomewhere(block, at + 6, crc) ? 'changed' : 'torn'
+  if (crc32c(block, at + 6, end) === crc && type >= WHOLE && type <= LAST) return null
+  // Where the file had grown but its last sectors were not written, they read as zeros.
+  const lastSector = end - 1 - ((end - 1) % SECTOR_BYTES)
+  return lastSector > at && isZero(block, lastSector) ? 'torn' : 'changed'
+}
+
+/** Whether some length makes the checksum right: then it is the length that has changed, not the end that is missing. */
+function endsSomewhere(block: Buffer, start: number, crc: number): boolean {
+  let running = 0
+  for (let at = start; at < block.length; at++) {
+    running = crc32c(block, at, at + 1, running)
+    if (running === crc) return true
+  }
+  return false
+}
+
+function isZero(block: Buffer, from: number): boolean {
+  return block.subarray(from).every((byte) => byte === 0)
+}
+
+/** LevelDB stores CRCs rotated and offset, so that a CRC of bytes that hold CRCs stays meaningful. */
+function unmasked(stored: number): number {
+  const rotated = (stored - 0xa282ead8) >>> 0
+  return ((rotated >>> 17) | (rotated << 15)) >>> 0
+}
+
+/** The keys of a WriteBatch. */
+function* keysOf(record: Buffer): Iterable<Buffer> {
+  let at = RECORD_HEADER_BYTES
+  const bytes = (): Buffer => {
+    let length = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = record[at++]
+      length |= (byte & 0x7f) << shift
+      if (byte < 0x80) break
+    }
+    at += length
+    return record.subarray(at - length, at)
+  }
+  while (at < record.length) {
+    const isPut = record[at++] === 1
+    yield bytes()
+    if (isPut) bytes()
+  }
+}

@@ -1,0 +1,137 @@
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import type { Offset, PartitionId } from '../../../src/record/record.js'
+import { leaderEpochOf } from '../../../src/record/record-batch.js'
+import { openLog, readAll, recordOf, type TestLog } from '../../helpers/open-log.js'
+import { tempDir } from '../../helpers/temp-dir.js'
+
+const PARTITIONS = [0, 1, 2] as PartitionId[]
+const STREAM = { name: 's', partitions: PARTITIONS.length }
+
+async function append(node: TestLog, partition: PartitionId, count: number): Promise<void> {
+  const stream = node.log.stream('s')
+  for (let i = 0; i < count; i++) {
+    await stream.append(partition, recordOf(`${stream.nextOffset(partition)}:${'x'.repeat(300)}`)).durable()
+  }
+}
+
+/** A data directory as a killed node leaves it: 100 records in partition 0, then 50 in partition 1, none in partition 2; and its log file. */
+async function killedNode(): Promise<{ directory: string; segment: string; log: string }> {
+  const live = await openLog(tempDir(), [STREAM])
+  await append(live, PARTITIONS[0], 100)
+  await append(live, PARTITIONS[1], 50)
+  const directory = tempDir()
+  await cp(live.directory, directory, { recursive: true })
+  await live.close()
+  const segment = join(directory, 'streams', 's', '000000000001')
+  const name = (await readdir(segment)).find((one) => one.endsWith('.log')) as string
+  return { directory, segment, log: join(segment, name) }
+}
+
+async function flip(path: string, position: number): Promise<void> {
+  const bytes = await readFile(path)
+  bytes[position < 0 ? bytes.length + position : position] ^= 4
+  await writeFile(path, bytes)
+}
+
+/** [partition, first, last] of what the ledger says is lost to everybody. */
+function lost(node: TestLog): number[][] {
+  return node.ledger.list().map((row) => {
+    assert.is(`${row.destination} ${row.reason}`, '* corruption')
+    return [row.partition, row.firstOffset, row.lastOffset]
+  })
+}
+
+async function assertHolds(node: TestLog, partition: PartitionId, first: number, end: number): Promise<void> {
+  const records = (await readAll(node.log, 's', partition)).filter(({ offset }) => offset >= first && offset < end)
+  assert.is(records.length, end - first)
+  records.forEach(({ offset, value }, i) => {
+    assert.is(offset, first + i)
+    assert.ok(value?.toString().startsWith(`${offset}:`))
+  })
+}
+
+test('acked records hidden by a changed byte at the end of a log are named, and their offsets never used again', async () => {
+  const { directory, log } = await killedNode()
+  await flip(log, -20)
+  let ledger: number[][] = []
+  // What the first start has found out still holds for the later ones, which see nothing unusual any more.
+  for (let start = 0; start < 3; start++) {
+    const node = await openLog(directory, [STREAM])
+    const stream = node.log.stream('s')
+    const [p0, p1, p2] = PARTITIONS
+    assert.equal(lost(node), [
+      [0, 100, stream.nextOffset(p0) - 1],
+      [1, 49, stream.nextOffset(p1) - 1],
+    ])
+    if (start > 0) assert.equal(lost(node), ledger)
+    ledger = lost(node)
+    assert.is(stream.nextOffset(p2), 0, 'a partition never written has lost nothing')
+    await assertHolds(node, p0, 0, 100)
+    await assertHolds(node, p1, 0, 49)
+    await node.close()
+  }
+  const node = await openLog(directory, [STREAM])
+  const next = node.log.stream('s').nextOffset(PARTITIONS[1])
+  await append(node, PARTITIONS[1], 5)
+  await node.close()
+  const again = await openLog(directory, [STREAM])
+  assert.equal(lost(again), ledger)
+  await assertHolds(again, PARTITIONS[1], next, next + 5)
+  const { batches } = await again.log.stream('s').fetch(PARTITIONS[1], next as Offset, { maxBytes: 1 })
+  assert.is(leaderEpochOf(batches[0]), 1, 'the partition epoch tells that its end could not be proven')
+  await again.close()
+})
+
+test('records missing in the middle of a log are named exactly; what was written later proves where partitions end', async () => {
+  const { directory, log } = await killedNode()
+  await flip(log, 10_000)
+  const node = await openLog(directory, [STREAM])
+  const [[partition, first, last], ...others] = lost(node)
+  assert.equal([partition, ...others], [0])
+  assert.ok(first > 10 && last > first && last < 100)
+  await assertHolds(node, PARTITIONS[0], 0, first)
+  await assertHolds(node, PARTITIONS[0], last + 1, 100)
+  await assertHolds(node, PARTITIONS[1], 0, 50)
+  assert.equal(
+    PARTITIONS.map((one) => node.log.stream('s').nextOffset(one)),
+    [100, 50, 0],
+  )
+  await node.close()
+})
+
+test('a newest segment that lost its files is set aside, and what it may have held is named, at every later start', async () => {
+  for (const missing of ['CURRENT', 'MANIFEST', '.log']) {
+    const { directory, segment } = await killedNode()
+    const name = (await readdir(segment)).find((one) => one.includes(missing)) as string
+    await rm(join(segment, name))
+    let ledger: number[][] = []
+    for (let start = 0; start < 2; start++) {
+      const node = await openLog(directory, [STREAM])
+      const stream = node.log.stream('s')
+      assert.equal(
+        lost(node),
+        PARTITIONS.slice(0, 2).map((partition) => [partition, 0, stream.nextOffset(partition) - 1]),
+        missing,
+      )
+      if (start > 0) assert.equal(lost(node), ledger)
+      ledger = lost(node)
+      await node.close()
+    }
+    assert.is((await readdir(join(directory, 'quarantine', 's'))).length, 1)
+  }
+})
+
+test('without a state database, too, writing goes on beyond what a damaged log has hidden', async () => {
+  const { directory, log } = await killedNode()
+  await flip(log, -20)
+  await rm(join(directory, 'state'), { recursive: true })
+  const node = await openLog(directory, [STREAM])
+  for (const partition of PARTITIONS) assert.ok(node.log.stream('s').nextOffset(partition) > 100)
+  await assertHolds(node, PARTITIONS[0], 0, 100)
+  await node.close()
+})
+
+test.run()
