@@ -10,13 +10,15 @@ import type { Clock } from '../base/clock.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { StreamReader } from '../log/types.js'
-import { type Offset, toPartitionId } from '../record/record.js'
+import type { Offset } from '../record/record.js'
 import type { Cursors } from '../state/cursors.js'
 import { AckDeadline } from './ack-deadline.js'
 import type { AckLine, Flight } from './ack-line.js'
 import { CursorSaver } from './cursor-saver.js'
-import { Lane, type LedgerPort } from './lane.js'
+import { ForgottenWatch } from './forgotten-watch.js'
+import type { Lane, LedgerPort } from './lane.js'
 import { LinkKeeper } from './link-keeper.js'
+import { makeLanes } from './make-lanes.js'
 import { RateMeter } from './rate-meter.js'
 import type { Link, Shipment, Target } from './targets/target.js'
 import { TokenBucket } from './token-bucket.js'
@@ -42,8 +44,6 @@ const TURN = 8
 /** How long an orderly end waits for what is in flight: what is acknowledged need not be sent again. */
 const SETTLE_MS = 2_000
 const DEFAULT_CURSOR_SAVE_DELAY_MS = 1_000
-const DEFAULT_READ_AHEAD_BYTES = 256 * 1024
-const MIN_FETCH_BYTES = 16 * 1024
 /** Weight of the latest record in the running average of sizes. */
 const SIZE_WEIGHT = 1 / 64
 
@@ -57,6 +57,7 @@ export class Sender<S extends Shipment> {
   /** Running average of bytes per record; null before the first was sent. */
   averageBytes: number | null = null
   paused = false
+  private readonly forgotten: ForgottenWatch<Lane<S>>
   private readonly laneOf: ReadonlyMap<AckLine, Lane<S>>
   private readonly window: Window<Flight>
   /** Lanes that may have something to send, in turn. */
@@ -68,7 +69,6 @@ export class Sender<S extends Shipment> {
   private budgetTimerRuns = false
   private closing = false
   private onSettled = (): void => {}
-  private cancelWatch = (): void => {}
   /** Pauses, resumptions and the stop take place one after the other. */
   private switching: Promise<void> = Promise.resolve()
   private drain: { readonly startedAtMs: number; readonly deliveredBefore: number } | null = null
@@ -89,8 +89,13 @@ export class Sender<S extends Shipment> {
       onRoom: () => this.schedulePump(),
       onLost: () => this.linkLost(),
     })
-    const onDisk = new Map<Lane<S>, Offset>()
-    this.lanes = this.makeLanes(onDisk)
+    const { lanes, onDisk } = makeLanes<S>({
+      ...options,
+      onReady: (lane) => this.laneReady(lane),
+      onPassed: (offsets) => this.saver.moved(offsets),
+    })
+    this.lanes = lanes
+    this.forgotten = new ForgottenWatch(clock, upstream.ackTimeoutMs, lanes, (lane) => this.resendForgotten(lane))
     this.laneOf = new Map(this.lanes.map((lane) => [lane.acks, lane]))
     this.ready = new BoundedQueue(Math.max(1, this.lanes.length))
     this.saver = new CursorSaver<Lane<S>>(
@@ -171,31 +176,6 @@ export class Sender<S extends Shipment> {
     })
   }
 
-  private makeLanes(onDisk: Map<Lane<S>, Offset>): Lane<S>[] {
-    const { upstream, target, streams, cursors, ledger, clock, logger } = this.options
-    const count = streams.reduce((sum, stream) => sum + stream.partitions, 0)
-    const readAheadBytes = upstream.readAheadBytes ?? DEFAULT_READ_AHEAD_BYTES
-    const fetchBytes = Math.max(MIN_FETCH_BYTES, Math.floor(readAheadBytes / Math.max(1, count)))
-    const lanes: Lane<S>[] = []
-    for (const stream of streams) {
-      for (let index = 0; index < stream.partitions; index++) {
-        const partition = toPartitionId(index)
-        const saved = cursors.get(upstream.name, stream.name, partition)
-        const lane = new Lane<S>({
-          ...{ stream, partition, target, ledger, clock, logger, fetchBytes },
-          upstream: upstream.name,
-          maxInFlight: upstream.maxInFlight,
-          cursor: saved ?? stream.logStartOffset(partition),
-          onReady: (one) => this.laneReady(one),
-          onPassed: (_lane, offsets) => this.saver.moved(offsets),
-        })
-        if (saved !== undefined) onDisk.set(lane, saved)
-        lanes.push(lane)
-      }
-    }
-    return lanes
-  }
-
   private laneReady(lane: Lane<S>): void {
     if (!lane.queued) {
       lane.queued = true
@@ -260,7 +240,7 @@ export class Sender<S extends Shipment> {
 
   private linkUp(): void {
     this.deadline.linkUp()
-    this.watchForgotten()
+    this.forgotten.start()
     this.drain = { startedAtMs: this.options.clock.monotonicMs(), deliveredBefore: this.deliveredTotal }
     this.schedulePump()
   }
@@ -297,7 +277,7 @@ export class Sender<S extends Shipment> {
   private linkLost(): void {
     this.window.clear()
     this.deadline.linkDown()
-    this.cancelWatch()
+    this.forgotten.stop()
     for (const lane of this.lanes) lane.restart()
     this.onSettled()
   }
@@ -308,17 +288,10 @@ export class Sender<S extends Shipment> {
     this.keeper.reset(new SluiceError('NOT_REACHABLE', message))
   }
 
-  /** One acknowledgement that never comes, while others do, would hold up its partition for ever. */
-  private watchForgotten(): void {
-    const { clock, upstream } = this.options
-    const before = new Set(this.lanes.map((lane) => lane.acks.overtaken))
-    this.cancelWatch = clock.after(upstream.ackTimeoutMs, () => {
-      const forgotten = this.lanes.find(({ acks }) => acks.overtaken !== undefined && before.has(acks.overtaken))
-      if (forgotten === undefined) return this.watchForgotten()
-      const offset = forgotten.cursor
-      const message = `offset ${offset} of ${forgotten.stream.name}/${forgotten.partition} was not acknowledged, later ones were`
-      this.keeper.reset(new SluiceError('NOT_REACHABLE', message))
-    })
+  private resendForgotten(lane: Lane<S>): void {
+    const { stream, partition, cursor } = lane
+    const message = `offset ${cursor} of ${stream.name}/${partition} was not acknowledged, later ones were`
+    this.keeper.reset(new SluiceError('NOT_REACHABLE', message))
   }
 
   private async windDown(): Promise<void> {

@@ -113,6 +113,19 @@ test('a link that is connected but does not move is given up after the ack deadl
     checkArrived(payloadsOf(broker), 310, 100)
   }))
 
+test('an idle link that is dead is found out by its keepalive', () =>
+  withBench(async (bench, broker, proxy) => {
+    bench.start(upstreamTo(proxy.port, { keepaliveSeconds: 1 }))
+    await bench.write(10)
+    await bench.drained()
+    proxy.blackHole(true)
+    await until(() => !bench.status().connected)
+    assert.match(bench.status().lastError ?? '', /Keepalive/)
+    proxy.blackHole(false)
+    await until(() => bench.status().connected)
+    assert.is(broker.received.length, 10)
+  }))
+
 test('an acknowledgement that never comes while others do does not hold up its partition for ever', () =>
   withBench(async (bench, broker) => {
     let forgotten = -1
