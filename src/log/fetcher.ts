@@ -27,17 +27,14 @@ export class Fetcher {
   constructor(private readonly options: FetcherOptions) {}
 
   /** See StreamReader.fetch. */
-  async fetch(
-    partition: PartitionId,
-    from: Offset,
-    { maxBytes, maxRecords = Number.POSITIVE_INFINITY }: FetchLimits,
-  ): Promise<Fetched> {
+  async fetch(partition: PartitionId, from: Offset, limits: FetchLimits): Promise<Fetched> {
     const { segments, ends } = this.options.store
     const logStartOffset = segments.startOf(partition) as Offset
     const highWatermark = ends[partition].offset as Offset
     if (from < logStartOffset || from > highWatermark)
       throw this.outOfRange(partition, from, logStartOffset, highWatermark)
     const batches: Buffer[] = []
+    const { maxBytes, maxRecords = Number.POSITIVE_INFINITY } = limits
     let bytesLeft = maxBytes
     let next: number = from
     while (next < highWatermark && bytesLeft > 0 && next - from < maxRecords) {
@@ -50,6 +47,10 @@ export class Fetcher {
       next = pastGaps(extent, Math.max(next, extent.base))
       const end = Math.min(stretchEnd(extent, next), highWatermark)
       if (next >= end) continue
+      if (limits.wantsTopic && !(await mayHold(segment, limits.wantsTopic))) {
+        next = Math.min(extent.end, highWatermark)
+        continue
+      }
       const read = await this.read(segment, partition, next, end, bytesLeft, maxRecords - (next - from))
       if (batches.length > 0 && read.length > 0 && read[0].length > bytesLeft) break
       for (const batch of read) {
@@ -125,6 +126,12 @@ export class Fetcher {
     const details = { stream: this.options.stream, partition, offset, logStartOffset, highWatermark }
     return new SluiceError('OFFSET_OUT_OF_RANGE', message, details)
   }
+}
+
+/** Whether a segment may hold records of a topic that is wanted. */
+async function mayHold(segment: Segment, wantsTopic: (mqttTopic: string) => boolean): Promise<boolean> {
+  const names = await segment.topicNames()
+  return names === null || names.some(wantsTopic)
 }
 
 /** Our own checks, and LevelDB's: a table whose blocks or whose files are not what they were. */

@@ -5,6 +5,7 @@ import type { RecordInput } from '../record/record.js'
 import { maxEncodedRecordBytes, RecordBatchBuilder } from '../record/record-batch-builder.js'
 import { GroupCommit } from './commit.js'
 import { type ProducerSequence, wrapped } from './producer-table.js'
+import { TopicSet } from './topic-set.js'
 
 const INITIAL_BUILDER_BYTES = 16 * 1024
 
@@ -34,6 +35,7 @@ export class Gathering {
   records = 0
   /** Facts to be stored with the records; null removes one. */
   readonly facts = new Map<string, Uint8Array | null>()
+  readonly topics = new TopicSet()
   /** Per partition: batches in order, the last one open. */
   private readonly lines: (RecordBatchBuilder[] | undefined)[] = []
 
@@ -53,6 +55,7 @@ export class Gathering {
     }
     this.bytes += builder.append(record)
     this.records += 1
+    this.topics.add(record.key)
   }
 
   /** Appends a producer's records, in batches of their own. */
@@ -68,6 +71,7 @@ export class Gathering {
       }
       this.bytes += builder.append(record)
       this.records += 1
+      this.topics.add(record.key)
     })
   }
 

@@ -1,7 +1,7 @@
 // The keys of a segment. Record batches sort by partition and offset; the segment's own facts sort behind them all.
 //
 //   record batch   partition:u32be lastOffset:u64be      12 bytes; a seek to (p, o) finds the batch that holds offset o
-//   meta           0xffffffff name:utf8              header, index
+//   meta           0xffffffff name:utf8              header, index, topics
 //   fact           0xffffffff "fact" 00 name:utf8
 
 import type { PartitionId } from '../record/record.js'
@@ -25,7 +25,7 @@ export function lastOffsetOfKey(key: Buffer): number {
   return key.readUInt32BE(4) * 0x1_0000_0000 + key.readUInt32BE(8)
 }
 
-export function metaKey(name: 'header' | 'index'): Buffer {
+export function metaKey(name: 'header' | 'index' | 'topics'): Buffer {
   return Buffer.concat([META_PREFIX, Buffer.from(name)])
 }
 

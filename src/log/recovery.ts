@@ -5,13 +5,13 @@ import { rename } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
-import { baseOffsetOf, recordBatchProblem } from '../record/record-batch.js'
+import { baseOffsetOf, decodeRecords, recordBatchProblem } from '../record/record-batch.js'
 import { makeDirectory, syncDirectory } from '../state/durable-files.js'
 import { type LevelDatabase, openLevel } from '../state/level-database.js'
 import { allBatches } from './batch-reader.js'
 import { metaKey } from './keys.js'
 import { Segment, UNSEALED_WRITE_BUFFER_BYTES } from './segment.js'
-import { decodeHeader, type Extent, emptyExtents, extend, type SegmentHeader } from './segment-index.js'
+import { decodeHeader, extend, type SegmentHeader } from './segment-index.js'
 
 /** Verifies and seals the segment in `directory`. @throws SluiceError CORRUPT_MESSAGE if it cannot be read at all. */
 export async function recoverSegment(directory: string, logger: Logger): Promise<Segment> {
@@ -19,7 +19,8 @@ export async function recoverSegment(directory: string, logger: Logger): Promise
   let segment: Segment
   try {
     const header = await readHeader(database, directory)
-    segment = Segment.unsealed(directory, header, database, await scan(database, header))
+    segment = Segment.unsealed(directory, header, database)
+    await scan(database, segment)
     await segment.seal()
   } catch (error) {
     await database.close()
@@ -52,8 +53,7 @@ async function readHeader(database: LevelDatabase, directory: string): Promise<S
 }
 
 /** Walks all batches; a bad one, and what is missing between two, becomes a gap. */
-async function scan(database: LevelDatabase, header: SegmentHeader): Promise<Extent[]> {
-  const extents = emptyExtents(header)
+async function scan(database: LevelDatabase, { extents, topics }: Segment): Promise<void> {
   for await (const { partition, batch } of allBatches(database)) {
     const extent = extents[partition]
     if (extent === undefined || recordBatchProblem(batch) !== null) continue
@@ -61,6 +61,6 @@ async function scan(database: LevelDatabase, header: SegmentHeader): Promise<Ext
     if (base < extent.end) continue
     if (base > extent.end) extent.gaps.push([extent.end, base - 1])
     extend(extent, batch)
+    for (const { key } of decodeRecords(batch)) topics.add(key)
   }
-  return extents
 }

@@ -16,6 +16,7 @@ import { type PreparedSegment, prepareSegment, Segment, type SegmentOperation, s
 import { type Extent, extend } from './segment-index.js'
 import type { OpenSegments, SegmentList } from './segment-list.js'
 import { loadSegments } from './segment-loading.js'
+import type { TopicSet } from './topic-set.js'
 
 export interface SegmentStoreOptions {
   readonly stream: string
@@ -51,6 +52,7 @@ export interface SegmentWrite {
   readonly batches: Iterable<StoredBatch>
   /** null removes. */
   readonly facts: ReadonlyMap<string, Uint8Array | null>
+  readonly topics: TopicSet
   readonly bytes: number
   readonly onCopied: () => void
 }
@@ -87,7 +89,7 @@ export class SegmentStore {
    * may be acknowledged and nothing more be written: see `reopen`.
    * @param bytes About what the write takes.
    */
-  async write({ batches, facts, bytes, onCopied }: SegmentWrite): Promise<void> {
+  async write({ batches, facts, topics, bytes, onCopied }: SegmentWrite): Promise<void> {
     const segment = await this.segmentFor(bytes)
     const operations: SegmentOperation[] = []
     const extents = segment.extents.map((extent) => ({ ...extent }))
@@ -108,6 +110,7 @@ export class SegmentStore {
     onCopied()
     await written
     this.advance(segment, extents)
+    segment.topics.addAll(topics)
     for (const [name, value] of facts) {
       if (value === null) this.facts.delete(name)
       else this.facts.set(name, value)

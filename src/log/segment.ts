@@ -8,6 +8,7 @@
 
 import { readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { Encoder } from 'cbor-x'
 import { assert } from '../base/assert.js'
 import { SluiceError } from '../base/errors.js'
 import { listDirectory, syncDirectory, writeFileDurably } from '../state/durable-files.js'
@@ -23,9 +24,12 @@ import {
   type SegmentHeader,
   type SegmentSummary,
 } from './segment-index.js'
+import { TopicSet } from './topic-set.js'
 
 export const SEGMENT_NAME = /^\d{12}$/
 export const DROPPED_SUFFIX = '.dropped'
+const cbor = new Encoder({ useRecords: false })
+
 const LIVE_FILE = 'live'
 const SEALED_FILE = 'sealed'
 /** LevelDB's. */
@@ -56,6 +60,9 @@ export type SegmentOperation =
 
 export class Segment {
   readonly extents: Extent[]
+  /** While it is written; afterwards they are in the database. */
+  readonly topics = new TopicSet()
+  private sealedTopics: readonly string[] | null | undefined
   lastWritePoweredOnMs: number
   private users = 0
   private idleWaiters: (() => void)[] = []
@@ -106,8 +113,8 @@ export class Segment {
   }
 
   /** A segment that was not sealed when its node ended: see recovery.ts. */
-  static unsealed(directory: string, header: SegmentHeader, database: LevelDatabase, extents: Extent[]): Segment {
-    return new Segment(directory, header, database, 'active', extents)
+  static unsealed(directory: string, header: SegmentHeader, database: LevelDatabase): Segment {
+    return new Segment(directory, header, database, 'active')
   }
 
   /** Bytes of the record batches stored. */
@@ -156,7 +163,14 @@ export class Segment {
     assert(this.state === 'active' && database !== null, 'only an active segment is sealed')
     const summary = this.summary()
     try {
-      await database.batch([{ type: 'put', key: metaKey('index'), value: summary }], { sync: true })
+      const topics = cbor.encode(this.topics.names())
+      await database.batch(
+        [
+          { type: 'put', key: metaKey('index'), value: summary },
+          { type: 'put', key: metaKey('topics'), value: topics },
+        ],
+        { sync: true },
+      )
       await database.compactRange(KEY_END, KEY_END)
       assertTable(database, this.directory)
       await this.close()
@@ -178,6 +192,16 @@ export class Segment {
     return facts
   }
 
+  /** The MQTT topics it holds records of; null when they are too many to list. */
+  async topicNames(): Promise<readonly string[] | null> {
+    if (this.state !== 'sealed') return this.topics.names()
+    if (this.sealedTopics === undefined) {
+      const bytes = await this.use((database): Promise<Buffer | undefined> => database.get(metaKey('topics')))
+      this.sealedTopics = bytes === undefined ? null : (cbor.decode(bytes) as readonly string[] | null)
+    }
+    return this.sealedTopics
+  }
+
   /** Remembers offsets that cannot be read any more, both inclusive, so that readers pass over them. */
   async addGap(partition: number, first: number, last: number): Promise<void> {
     addGap(this.extents[partition], first, last)
@@ -193,6 +217,7 @@ export class Segment {
       if (this.users > 0) await new Promise<void>((resolve) => this.idleWaiters.push(resolve))
       await database.close()
       this.database = null
+      this.sealedTopics = undefined
     })
   }
 

@@ -207,7 +207,7 @@ export class LogStream implements Stream {
 
   private async write(gathering: Gathering, onSubmitted: () => void): Promise<void> {
     const segmentsBefore = this.store.segments.newest
-    const { bytes, facts } = gathering
+    const { bytes, facts, topics } = gathering
     const onCopied = (): void => {
       gathering.recycle()
       onSubmitted()
@@ -215,7 +215,7 @@ export class LogStream implements Stream {
     try {
       const plain = [...gathering.finish((partition) => this.store.ends[partition].epoch)]
       const batches = await this.compressor.compress(plain, bytes)
-      await this.store.write({ batches, facts, bytes, onCopied })
+      await this.store.write({ batches, facts, topics, bytes, onCopied })
     } catch (error) {
       const failure = storageError(error, `stream ${this.name} cannot be written`)
       this.failed(failure)

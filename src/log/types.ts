@@ -24,6 +24,11 @@ export interface FetchLimits {
   readonly maxBytes: number
   /** Stop once the batches hold at least this many records at or after the start. Default: no limit. */
   readonly maxRecords?: number
+  /**
+   * Segments that hold no record of a wanted topic are passed over, so that `nextOffset` may be far ahead of the last record. Records of
+   * other topics still come along with those that are wanted.
+   */
+  readonly wantsTopic?: (mqttTopic: string) => boolean
 }
 
 export interface Fetched {

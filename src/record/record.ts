@@ -38,7 +38,7 @@ export interface LogRecord {
 
 /**
  * A record to be appended: value[valueStart, valueEnd) is the payload. Everything is copied before append returns, so that one
- * object and one socket buffer can serve many appends.
+ * object and one socket buffer can serve many appends; only the bytes of `key` must stay as they are.
  */
 export interface RecordInput {
   timestampMs: number

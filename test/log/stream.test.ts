@@ -5,6 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SluiceError } from '../../src/base/errors.js'
 import type { Offset, PartitionId } from '../../src/record/record.js'
+import { decodeRecords } from '../../src/record/record-batch.js'
 import { openLog, readAll, recordOf, type TestLog } from '../helpers/open-log.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
@@ -305,6 +306,38 @@ test('compressed batches are smaller on disk and the same to a reader; what does
   await stream.append(P1, recordOf(Buffer.concat([Buffer.from('0:'), noise]))).durable()
   const { batches } = await stream.fetch(P1, 0 as Offset, { maxBytes: 1 << 20 })
   assert.ok(batches[0].includes(noise))
+  await node.close()
+})
+
+test('a reader that wants some topics passes over segments without them, and never over one that has them', async () => {
+  const directory = tempDir()
+  let node = await openLog(directory, [{ name: 's' }], SMALL)
+  const stream = node.log.stream('s')
+  const rare = [1000, 9000]
+  for (let i = 0; i < 10_000; i++) {
+    const key = Buffer.from(rare.includes(i) ? 'alarm/door' : `sensors/${i % 7}/temp`)
+    stream.append(P0, recordOf(`${i}:${'x'.repeat(200)}`, { key }))
+    if (!stream.hasRoom) await stream.whenRoom()
+  }
+  await stream.append(P0, recordOf('10000:')).durable()
+  const wantsTopic = (topic: string): boolean => topic === 'alarm/door'
+  for (let round = 0; round < 2; round++) {
+    const reader = node.log.stream('s')
+    const found: number[] = []
+    let read = 0
+    for (let next = 0 as Offset; next < reader.highWatermark(P0); ) {
+      const { batches, nextOffset } = await reader.fetch(P0, next, { maxBytes: 64 * 1024, wantsTopic })
+      for (const record of batches.flatMap((batch) => decodeRecords(batch, next))) {
+        read += 1
+        if (wantsTopic(String(record.key))) found.push(record.offset)
+      }
+      next = nextOffset
+    }
+    assert.equal(found, rare)
+    assert.ok(read < 4000, `${read} of 10,001 records were read`)
+    await node.close()
+    node = await openLog(directory, [{ name: 's' }], SMALL)
+  }
   await node.close()
 })
 
