@@ -8,9 +8,9 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { checkDelivery, numbered } from '../../test/helpers/delivery-check.js'
 import { NodeProcess } from '../../test/helpers/node-process.js'
 import { type Message, ReliablePublisher } from '../../test/helpers/reliable-publisher.js'
+import { readStream, streamEnd } from '../../test/helpers/stream-reader.js'
+import { TcpProxy } from '../../test/helpers/tcp-proxy.js'
 import { readings, readingsSource } from '../readings.js'
-import { readStream, streamEnd } from './stream-reader.js'
-import { Uplink } from './uplink.js'
 
 const MESSAGES_PER_SECOND = 2000
 const TICK_MS = 20
@@ -36,7 +36,7 @@ reconnect_max_ms = 1000
 interface Scene {
   readonly cloud: NodeProcess
   readonly gateway: NodeProcess
-  readonly uplink: Uplink
+  readonly uplink: TcpProxy
   readonly publisher: ReliablePublisher
   /** What is happening, for the progress line. */
   phase: string
@@ -48,7 +48,7 @@ async function main(): Promise<number> {
     `Starting a cloud broker and a gateway; sensors: ${readingsSource()}, ${MESSAGES_PER_SECOND} a second, QoS 1`,
   )
   const cloud = await NodeProcess.start()
-  const uplink = await Uplink.open(cloud.mqttPort)
+  const uplink = await TcpProxy.start(cloud.mqttPort)
   const gateway = await NodeProcess.start({ config: gatewayConfig(uplink.port) })
   const publisher = new ReliablePublisher({ url: gateway.mqttUrl, clientId: 'sensors', window: 500, reconnectMs: 200 })
   const scene: Scene = { cloud, gateway, uplink, publisher, phase: '', published: 0 }
@@ -56,14 +56,14 @@ async function main(): Promise<number> {
   const sensors = startSensors(scene)
 
   await play(scene, 'all is well', 3000)
-  uplink.cut()
+  uplink.refuse(true)
   await play(scene, 'uplink cut', 5000)
   await gateway.kill('SIGKILL')
   await play(scene, 'uplink cut, gateway killed (SIGKILL)', 1500)
   scene.phase = 'uplink cut, gateway starts again'
   await gateway.startAgain()
   await play(scene, 'uplink cut, gateway runs again', 4000)
-  uplink.restore()
+  uplink.refuse(false)
   scene.phase = 'uplink restored'
   const drain = await watchDrain(scene)
   sensors.stop()

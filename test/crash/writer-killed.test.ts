@@ -5,7 +5,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { openLog, readAll } from '../helpers/open-log.js'
 import { Program } from '../helpers/program.js'
-import { seededRandom, testSeed } from '../helpers/random.js'
+import { SeededRandom } from '../helpers/seeded-random.js'
 import { tempDir } from '../helpers/temp-dir.js'
 import { CRASH_STREAM, crashPayload } from './crash-payload.js'
 
@@ -23,19 +23,18 @@ function said(output: string, word: 'open' | 'acked'): Map<number, number> {
 }
 
 test(`a writer killed ${KILLS} times at random moments loses no acked record, and offsets stay contiguous`, async () => {
-  const seed = testSeed()
-  console.log(`seed ${seed} (SLUICE_TEST_SEED=${seed} repeats it)`)
-  const random = seededRandom(seed)
+  const random = new SeededRandom()
+  console.log(`seed ${random.seed} (SLUICE_TEST_SEED=${random.seed} repeats it)`)
   const directory = tempDir()
   const ackedEnd = PARTITIONS.map(() => 0)
   const starts: number[][] = PARTITIONS.map(() => [])
 
   for (let round = 0; round < KILLS; round++) {
-    const args = [join(import.meta.dirname, 'writer.js'), directory, String(round), String(seed + round)]
+    const args = [join(import.meta.dirname, 'writer.js'), directory, String(round), String(random.seed + round)]
     const writer = new Program(process.execPath, args)
     // Some die while they open and recover the log, most while they write.
-    if (random() < 0.8) await writer.waitFor(/^acked /m, 'stdout')
-    await wait(random() * MAX_LIFE_MS)
+    if (random.chance(0.8)) await writer.waitFor(/^acked /m, 'stdout')
+    await wait(random.next() * MAX_LIFE_MS)
     const { signal } = await writer.stop('SIGKILL')
     assert.is(signal, 'SIGKILL', writer.stderr)
     const opened = said(writer.stdout, 'open')

@@ -5,7 +5,7 @@
 import { writeSync } from 'node:fs'
 import type { PartitionId } from '../../src/record/record.js'
 import { openLog, recordOf } from '../helpers/open-log.js'
-import { seededRandom } from '../helpers/random.js'
+import { SeededRandom } from '../helpers/seeded-random.js'
 import { CRASH_STREAM, crashPayload } from './crash-payload.js'
 
 const MAX_BURST = 200
@@ -13,7 +13,7 @@ const MAX_BURST = 200
 const MAX_WAITING = 4
 
 const [dataDirectory, round, seed] = process.argv.slice(2)
-const random = seededRandom(Number(seed))
+const random = new SeededRandom(Number(seed))
 const say = (line: string) => writeSync(1, `${line}\n`)
 
 const { log } = await openLog(dataDirectory, [{ name: CRASH_STREAM, partitions: 2 }], { segmentBytes: 256 * 1024 })
@@ -24,8 +24,8 @@ for (const partition of partitions) say(`open ${partition} ${stream.nextOffset(p
 let waiting = 0
 let wake = () => {}
 for (;;) {
-  const partition = partitions[random() < 0.7 ? 0 : 1]
-  for (let left = Math.ceil(random() * MAX_BURST); left > 0; left--) {
+  const partition = partitions[random.chance(0.7) ? 0 : 1]
+  for (let left = 1 + random.below(MAX_BURST); left > 0; left--) {
     const offset = stream.nextOffset(partition)
     const commit = stream.append(partition, recordOf(crashPayload(Number(round), partition, offset)))
     if (left > 1) continue

@@ -1,8 +1,8 @@
 // What a node holds, read over HTTP as any program would.
 
-import { getJson } from '../../test/helpers/http.js'
-import type { NodeProcess } from '../../test/helpers/node-process.js'
-import type { Message } from '../../test/helpers/reliable-publisher.js'
+import { getJson } from './http.js'
+import type { NodeProcess } from './node-process.js'
+import type { Message } from './reliable-publisher.js'
 
 interface RecordsAnswer {
   readonly records: readonly { readonly topic: string; readonly value: string }[]
