@@ -1,13 +1,20 @@
-// The draws that random tests need, over random.ts; a failing one prints its seed, and SLUICE_TEST_SEED runs it once more.
+// Random numbers that can be had again: a failing random test prints its seed, and SLUICE_TEST_SEED runs it once more.
 
-import { seededRandom, testSeed } from './random.js'
+import { randomInt } from 'node:crypto'
 
 export class SeededRandom {
-  /** From [0, 1). */
-  readonly next: () => number
+  private state: number
 
-  constructor(readonly seed: number = testSeed()) {
-    this.next = seededRandom(seed)
+  constructor(readonly seed: number = Number(process.env['SLUICE_TEST_SEED'] ?? randomInt(2 ** 31))) {
+    this.state = seed >>> 0
+  }
+
+  /** From [0, 1), always the same sequence for one seed (mulberry32). */
+  next(): number {
+    this.state = (this.state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(this.state ^ (this.state >>> 15), this.state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 
   /** A whole number from [0, bound). */
