@@ -4,7 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { type LevelDatabase, openLevel } from '../../src/state/level-database.js'
 import { checkWal } from '../../src/state/wal-check.js'
-import { seededRandom } from '../helpers/random.js'
+import { SeededRandom } from '../helpers/seeded-random.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
 const OPTIONS = { writeBufferBytes: 64 * 1024 * 1024, createIfMissing: true }
@@ -23,10 +23,10 @@ async function walOf(
   const source = tempDir()
   const database: LevelDatabase = await openLevel(source, OPTIONS)
   const name = readdirSync(source).find((one) => one.endsWith('.log')) as string
-  const random = seededRandom(sizes.length)
+  const random = new SeededRandom(sizes.length)
   const ends: number[] = []
   for (const [i, size] of sizes.entries()) {
-    const value = Buffer.from(Array.from({ length: size }, () => Math.floor(random() * 256)))
+    const value = Buffer.from(Array.from({ length: size }, () => random.below(256)))
     await database.batch([{ type: 'put', key: keyOf(i % 3 === 2 ? 1 : 0, i), value }], { sync: true })
     ends.push(readFileSync(join(source, name)).length)
   }
@@ -75,14 +75,14 @@ test('a log cut off anywhere is a torn tail, also where zeros follow', async () 
 
 test('a changed bit is damage wherever LevelDB loses a write by it, and is found nowhere else', async () => {
   const wal = await walOf(SIZES)
-  const random = seededRandom(7)
-  const positions = Array.from({ length: 60 }, () => Math.floor(random() * wal.bytes.length))
+  const random = new SeededRandom(7)
+  const positions = Array.from({ length: 60 }, () => random.below(wal.bytes.length))
   // The headers of the fragments: the first of the log, and those that follow a whole record, up to the very last.
   for (const start of [0, ...wal.ends.slice(0, -1)]) for (let i = 0; i < 7; i++) positions.push(start + i)
   positions.push(wal.bytes.length - 1)
   for (const position of positions) {
     const bytes = Buffer.from(wal.bytes)
-    bytes[position] ^= 1 << Math.floor(random() * 8)
+    bytes[position] ^= 1 << random.below(8)
     const damaged = await damagedWith(wal, bytes)
     const lost = (await found(wal.directory)) < SIZES.length
     assert.is(damaged, lost, `byte ${position} of ${bytes.length}`)
