@@ -38,8 +38,8 @@ module.exports = {
     {
       name: 'only-cli-and-index-import-node',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/(cli/|index\\.js$|node\\.js$)' },
-      to: { path: '^src/node(-storage)?\\.js$' },
+      from: { path: '^src/', pathNot: '^src/(cli/|index\\.js$|node(-http)?\\.js$)' },
+      to: { path: '^src/node(-storage|-http)?\\.js$' },
     },
     {
       name: 'the-bridge-uses-the-public-api',

@@ -6,28 +6,15 @@ import { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
 import { formatAddress } from './config/address.js'
 import type { Config, UpstreamConfig } from './config/schema.js'
-import { GroupCoordinator } from './consumer/group-coordinator.js'
-import { PullGroups } from './consumer/pull-groups.js'
-import { HttpServer } from './http/http-server.js'
-import { MetricsRegistry } from './http/metrics.js'
-import { groupMetrics, httpMetrics, processMetrics, streamMetrics } from './http/node-metrics.js'
 import type { Producer } from './http/ports.js'
-import { groupRoutes } from './http/routes/groups.js'
-import { healthRoutes } from './http/routes/health.js'
-import { ledgerRoutes } from './http/routes/ledger.js'
-import { metricsRoutes } from './http/routes/metrics.js'
-import { produceRoutes } from './http/routes/produce.js'
-import { recordRoutes } from './http/routes/records.js'
-import { streamRoutes } from './http/routes/streams.js'
-import { upstreamRoutes } from './http/routes/upstreams.js'
 import { FileAuth } from './mqtt/file-auth.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
+import { startHttp } from './node-http.js'
 import { openStorage } from './node-storage.js'
 import { hasZstd } from './record/compression.js'
 import { toOffset } from './record/record.js'
 import type { UpstreamOptions } from './replication/upstream-options.js'
 import { Upstreams } from './replication/upstreams.js'
-import { GroupOffsets } from './state/group-offsets.js'
 
 export interface NodeOptions {
   readonly logger?: Logger
@@ -64,10 +51,6 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     const storage = await openStorage(config, { logger, clock, onFatal: fail })
     started.push(() => storage.close())
     const { nodeId, state, cursors, ledger, log } = storage
-
-    const offsets = await GroupOffsets.open(state, clock.wallMs)
-    const coordinator = new GroupCoordinator({ streams: log, offsets, clock })
-    const groups = new PullGroups(coordinator, log, offsets)
 
     const { passwordFile, aclFile } = config.mqtt
     const auth = await FileAuth.load({ passwordFile, aclFile, logger: logger.child('mqtt') })
@@ -107,30 +90,9 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     })
     started.push(() => upstreams.stop())
 
-    const metrics = new MetricsRegistry().register(
-      ...streamMetrics(log),
-      ...groupMetrics(groups, log),
-      ...processMetrics(),
-    )
-    const http = await HttpServer.start({
-      listen: config.http.listen.map(formatAddress),
-      logger: logger.child('http'),
-      limits: { maxBodyBytes: config.http.maxBodySize, maxWaitingPolls: config.http.maxWaiting },
-      clock,
-      routes: [
-        ...streamRoutes({ streams: log }),
-        ...recordRoutes({ streams: log }),
-        ...produceRoutes({ streams: log, producer: producerOf(mqtt, config.mqtt.maxPacketSize) }),
-        ...groupRoutes({ groups, streams: log }),
-        ...upstreamRoutes({ upstreams }),
-        ...ledgerRoutes({ ledger }),
-        ...healthRoutes({ health: () => ({ ready: true, reasons: [] }) }),
-        ...metricsRoutes({ metrics }),
-      ],
-    })
-    metrics.register(...httpMetrics(() => http.stats()))
+    const producer = producerOf(mqtt, config.mqtt.maxPacketSize)
+    const http = await startHttp(config.http, { storage, upstreams, producer, clock, logger: logger.child('http') })
     started.push(() => http.stop())
-    started.push(async () => coordinator.stop())
 
     return { nodeId, mqttAddresses: mqtt.addresses, httpAddresses: http.addresses, stop, failed }
   } catch (error) {

@@ -13,6 +13,7 @@ export const COMMANDS: Commands = {
   groups: () => import('./groups.js'),
   upstreams: () => import('./upstreams.js'),
   ledger: () => import('./ledger.js'),
+  tokens: () => import('./tokens.js'),
   passwd: () => import('./passwd.js'),
   doctor: () => import('./doctor.js'),
 }

@@ -14,6 +14,8 @@ export interface ListenAddress<P extends string = string> {
 export interface Protocols<P extends string> {
   /** Where none is written. */
   readonly usual: P
+  /** Others that can be written in front. */
+  readonly others?: readonly P[]
   readonly unavailable: readonly string[]
 }
 
@@ -22,21 +24,24 @@ export function parseListenAddress<P extends string>(
   written: string,
   protocols: Protocols<P>,
 ): ListenAddress<P> | Unfit {
-  const { usual, unavailable } = protocols
+  const { usual, others = [], unavailable } = protocols
   const match = /^(?:([a-z]+):\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s:/[\]]*):(\d{1,5})\/?$/.exec(written)
   const fix = 'write "HOST:PORT", as in "127.0.0.1:1883", "[::1]:1883" or "*:1883"'
   if (match === null || Number(match[3]) > 65_535)
     return new Unfit(`has ${quote(written)}, which is not an address`, fix)
-  const [, protocol = usual, bracketed, port] = match
-  if (unavailable.includes(protocol))
+  const [, scheme = usual, bracketed, port] = match
+  if (unavailable.includes(scheme))
     return new Unfit(
-      `has ${quote(written)}: listening with ${protocol}:// is not available in this version`,
+      `has ${quote(written)}: listening with ${scheme}:// is not available in this version`,
       `use ${usual}://, with a TLS-terminating proxy in front where the network is not trusted`,
     )
-  if (protocol !== usual)
-    return new Unfit(`has ${quote(written)}: ${protocol}:// is no protocol to listen with`, `use ${usual}://`)
+  const protocol = [usual, ...others].find((known) => known === scheme)
+  if (protocol === undefined) {
+    const known = [usual, ...others].map((each) => `${each}://`).join(' or ')
+    return new Unfit(`has ${quote(written)}: ${scheme}:// is no protocol to listen with`, `use ${known}`)
+  }
   const host = bracketed.replace(/^\[|\]$/g, '')
-  return { protocol: usual, host: host === '' || host === '*' ? '::' : host, port: Number(port) }
+  return { protocol, host: host === '' || host === '*' ? '::' : host, port: Number(port) }
 }
 
 /** Whether only this machine can reach it. */

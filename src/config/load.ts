@@ -12,7 +12,7 @@ import { type RawTable, readTable } from './read-table.js'
 import { checkRules } from './rules.js'
 import { CONFIG_FIELDS, type Config, type StreamConfig, UNROUTED, type WrittenConfig } from './schema.js'
 import { TomlLines } from './toml-lines.js'
-import { readUpstreamSecrets } from './upstream-secrets.js'
+import { readTls, readUpstreamSecrets } from './upstream-secrets.js'
 
 export interface ConfigSource {
   /** Path of the TOML file; without it, defaults and environment alone. */
@@ -155,7 +155,11 @@ class Loading {
       streams: one.streams.length === 0 ? everyStream : one.streams,
       ...readUpstreamSecrets(one, (key, what, fix) => this.report('error', ['upstream', i, key], what, fix)),
     }))
-    return { ...values, stream: [...values.stream, UNROUTED_STREAM], upstream }
+    const { certFile, keyFile } = values.http
+    const { cert, key } =
+      readTls({ certFile, keyFile }, (name, what, fix) => this.report('error', ['http', name], what, fix)) ?? {}
+    const http = { ...values.http, tls: cert && key && { cert, key } }
+    return { ...values, http, stream: [...values.stream, UNROUTED_STREAM], upstream }
   }
 }
 

@@ -34,13 +34,30 @@ function checkDoors(config: WrittenConfig, report: RuleReport): void {
       `has ${openMqtt.map(formatAddress).join(', ')}, open to others without a password`,
       'set mqtt.password_file (make the file with: sluice passwd -c passwd USER) or listen on 127.0.0.1',
     )
-  const openHttp = config.http.listen.filter(({ host }) => !isLoopback(host))
-  if (openHttp.length > 0)
-    report.error(
+  checkHttpDoors(config, report)
+}
+
+function checkHttpDoors({ http }: WrittenConfig, report: RuleReport): void {
+  const open = http.listen.filter(({ protocol, host }) => protocol === 'http' && !isLoopback(host))
+  if (open.length > 0)
+    report.warning(
       ['http', 'listen'],
-      `has ${openHttp.map(formatAddress).join(', ')}, open to others, and this version has no login for HTTP`,
-      'listen on 127.0.0.1 and reach it through ssh or a proxy that asks for a login',
+      `has ${open.map(formatAddress).join(', ')}, open to others without TLS: tokens and records can be read on the way, and the node starts only once it has a token`,
+      'use https:// with cert_file and key_file, or listen on 127.0.0.1 behind a proxy with TLS',
     )
+  const hasTls = http.listen.some(({ protocol }) => protocol === 'https')
+  for (const [key, partner] of [
+    ['cert_file', 'key_file'],
+    ['key_file', 'cert_file'],
+  ]) {
+    const written = report.isWritten(['http', key])
+    if (hasTls && !written)
+      report.error(['http', key], 'is missing, and https:// needs it', 'name the PEM file, or listen with http://')
+    else if (written && !hasTls)
+      report.error(['http', key], 'has no effect, since no address begins with https://', 'use https:// or remove it')
+    else if (written && !report.isWritten(['http', partner]))
+      report.error(['http', key], `needs ${partner}`, 'set both')
+  }
 }
 
 function checkAddresses(config: WrittenConfig, report: RuleReport): void {

@@ -196,8 +196,9 @@ const upstreamFields = {
 const mqttAddress = parsed({ description: '"HOST:PORT"; HOST may be * for every address.' }, (written) =>
   parseListenAddress(written, { usual: 'mqtt', unavailable: ['mqtts', 'ws', 'wss'] }),
 )
-const httpAddress = parsed({ description: '"HOST:PORT", on the loopback interface.' }, (written) =>
-  parseListenAddress(written, { usual: 'http', unavailable: ['https'] }),
+const httpAddress = parsed(
+  { description: '"HOST:PORT", or "https://HOST:PORT"; HOST may be * for every address.' },
+  (written) => parseListenAddress<'http' | 'https'>(written, { usual: 'http', others: ['https'], unavailable: [] }),
 )
 
 export const CONFIG_FIELDS = {
@@ -254,12 +255,14 @@ export const CONFIG_FIELDS = {
   }),
   http: table('Where programs, `sluice` commands and monitoring connect.', {
     listen: list({
-      description: 'Addresses; loopback only.',
+      description: 'Addresses; beyond loopback with TLS (https://), or once there is a token (sluice tokens).',
       of: httpAddress,
       default: ['127.0.0.1:7883'],
       minItems: 1,
       maxItems: 16,
     }),
+    cert_file: filePath({ description: 'The certificate (PEM) for https://, with those it rests on.', optional: true }),
+    key_file: filePath({ description: 'The private key (PEM) of cert_file.', optional: true }),
     max_body_size: bytes({ description: 'A larger request is refused.', default: '4MB', min: '1KB', max: '64MB' }),
     max_waiting: integer({ description: 'Long polls that may wait at once.', default: 256, min: 1, max: 10_000 }),
   }),
@@ -317,5 +320,14 @@ export type WrittenConfig = ValuesOf<typeof CONFIG_FIELDS>
 export type StreamConfig = WrittenConfig['stream'][number]
 /** `streams` is never empty; `password` may have come from password_file. */
 export type UpstreamConfig = WrittenConfig['upstream'][number] & { readonly tls: UpstreamTls | undefined }
+/** The contents of the cert_file and key_file of [http] (PEM). */
+export interface ServerTls {
+  readonly cert: Buffer
+  readonly key: Buffer
+}
+
 /** A configuration that has been checked. `stream` ends with the built-in `unrouted`. */
-export type Config = Omit<WrittenConfig, 'upstream'> & { readonly upstream: readonly UpstreamConfig[] }
+export type Config = Omit<WrittenConfig, 'upstream' | 'http'> & {
+  readonly http: WrittenConfig['http'] & { readonly tls?: ServerTls }
+  readonly upstream: readonly UpstreamConfig[]
+}

@@ -1,4 +1,4 @@
-// What an upstream needs of the files it names: its password, certificates and key, read and tried once at the start, so that a bad one is
+// What an upstream, and the HTTP side, needs of the files it names: its password, certificates and key, read and tried once at the start, so that a bad one is
 // a problem of the configuration and not of a connection at night.
 
 import { createSecureContext } from 'node:tls'
@@ -9,6 +9,7 @@ import type { UpstreamConfig, UpstreamTls, WrittenConfig } from './schema.js'
 
 type Report = (key: string, what: string, fix?: string) => void
 type WrittenUpstream = WrittenConfig['upstream'][number]
+type TlsFiles = Partial<Pick<WrittenUpstream, 'caFile' | 'certFile' | 'keyFile'>>
 
 /** Files that cannot be read are left out here: that was reported where their paths were read. */
 export function readUpstreamSecrets(
@@ -27,7 +28,8 @@ function readPassword({ password, passwordFile }: WrittenUpstream, report: Repor
   return line
 }
 
-function readTls({ caFile, certFile, keyFile }: WrittenUpstream, report: Report): UpstreamTls | undefined {
+/** The files of one TLS identity, tried together. */
+export function readTls({ caFile, certFile, keyFile }: TlsFiles, report: Report): UpstreamTls | undefined {
   const ca = readPem(caFile, 'ca_file', 'CERTIFICATE', report)
   const cert = readPem(certFile, 'cert_file', 'CERTIFICATE', report)
   const key = readPem(keyFile, 'key_file', 'PRIVATE KEY', report)

@@ -1,17 +1,26 @@
 // The HTTP side of a node: listens, finds the route, answers. It knows no resource: those are in routes/. Whatever a client sends costs
 // at most the limits below, and whatever goes wrong inside reaches it as a code and a sentence, never as a stack.
 
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { BrokenInvariant } from '../base/assert.js'
 import { type Clock, systemClock } from '../base/clock.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
-import { formatAddress, parseListenAddress } from './listen-address.js'
+import type { AccessTokens } from './access-tokens.js'
+import { formatAddress, isLoopback, parseListenAddress } from './listen-address.js'
 import { LongPolls } from './long-polls.js'
 import { Request } from './request.js'
 import { guardAgainstWebPages } from './request-guard.js'
-import type { HttpReply, Route } from './route.js'
+import { type HttpReply, type Route, scopeOf } from './route.js'
 import { Router } from './router.js'
 
 export interface HttpLimits {
@@ -46,11 +55,15 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
 }
 
 export interface HttpServerOptions {
-  /** HOST:PORT each; port 0 takes a free one. */
+  /** HOST:PORT each, with https:// in front for TLS; port 0 takes a free one. */
   readonly listen: readonly string[]
   readonly routes: readonly Route[]
   readonly logger: Logger
   readonly limits?: Partial<HttpLimits>
+  /** Without it whoever reaches an address may do everything. */
+  readonly access?: Pick<AccessTokens, 'authorize'>
+  /** PEM; needed for addresses with TLS. */
+  readonly tls?: { readonly cert: Buffer; readonly key: Buffer }
   /** Names, beside its addresses and host name, by which clients reach this node, such as that of a proxy before it. */
   readonly allowedHosts?: readonly string[]
   readonly clock?: Clock
@@ -65,7 +78,7 @@ export interface HttpStats {
 }
 
 export class HttpServer {
-  /** Where it listens, as HOST:PORT. */
+  /** Where it listens, as HOST:PORT, or https://HOST:PORT. */
   readonly addresses: readonly string[] = []
   private readonly servers: Server[] = []
   private readonly sockets = new Set<Socket>()
@@ -78,7 +91,7 @@ export class HttpServer {
   private failures = 0
   private stopping = false
 
-  private constructor(options: HttpServerOptions) {
+  private constructor(private readonly options: HttpServerOptions) {
     this.router = new Router(options.routes)
     this.limits = { ...DEFAULT_HTTP_LIMITS, ...options.limits }
     this.polls = new LongPolls(this.limits.maxWaitingPolls, options.clock ?? systemClock)
@@ -118,19 +131,16 @@ export class HttpServer {
   }
 
   private async listen(address: string): Promise<void> {
-    const { host, port } = parseListenAddress(address)
+    const { host, port, isTls } = parseListenAddress(address)
     const { limits } = this
-    const server = createServer(
-      {
-        maxHeaderSize: limits.maxHeaderBytes,
-        headersTimeout: limits.headersTimeoutMs,
-        requestTimeout: limits.requestTimeoutMs,
-        connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
-        keepAliveTimeout: limits.idleTimeoutMs,
-        noDelay: true,
-      },
-      (message, response) => void this.serve(message, response),
-    )
+    const server = this.createServer(isTls, {
+      maxHeaderSize: limits.maxHeaderBytes,
+      headersTimeout: limits.headersTimeoutMs,
+      requestTimeout: limits.requestTimeoutMs,
+      connectionsCheckingInterval: Math.min(5_000, limits.headersTimeoutMs),
+      keepAliveTimeout: limits.idleTimeoutMs,
+      noDelay: true,
+    })
     server.maxConnections = limits.maxConnections
     server.setTimeout(limits.idleTimeoutMs, (socket) => socket.destroy())
     server.on('connection', (socket) => {
@@ -145,7 +155,31 @@ export class HttpServer {
     })
     this.servers.push(server)
     const bound = server.address() as AddressInfo
-    ;(this.addresses as string[]).push(formatAddress(bound.address, bound.port))
+    const where = formatAddress(bound.address, bound.port)
+    ;(this.addresses as string[]).push(isTls ? `https://${where}` : where)
+  }
+
+  private createServer(isTls: boolean, options: ServerOptions): Server {
+    const listener: RequestListener = (message, response) => void this.serve(message, response)
+    if (!isTls) return createServer(options, listener)
+    const { tls } = this.options
+    if (tls === undefined)
+      throw new SluiceError('INVALID_CONFIG', 'https:// needs a certificate: set cert_file and key_file')
+    try {
+      const server = createTlsServer(
+        { ...options, ...tls, minVersion: 'TLSv1.2', handshakeTimeout: this.limits.headersTimeoutMs },
+        listener,
+      )
+      server.on('tlsClientError', (_error, socket) => socket.destroy())
+      return server
+    } catch (error) {
+      throw new SluiceError(
+        'INVALID_CONFIG',
+        `the certificate of [http] cannot be used: ${messageOf(error)}`,
+        {},
+        error,
+      )
+    }
   }
 
   private async serve(message: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -178,6 +212,11 @@ export class HttpServer {
     const search = question === -1 ? '' : url.slice(question + 1)
     const method = message.method === 'HEAD' ? 'GET' : (message.method ?? '')
     const match = this.router.match(method, path)
+    const scope = scopeOf(match.route)
+    if (scope !== 'none') {
+      const isLocal = isLoopback(message.socket.remoteAddress ?? '')
+      this.options.access?.authorize(message.headers.authorization, isLocal, scope)
+    }
     return match.route.handle(new Request(message, response, match, search, this.limits, this.polls))
   }
 
@@ -197,6 +236,7 @@ function errorBody(error: SluiceError): HttpReply {
   const { code, message, details } = error
   const headers: Record<string, string> = { 'content-type': 'application/json' }
   if (error.httpStatus === 429) headers['retry-after'] = '1'
+  if (error.httpStatus === 401) headers['www-authenticate'] = 'Bearer'
   if (error.httpStatus === 405) headers['allow'] = String(details['allowed'])
   return { status: error.httpStatus, headers, body: `${JSON.stringify({ error: { code, message, details } })}\n` }
 }

@@ -6,17 +6,23 @@ import { parseStartPosition, START_POSITION_HELP, type StartPosition } from '../
 import type { HttpRequest } from './route.js'
 
 const NAME = { pattern: /^[A-Za-z0-9_-]{1,64}$/, says: '1 to 64 letters, digits, _ or -' }
+/** A name, or `<origin>.<stream>`: the mirror of another node's stream, which can only be read. */
+const STREAM = {
+  pattern: /^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})?$/,
+  says: '1 to 64 letters, digits, _ or -; for the mirror of a stream, ORIGIN.STREAM',
+}
 const ID = { pattern: /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, says: '1 to 249 letters, digits, ., _ or -' }
 const INDEX = { pattern: /^(0|[1-9]\d{0,9})$/, says: 'a whole number from 0' }
 
 /** What a `{name}` in a route's pattern, or a name in a body, may hold. */
 export const PARAMETER_RULES: Readonly<Record<string, { readonly pattern: RegExp; readonly says: string }>> = {
-  stream: NAME,
+  stream: STREAM,
   upstream: NAME,
   group: ID,
   member: ID,
   partition: INDEX,
   instance_id: ID,
+  token_name: ID,
   // The node adds an id of its own to it.
   member_name: { pattern: /^[A-Za-z0-9._-]{1,200}$/, says: '1 to 200 letters, digits, ., _ or -' },
 }

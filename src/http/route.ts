@@ -2,6 +2,8 @@
 // routes/ exports `xRoutes(deps): Route[]`; node.ts collects them. A handler throws SluiceError for whatever went wrong in its
 // world; the server turns that into {error: {code, message, details}} with the fitting status.
 
+import type { Scope } from './access-tokens.js'
+
 /** A request whose path and query have passed their checks; the body is read only when the handler asks for it. */
 export interface HttpRequest {
   /** Values of the `{names}` in the pattern, decoded and valid by PARAMETER_RULES in parameters.ts. */
@@ -40,11 +42,17 @@ export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE'
 
 export interface Route {
   readonly method: HttpMethod
+  /** What a token must be good for; `none` for what anybody may ask. Default: `read` for a GET, `admin` for anything else. */
+  readonly scope?: Scope | 'none'
   /** Such as `/v1/streams/{stream}/partitions/{partition}/records`. The kind of a parameter is its name. */
   readonly pattern: string
   /** Names of the query parameters it understands; any other one is refused by name. Default: none. */
   readonly query?: readonly string[]
   handle(request: HttpRequest): HttpReply | Promise<HttpReply>
+}
+
+export function scopeOf(route: Route): Scope | 'none' {
+  return route.scope ?? (route.method === 'GET' ? 'read' : 'admin')
 }
 
 export function jsonReply(value: unknown, status = 200): HttpReply {

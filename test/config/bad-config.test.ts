@@ -221,7 +221,20 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
   [
     'HTTP for everyone',
     '[http]\nlisten = "*:7883"',
-    /:2: http\.listen has http:\/\/\[::\]:7883, open to others, and this version has no login/,
+    /:2: warning: http\.listen has http:\/\/\[::\]:7883, open to others without TLS.*starts only once it has a token/,
+  ],
+  [
+    'HTTPS without a certificate',
+    '[http]\nlisten = "https://*:7883"',
+    /http\.cert_file is missing, and https:\/\/ needs it/,
+    /http\.key_file is missing/,
+  ],
+  [
+    'a certificate that nobody is shown',
+    '[http]\ncert_file = "pem"\nkey_file = "pem"',
+    /http\.cert_file has no effect, since no address begins with https/,
+    /http\.key_file has no effect/,
+    /http\.key_file names .*, which holds no PRIVATE KEY/,
   ],
   [
     'TLS, which is not built',

@@ -51,7 +51,10 @@ test('a path that steps out, hides a separator or holds a NUL is refused with 40
     '/v1/groups/a%00',
     '/v1/groups/%zz',
     '/v1/groups/%c0%ae%c0%ae',
-    '/v1/streams/a.b',
+    '/v1/streams/a..b',
+    '/v1/streams/.a',
+    '/v1/streams/a.',
+    '/v1/streams/a.b.c',
     `/v1/streams/${'a'.repeat(65)}`,
     '/v1/streams/a%252e',
   ]

@@ -40,7 +40,12 @@ export function groupRoutes({ groups, streams }: GroupDependencies): Route[] {
       pattern: '/v1/groups/{group}',
       handle: ({ params }) => jsonReply(description(params['group'], groups.describe(params['group']), streams)),
     },
-    { method: 'POST', pattern: '/v1/groups/{group}/members', handle: (request) => join(groups, request) },
+    {
+      method: 'POST',
+      pattern: '/v1/groups/{group}/members',
+      scope: 'read',
+      handle: (request) => join(groups, request),
+    },
     {
       method: 'GET',
       pattern: '/v1/groups/{group}/members/{member}/records',
@@ -50,6 +55,7 @@ export function groupRoutes({ groups, streams }: GroupDependencies): Route[] {
     {
       method: 'POST',
       pattern: '/v1/groups/{group}/members/{member}/heartbeat',
+      scope: 'read',
       async handle(request) {
         const body = objectOf(await request.json(), 'the body', ['generation'])
         const generation = body['generation'] === undefined ? undefined : integerOf(body['generation'], 'generation')
@@ -59,12 +65,18 @@ export function groupRoutes({ groups, streams }: GroupDependencies): Route[] {
     {
       method: 'DELETE',
       pattern: '/v1/groups/{group}/members/{member}',
+      scope: 'read',
       handle({ params }) {
         groups.leave(params['group'], params['member'])
         return jsonReply({})
       },
     },
-    { method: 'POST', pattern: '/v1/groups/{group}/offsets', handle: (request) => commit(groups, request) },
+    {
+      method: 'POST',
+      pattern: '/v1/groups/{group}/offsets',
+      scope: 'read',
+      handle: (request) => commit(groups, request),
+    },
   ]
 }
 

@@ -13,6 +13,7 @@ export function healthRoutes({ health }: { readonly health: () => Health }): Rou
     {
       method: 'GET',
       pattern: '/healthz',
+      scope: 'none',
       handle() {
         const { ready, reasons } = health()
         return jsonReply({ status: ready ? 'ready' : 'not_ready', reasons }, ready ? 200 : 503)

@@ -24,6 +24,7 @@ export function produceRoutes({ streams, producer }: ProduceDependencies): Route
     {
       method: 'POST',
       pattern: '/v1/streams/{stream}/records',
+      scope: 'write',
       query: ['topic', 'qos', 'retain'],
       async handle(request) {
         const { name } = streams.stream(request.params['stream'])

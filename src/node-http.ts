@@ -1,0 +1,94 @@
+// What a node offers over HTTP, put together: consumer groups, tokens, metrics, routes, the server. Part of the composition root; started
+// and stopped by node.ts.
+
+import type { Clock } from './base/clock.js'
+import { SluiceError } from './base/errors.js'
+import type { Logger } from './base/logger.js'
+import { formatAddress, isLoopback } from './config/address.js'
+import type { Config } from './config/schema.js'
+import { GroupCoordinator } from './consumer/group-coordinator.js'
+import { PullGroups } from './consumer/pull-groups.js'
+import { AccessTokens } from './http/access-tokens.js'
+import { HttpServer } from './http/http-server.js'
+import { MetricsRegistry } from './http/metrics.js'
+import { groupMetrics, httpMetrics, processMetrics, streamMetrics } from './http/node-metrics.js'
+import type { Producer } from './http/ports.js'
+import { groupRoutes } from './http/routes/groups.js'
+import { healthRoutes } from './http/routes/health.js'
+import { ledgerRoutes } from './http/routes/ledger.js'
+import { metricsRoutes } from './http/routes/metrics.js'
+import { produceRoutes } from './http/routes/produce.js'
+import { recordRoutes } from './http/routes/records.js'
+import { streamRoutes } from './http/routes/streams.js'
+import { tokenRoutes } from './http/routes/tokens.js'
+import { type UpstreamsPort, upstreamRoutes } from './http/routes/upstreams.js'
+import type { NodeStorage } from './node-storage.js'
+import { GroupOffsets } from './state/group-offsets.js'
+
+export interface HttpParts {
+  readonly storage: Pick<NodeStorage, 'state' | 'log' | 'ledger'>
+  readonly upstreams: UpstreamsPort
+  readonly producer: Producer
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export interface HttpSide {
+  readonly addresses: readonly string[]
+  /** Ends what waits, lets replies on their way finish, closes. */
+  stop(): Promise<void>
+}
+
+/** @throws SluiceError ADDRESS_IN_USE; INVALID_CONFIG, also for an address in the open without a token. */
+export async function startHttp(config: Config['http'], parts: HttpParts): Promise<HttpSide> {
+  const { storage, upstreams, producer, clock, logger } = parts
+  const { state, log, ledger } = storage
+  const tokens = await AccessTokens.open(state, clock.wallMs)
+  refuseOpenDoors(config, tokens)
+  const offsets = await GroupOffsets.open(state, clock.wallMs)
+  const coordinator = new GroupCoordinator({ streams: log, offsets, clock })
+  const groups = new PullGroups(coordinator, log, offsets)
+  const metrics = new MetricsRegistry().register(
+    ...streamMetrics(log),
+    ...groupMetrics(groups, log),
+    ...processMetrics(),
+  )
+  const server = await HttpServer.start({
+    listen: config.listen.map(formatAddress),
+    logger,
+    limits: { maxBodyBytes: config.maxBodySize, maxWaitingPolls: config.maxWaiting },
+    access: tokens,
+    tls: config.tls,
+    clock,
+    routes: [
+      ...streamRoutes({ streams: log }),
+      ...recordRoutes({ streams: log }),
+      ...produceRoutes({ streams: log, producer }),
+      ...groupRoutes({ groups, streams: log }),
+      ...upstreamRoutes({ upstreams }),
+      ...ledgerRoutes({ ledger }),
+      ...tokenRoutes({ tokens }),
+      ...healthRoutes({ health: () => ({ ready: true, reasons: [] }) }),
+      ...metricsRoutes({ metrics }),
+    ],
+  })
+  metrics.register(...httpMetrics(() => server.stats()))
+  return {
+    addresses: server.addresses,
+    async stop() {
+      coordinator.stop()
+      await server.stop()
+    },
+  }
+}
+
+/** Without TLS the network reads along, so such an address is opened beyond this machine only where somebody has thought of a login. */
+function refuseOpenDoors({ listen }: Config['http'], tokens: AccessTokens): void {
+  const open = listen.filter(({ protocol, host }) => protocol === 'http' && !isLoopback(host))
+  if (open.length === 0 || !tokens.isEmpty) return
+  const addresses = open.map(formatAddress).join(', ')
+  throw new SluiceError(
+    'INVALID_CONFIG',
+    `http.listen has ${addresses}, open to others, and there is no token yet: make one first (sluice tokens create NAME --scope admin --data DIR), use https:// with cert_file and key_file, or listen on 127.0.0.1`,
+  )
+}
