@@ -36,6 +36,8 @@ const mirrored = (path) => path.replace(/\.([mc]?)ts$/, '.$1js')
 rmSync(mirror, { recursive: true, force: true })
 const folders = ['src', 'firmware-bridge', 'test', 'scripts'].filter((folder) => existsSync(join(root, folder)))
 for (const folder of folders) {
+  // Also where a folder has no code yet.
+  mkdirSync(join(mirror, folder), { recursive: true })
   for (const entry of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })) {
     if (!SOURCE.test(entry)) continue
     const lines = []

@@ -1,0 +1,7 @@
+// The public API: a node inside another program. Everything else in src/ may change from one version to the next.
+
+export { ERROR_CODES, type ErrorCode, SluiceError } from './base/errors.js'
+export { Logger, type LogLevel } from './base/logger.js'
+export { type ConfigSource, loadValidConfig } from './config/load.js'
+export type { Config } from './config/schema.js'
+export { type NodeOptions, type RunningNode, startNode } from './node.js'
