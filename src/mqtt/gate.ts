@@ -268,7 +268,6 @@ export class Gate {
     return true
   }
 
-  /** QoS 2, "method A" of section 4.3.3 with the log as the place where the message is kept. */
   private onPublishQos2(
     entry: TopicEntry<Session>,
     packetId: number,
@@ -277,18 +276,24 @@ export class Gate {
     start: number,
     end: number,
   ): boolean {
-    const { received } = this.session!
-    let commit = received.get(packetId)
-    if (commit === undefined || commit.state === 'failed') {
-      if (!this.host.publishPath.hasRoom(entry, 2)) return this.holdForRoom(entry)
-      if (received.size >= this.host.limits.maxQos2HandshakesPerClient && commit === undefined) {
-        this.onViolation(
-          `more than ${this.host.limits.maxQos2HandshakesPerClient} QoS 2 handshakes begun and not ended`,
-        )
+    const { limits, publishPath } = this.host
+    const session = this.session!
+    const { received } = session
+    let commit = received.find(packetId)
+    if (commit === undefined) {
+      if (!publishPath.hasRoom(entry, 2)) return this.holdForRoom(entry)
+      const maximum = session.clean ? limits.maxQos2HandshakesPerClient : limits.maxDurableQos2HandshakesPerClient
+      if (received.size >= maximum) {
+        this.onViolation(`more than ${maximum} QoS 2 handshakes begun and not ended`)
         return true
       }
-      commit = this.publish(entry, 2, (first & 1) !== 0, buffer, start, end) ?? SettableCommit.settled(null)
-      if (commit.state !== 'failed') received.set(packetId, commit)
+      try {
+        commit = received.take(packetId, entry.stream, () =>
+          publishPath.publish(entry, session, 2, (first & 1) !== 0, buffer, start, end),
+        )
+      } catch (error) {
+        commit = this.refusedByLog(error, 2)
+      }
     }
     this.acks.push(PUBREC, packetId, commit) // [MQTT-4.3.3-2]
     return true
@@ -296,8 +301,7 @@ export class Gate {
 
   private onPubrel(packetId: number): void {
     // An unknown identifier is answered too: the PUBCOMP before this one may have been lost.
-    this.session?.received.delete(packetId)
-    this.acks.push(PUBCOMP, packetId, null)
+    this.acks.push(PUBCOMP, packetId, this.session?.received.release(packetId) ?? null)
   }
 
   /** @returns what the acknowledgement waits for. A refusal of the log becomes a commit that has failed: what came before is still acknowledged. */
@@ -312,11 +316,15 @@ export class Gate {
     try {
       return this.host.publishPath.publish(entry, this.session!, qos, retain, buffer, start, end)
     } catch (error) {
-      if (!(error instanceof SluiceError)) throw error
-      this.host.publishPath.refused += 1
-      if (qos > 0) this.framer.end()
-      return SettableCommit.settled(error)
+      return this.refusedByLog(error, qos)
     }
+  }
+
+  private refusedByLog(error: unknown, qos: Qos): Commit {
+    if (!(error instanceof SluiceError)) throw error
+    this.host.publishPath.refused += 1
+    if (qos > 0) this.framer.end()
+    return SettableCommit.settled(error)
   }
 
   /** MQTT 3.1.1 has no negative acknowledgement: QoS 0 is dropped, above that the connection ends [MQTT-3.3.5-2]. */

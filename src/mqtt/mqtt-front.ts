@@ -19,6 +19,7 @@ import { type Listener, listen } from './listener.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
 import type { Outbox } from './outbox.js'
 import { PublishPath } from './publish-path.js'
+import { handshakePrefix, StoredHandshakes } from './received-messages.js'
 import { RetainedMessages, type RetainedValue } from './retained-messages.js'
 import { Router } from './router.js'
 import type { StreamRoute } from './routes.js'
@@ -117,6 +118,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     readonly retained: RetainedMessages,
     private readonly wills: WillStore,
     private readonly store: SessionStore,
+    handshakePrefixes: ReadonlySet<string>,
     limits: MqttLimits,
   ) {
     this.limits = limits
@@ -133,6 +135,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.sessions = new SessionRegistry({
       tree,
       store,
+      handshakes: new StoredHandshakes(this.router.streams, (prefix) => handshakePrefixes.has(prefix)),
       stored: this.stored,
       pumpHost: this,
       maxOfflineInMemory: limits.maxOfflineSessionsInMemory,
@@ -147,8 +150,11 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     const table = options.state.table<RetainedValue>('mqtt-retained')
     const retained = await RetainedMessages.open(table, limits.maxRetainedMessages, options.logger)
     const wills = new WillStore(options.state.table('mqtt-wills'))
-    const store = await SessionStore.open(options.state.table('mqtt-sessions'))
-    const front = new MqttFront(options, retained, wills, store, limits)
+    const prefixes = new Set<string>()
+    const store = await SessionStore.open(options.state.table('mqtt-sessions'), (clientId, generation) =>
+      prefixes.add(handshakePrefix(clientId, generation)),
+    )
+    const front = new MqttFront(options, retained, wills, store, prefixes, limits)
     front.back = await AedesBack.start(front)
     for (const { clientId, will } of await wills.leftOver()) {
       await front.publish({ ...will, clientId }).durable()

@@ -15,6 +15,8 @@ export interface MqttLimits {
   readonly maxSubscriptionsPerClient: number
   /** QoS 2 handshakes begun and not ended, per client; the protocol allows 65,535. */
   readonly maxQos2HandshakesPerClient: number
+  /** The same for a session that outlives its connection: each of these is stored. */
+  readonly maxDurableQos2HandshakesPerClient: number
   /** Acknowledgements a connection may be owed; reading stops at this number. A power of two. */
   readonly maxUnacknowledged: number
   /** Bytes waiting to be written to one connection; beyond it QoS 0 messages are dropped or the connection is closed. */
@@ -43,6 +45,7 @@ export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   maxClientIdBytes: 256,
   maxSubscriptionsPerClient: 1_000,
   maxQos2HandshakesPerClient: 65_535,
+  maxDurableQos2HandshakesPerClient: 10_000,
   maxUnacknowledged: 65_536,
   maxQueuedBytesPerConnection: 1024 * 1024,
   onQueueFull: 'drop',

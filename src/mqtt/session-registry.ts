@@ -3,6 +3,7 @@
 
 import type { Qos } from '../record/record.js'
 import type { Gate } from './gate.js'
+import { handshakePrefix, type StoredHandshakes } from './received-messages.js'
 import { Session } from './session.js'
 import { SessionPump, type SessionPumpHost } from './session-pump.js'
 import type { SessionStore } from './session-store.js'
@@ -12,6 +13,7 @@ import type { TopicTree } from './topic-tree.js'
 export interface SessionRegistryOptions {
   readonly tree: TopicTree<Session>
   readonly store: SessionStore
+  readonly handshakes: StoredHandshakes
   readonly stored: StoredDelivery
   readonly pumpHost: SessionPumpHost
   /** Sessions of clients that are not connected, kept in memory; the others are read back from the store. */
@@ -127,7 +129,7 @@ export class SessionRegistry {
       this.detach(known, older)
       older.close('another connection took the session over')
     }
-    known = this.sessions.get(clientId) ?? (await store.load(clientId))
+    known = this.sessions.get(clientId) ?? (await this.load(clientId))
     if (known !== undefined && !clean) {
       if (this.sessions.get(clientId) === known) this.offline -= 1
       this.own(known, gate)
@@ -135,6 +137,7 @@ export class SessionRegistry {
     }
     if (known !== undefined) {
       if (this.sessions.delete(clientId)) this.offline -= 1
+      known.received.forget()
       await store.remove(known)
     }
     if (!clean && store.size >= this.options.maxDurable) return null
@@ -142,6 +145,12 @@ export class SessionRegistry {
     this.own(session, gate)
     if (!clean) await store.create(session)
     return { session, present: false }
+  }
+
+  private async load(clientId: string): Promise<Session | undefined> {
+    const session = await this.options.store.load(clientId)
+    session?.received.restore(this.options.handshakes.claim(handshakePrefix(clientId, session.generation)))
+    return session
   }
 
   private own(session: Session, gate: Gate): void {
@@ -154,6 +163,9 @@ export class SessionRegistry {
     if (this.offline <= this.options.maxOfflineInMemory) return
     for (const session of this.sessions.values()) {
       if (session.gate !== null || this.opening.has(session.clientId)) continue
+      const handshakes = session.received.stored()
+      if (handshakes === null) continue
+      this.options.handshakes.put(handshakePrefix(session.clientId, session.generation), handshakes)
       this.sessions.delete(session.clientId)
       this.offline -= 1
       return

@@ -4,7 +4,6 @@
 import type { Qos } from '../record/record.js'
 import type { StateTable } from '../state/types.js'
 import { type InflightDelivery, Session, type Subscription } from './session.js'
-import { SettableCommit } from './settable-commit.js'
 
 /** Arrays rather than objects: the names of the fields would be most of the row. */
 export interface SessionRow {
@@ -13,8 +12,8 @@ export interface SessionRow {
   readonly positions: readonly (readonly [string, number])[]
   /** Packet identifier, QoS, released, then partition name and offset, or topic of a retained message and null. */
   readonly inflight: readonly (readonly [number, 1 | 2, boolean, string, number | null])[]
-  /** Packet identifiers of QoS 2 messages received, stored and not released. */
-  readonly received: readonly number[]
+  /** See Session; the QoS 2 handshakes of this generation are facts of the streams. */
+  readonly generation: number
 }
 type SubscriptionRow = readonly [
   filter: string,
@@ -31,9 +30,16 @@ export class SessionStore {
 
   private constructor(private readonly table: StateTable<SessionRow>) {}
 
-  static async open(table: StateTable<SessionRow>): Promise<SessionStore> {
+  /** @param onFound Called for each session there is. */
+  static async open(
+    table: StateTable<SessionRow>,
+    onFound: (clientId: string, generation: number) => void,
+  ): Promise<SessionStore> {
     const store = new SessionStore(table)
-    for await (const _ of table.entries()) store.count += 1
+    for await (const [clientId, { generation }] of table.entries()) {
+      store.count += 1
+      onFound(clientId, generation)
+    }
     return store
   }
 
@@ -97,7 +103,7 @@ function rowOf(session: Session): SessionRow {
         ? [packetId, qos, released, place.retained, null]
         : [packetId, qos, released, place.partition, place.offset],
     ),
-    received: [...session.received].filter(([, commit]) => commit.state === 'durable').map(([packetId]) => packetId),
+    generation: session.generation,
   }
 }
 
@@ -111,14 +117,13 @@ function subscriptionRow(
 }
 
 function sessionOf(clientId: string, row: SessionRow): Session {
-  const session = new Session(clientId, false)
+  const session = new Session(clientId, false, row.generation)
   for (const subscription of row.subscriptions) session.subscribe(subscriptionOf(subscription))
   for (const [name, offset] of row.positions) session.positions.set(name, offset)
   for (const [packetId, qos, released, name, offset] of row.inflight) {
     const place: InflightDelivery['place'] = offset === null ? { retained: name } : { partition: name, offset }
     session.inflight.set(packetId, { qos, released, place })
   }
-  for (const packetId of row.received) session.received.set(packetId, SettableCommit.settled(null))
   return session
 }
 

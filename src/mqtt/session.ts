@@ -2,10 +2,11 @@
 // QoS 2 handshakes it has begun, how far it has been sent the log, and what it has not acknowledged. A session with `clean` ends with its
 // connection; the others survive it, and restarts (session-store.ts).
 
+import { randomInt } from 'node:crypto'
 import { topicMatches } from '../base/topic-filter.js'
-import type { Commit } from '../log/types.js'
 import type { Qos } from '../record/record.js'
 import type { Gate } from './gate.js'
+import { handshakePrefix, ReceivedMessages } from './received-messages.js'
 import type { SessionPump } from './session-pump.js'
 
 /** A place in the log, by name: `stream/partition`. */
@@ -40,11 +41,8 @@ export class Session {
   username: string | undefined
   readonly clientIdBytes: Buffer
   readonly subscriptions = new Map<string, Subscription>()
-  /**
-   * QoS 2 messages received and not yet released, by packet identifier, with the commit that holds them. A resend is answered from
-   * here and not appended again [MQTT-4.3.3-2], on this connection or a later one.
-   */
-  readonly received = new Map<number, Commit>()
+  /** QoS 2 handshakes the client has begun. */
+  readonly received: ReceivedMessages
   /** The next offset to look at, per partition that any subscription can match. */
   readonly positions = new Map<PartitionName, number>()
   /** By packet identifier, in the order of sending. */
@@ -59,8 +57,11 @@ export class Session {
   constructor(
     readonly clientId: string,
     readonly clean: boolean,
+    /** Tells this durable session from earlier ones of the same client; 0 for a clean one. */
+    readonly generation = clean ? 0 : randomInt(1, 2 ** 32),
   ) {
     this.clientIdBytes = Buffer.from(clientId)
+    this.received = new ReceivedMessages(clean ? null : handshakePrefix(clientId, generation))
   }
 
   subscribe(subscription: Subscription): void {

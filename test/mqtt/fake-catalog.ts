@@ -34,6 +34,8 @@ export function fakeStream(name: string, topics: readonly string[], partitions =
       next[partition] += 1
       return commit
     },
+    setFact: () => commit,
+    facts: () => new Map(),
     get hasRoom() {
       return fake.room
     },

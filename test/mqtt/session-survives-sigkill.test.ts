@@ -52,4 +52,36 @@ test('a durable session, its backlog, retained messages and wills survive SIGKIL
   await node.kill()
 })
 
+test('a QoS 2 message is stored exactly once though the node is killed in the middle of its handshake, and its identifier is free afterwards', async () => {
+  const node = await NodeProcess.start()
+  const connect = () => RawClient.connected(node.mqttPort, 'twice', false)
+  const restart = async (): Promise<void> => {
+    await node.kill('SIGKILL')
+    await node.startAgain()
+  }
+  const message = (payload: string, dup: boolean) => publishPacket('t', payload, { qos: 2, id: 5, dup })
+  let publisher = await connect()
+  publisher.write(message('once', false))
+  assert.is((await publisher.next())?.first, 0x50)
+  await restart()
+  publisher = await connect()
+  publisher.write(message('once', true))
+  assert.is((await publisher.next())?.first, 0x50)
+  publisher.write(packet(0x62, u16(5)))
+  assert.is((await publisher.next())?.first, 0x70)
+  await restart()
+  publisher = await connect()
+  publisher.write(message('next', false))
+  assert.is((await publisher.next())?.first, 0x50)
+  // A clean session ends the durable one, and with it its handshakes.
+  await RawClient.connected(node.mqttPort, 'twice', true)
+  publisher = await connect()
+  publisher.write(message('third', false))
+  assert.is((await publisher.next())?.first, 0x50)
+  const response = await fetch(`${node.httpUrl}/v1/streams/mqtt/partitions/0/records?offset=earliest&max_records=10`)
+  const { records } = (await response.json()) as { records: { value: string }[] }
+  assert.is(records.length, 3, JSON.stringify(records))
+  await node.kill()
+})
+
 test.run()
