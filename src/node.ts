@@ -7,6 +7,7 @@ import { Logger } from './base/logger.js'
 import { formatAddress } from './config/address.js'
 import type { Config, UpstreamConfig } from './config/schema.js'
 import type { Producer } from './http/ports.js'
+import type { UpstreamsPort } from './http/routes/upstreams.js'
 import { FileAuth } from './mqtt/file-auth.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
 import { startHttp } from './node-http.js'
@@ -14,7 +15,7 @@ import { openStorage } from './node-storage.js'
 import { hasZstd } from './record/compression.js'
 import { toOffset } from './record/record.js'
 import type { UpstreamOptions } from './replication/upstream-options.js'
-import { Upstreams } from './replication/upstreams.js'
+import type { Upstreams } from './replication/upstreams.js'
 
 export interface NodeOptions {
   readonly logger?: Logger
@@ -78,7 +79,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     })
     started.push(() => mqtt.stop())
 
-    const upstreams = Upstreams.start({
+    const upstreams = await startUpstreams({
       nodeId,
       upstreams: config.upstream.map((upstream) => upstreamOptions(upstream, nodeId)),
       catalog: log,
@@ -122,6 +123,17 @@ function producerOf(mqtt: MqttFront, maxPayloadBytes: number): Producer {
       return { stream: entry.stream.name, partition: entry.partition, offset: toOffset(offset) }
     },
   }
+}
+
+/** Loads mqtt.js, 9 MB of memory, only for a node that has upstreams. */
+async function startUpstreams(
+  options: Parameters<typeof Upstreams.start>[0],
+): Promise<UpstreamsPort & { stop(): Promise<void> }> {
+  if (options.upstreams.length > 0) return (await import('./replication/upstreams.js')).Upstreams.start(options)
+  const none = (): never => {
+    throw new SluiceError('UNKNOWN_UPSTREAM', 'no upstream is configured')
+  }
+  return { status: () => [], statusOf: none, pause: none, resume: none, rewind: none, stop: async () => {} }
 }
 
 function upstreamOptions(upstream: UpstreamConfig, nodeId: string): UpstreamOptions {
