@@ -5,7 +5,7 @@ import { readFile } from 'node:fs/promises'
 import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { type AccessKind, AclFile, type Who } from './acl-file.js'
-import type { Credentials } from './mqtt-front.js'
+import type { Credentials } from './mqtt-front-options.js'
 import { PasswordFile } from './password-file.js'
 
 export interface FileAuthOptions {

@@ -8,27 +8,19 @@
 
 import type { Duplex } from 'node:stream'
 import type { Clock } from '../base/clock.js'
-import { SluiceError } from '../base/errors.js'
 import type { Commit } from '../log/types.js'
-import type { Qos } from '../record/record.js'
-import { AckQueue, PUBACK, PUBCOMP, PUBREC } from './ack-queue.js'
+import { AckQueue } from './ack-queue.js'
 import { type ConnectPacket, readConnect } from './connect-packet.js'
 import { encodeConnack, PINGRESP } from './encode.js'
-import type { MqttLimits } from './mqtt-limits.js'
 import { Outbox } from './outbox.js'
 import { PacketFramer } from './packet-framer.js'
-import type { PublishPath } from './publish-path.js'
-import { type InvalidTopic, type Router, sameBytes, type TopicEntry } from './router.js'
+import { type IntakeHost, PublishIntake } from './publish-intake.js'
 import type { Session } from './session.js'
-import { SettableCommit } from './settable-commit.js'
 import { type FilterPacket, readFilters } from './subscribe-packet.js'
 
 /** What the gate needs of the front. */
-export interface GateHost {
-  readonly limits: MqttLimits
+export interface GateHost extends IntakeHost {
   readonly clock: Clock
-  readonly router: Router<Session>
-  readonly publishPath: PublishPath
   /** CONNECT is well formed: see to CONNACK. `packet` is a copy of the whole packet, with its keepalive set to zero. */
   connect(gate: Gate, connect: ConnectPacket, packet: Buffer): void
   /** The gate is held until the promise has settled; a rejection closes the connection. */
@@ -38,7 +30,6 @@ export interface GateHost {
   acknowledged(gate: Gate, type: number, packetId: number): void
   /** The client has said goodbye: no will. */
   disconnect(gate: Gate): void
-  mayPublish(session: Session, mqttTopic: string): boolean
   schedule(outbox: Outbox): void
   /** The outbox has room again. */
   drained(gate: Gate): void
@@ -54,12 +45,11 @@ const HOLD_SUBSCRIBE = 16
 
 /** A packet in parts counts as a sign of life for every so many bytes, so that a large message over a slow link is not cut off. */
 const LIFE_SIGN_BYTES = 1024
-const MAX_REMEMBERED_PERMISSIONS = 256
-const REFUSED = SettableCommit.settled(new SluiceError('FORBIDDEN', 'publishing to this topic is not allowed'))
 
 export class Gate {
   readonly outbox: Outbox
   session: Session | null = null
+  private intake: PublishIntake | null = null
   /** What CONNECT said, once it has come. */
   connectPacket: ConnectPacket | null = null
   state: 'connect' | 'connecting' | 'open' | 'closed' = 'connect'
@@ -74,9 +64,6 @@ export class Gate {
   private keepaliveMs = 0
   private behindSinceMs = Number.POSITIVE_INFINITY
   private holds = 0
-  private lastEntry: TopicEntry<Session> | null = null
-  private lastEntryAllowed = false
-  private readonly permissions = new Map<string, boolean>()
   private closeReason = 'connection lost'
 
   constructor(
@@ -108,6 +95,7 @@ export class Gate {
     if (this.state !== 'connecting') return
     this.state = 'open'
     this.session = session
+    this.intake = new PublishIntake(session, this, this.host, this.acks)
     this.release(HOLD_CONNECTING)
   }
 
@@ -172,8 +160,8 @@ export class Gate {
 
   onPacket(buffer: Buffer, start: number, bodyStart: number, end: number): boolean {
     const first = buffer[start]
-    if (first >> 4 === 3 && this.state === 'open') {
-      if (!this.onPublish(buffer, first, bodyStart, end)) return false
+    if (first >> 4 === 3 && this.intake !== null) {
+      if (!this.intake.publish(buffer, first, bodyStart, end)) return false
     } else this.onOtherPacket(buffer, first, start, bodyStart, end)
     this.packetSeen = true
     return true
@@ -197,7 +185,7 @@ export class Gate {
       this.onViolation('packet identifier is 0') // [MQTT-2.3.1-1]
     else if (type === 1)
       this.onViolation('a second CONNECT') // [MQTT-3.1.0-2]
-    else if (type === 6) this.onPubrel(packetId)
+    else if (type === 6) this.intake?.release(packetId)
     else if (type === 4 || type === 5 || type === 7) this.host.acknowledged(this, type, packetId)
     else if (type === 8 || type === 10) this.onFilters(buffer, bodyStart, end, type === 8)
     else if (type === 12)
@@ -233,129 +221,6 @@ export class Gate {
     this.host.connect(this, connect, packet)
   }
 
-  /** The hot path: no object, no view, no closure per message. */
-  private onPublish(buffer: Buffer, first: number, bodyStart: number, end: number): boolean {
-    const qos = ((first >> 1) & 3) as Qos
-    const topicStart = bodyStart + 2
-    const topicEnd = topicStart + ((buffer[bodyStart] << 8) | buffer[bodyStart + 1])
-    const payloadStart = qos === 0 ? topicEnd : topicEnd + 2
-    if (payloadStart > end) {
-      this.onViolation('PUBLISH is cut short')
-      return true
-    }
-    let entry = this.lastEntry
-    if (entry === null || !sameBytes(entry.bytes, buffer, topicStart, topicEnd)) {
-      const found = this.lookUp(buffer, topicStart, topicEnd)
-      if ('problem' in found) {
-        this.onViolation(`topic ${found.problem}`)
-        return true
-      }
-      entry = found
-    }
-    const packetId = qos === 0 ? 0 : (buffer[topicEnd] << 8) | buffer[topicEnd + 1]
-    if (qos > 0 && packetId === 0) {
-      this.onViolation('packet identifier is 0') // [MQTT-2.3.1-1]
-      return true
-    }
-    const { publishPath } = this.host
-    if (!this.lastEntryAllowed) this.refusePublish(qos, packetId, entry)
-    else if (qos === 2) return this.onPublishQos2(entry, packetId, first, buffer, payloadStart, end)
-    else {
-      if (!publishPath.hasRoom(entry, qos)) return this.holdForRoom(entry)
-      const commit = this.publish(entry, qos, (first & 1) !== 0, buffer, payloadStart, end)
-      if (qos === 1) this.acks.push(PUBACK, packetId, commit) // [MQTT-4.3.2-2]
-    }
-    return true
-  }
-
-  private onPublishQos2(
-    entry: TopicEntry<Session>,
-    packetId: number,
-    first: number,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): boolean {
-    const { limits, publishPath } = this.host
-    const session = this.session!
-    const { received } = session
-    let commit = received.find(packetId)
-    if (commit === undefined) {
-      if (!publishPath.hasRoom(entry, 2)) return this.holdForRoom(entry)
-      const maximum = session.clean ? limits.maxQos2HandshakesPerClient : limits.maxDurableQos2HandshakesPerClient
-      if (received.size >= maximum) {
-        this.onViolation(`more than ${maximum} QoS 2 handshakes begun and not ended`)
-        return true
-      }
-      try {
-        commit = received.take(packetId, entry.stream, () =>
-          publishPath.publish(entry, session, 2, (first & 1) !== 0, buffer, start, end),
-        )
-      } catch (error) {
-        commit = this.refusedByLog(error, 2)
-      }
-    }
-    this.acks.push(PUBREC, packetId, commit) // [MQTT-4.3.3-2]
-    return true
-  }
-
-  private onPubrel(packetId: number): void {
-    // An unknown identifier is answered too: the PUBCOMP before this one may have been lost.
-    this.acks.push(PUBCOMP, packetId, this.session?.received.release(packetId) ?? null)
-  }
-
-  /** @returns what the acknowledgement waits for. A refusal of the log becomes a commit that has failed: what came before is still acknowledged. */
-  private publish(
-    entry: TopicEntry<Session>,
-    qos: Qos,
-    retain: boolean,
-    buffer: Buffer,
-    start: number,
-    end: number,
-  ): Commit | null {
-    try {
-      return this.host.publishPath.publish(entry, this.session!, qos, retain, buffer, start, end)
-    } catch (error) {
-      return this.refusedByLog(error, qos)
-    }
-  }
-
-  private refusedByLog(error: unknown, qos: Qos): Commit {
-    if (!(error instanceof SluiceError)) throw error
-    this.host.publishPath.refused += 1
-    if (qos > 0) this.framer.end()
-    return SettableCommit.settled(error)
-  }
-
-  /** MQTT 3.1.1 has no negative acknowledgement: QoS 0 is dropped, above that the connection ends [MQTT-3.3.5-2]. */
-  private refusePublish(qos: Qos, packetId: number, entry: TopicEntry<Session>): void {
-    this.host.publishPath.refused += 1
-    if (qos === 0) return
-    this.note(`not allowed to publish to ${entry.mqttTopic}`)
-    this.framer.end()
-    this.acks.push(PUBACK, packetId, REFUSED)
-  }
-
-  private lookUp(buffer: Buffer, start: number, end: number): TopicEntry<Session> | InvalidTopic {
-    const found = this.host.router.resolve(buffer, start, end)
-    if ('problem' in found) return found
-    let allowed = this.permissions.get(found.mqttTopic)
-    if (allowed === undefined) {
-      allowed = !found.reserved && this.host.mayPublish(this.session!, found.mqttTopic)
-      if (this.permissions.size >= MAX_REMEMBERED_PERMISSIONS) this.permissions.clear()
-      this.permissions.set(found.mqttTopic, allowed)
-    }
-    this.lastEntry = found
-    this.lastEntryAllowed = allowed
-    return found
-  }
-
-  /** The access rules have changed: what was allowed is asked again. */
-  forgetPermissions(): void {
-    this.permissions.clear()
-    this.lastEntry = null
-  }
-
   private onFilters(buffer: Buffer, bodyStart: number, end: number, subscribe: boolean): void {
     const packet = readFilters(buffer, bodyStart, end, subscribe)
     if (typeof packet === 'string') {
@@ -373,10 +238,19 @@ export class Gate {
 
   // ---- holding back
 
-  private holdForRoom(entry: TopicEntry<Session>): false {
+  holdUntil(room: Promise<void>): void {
     this.hold(HOLD_NO_ROOM)
-    void entry.stream!.whenRoom().then(() => this.release(HOLD_NO_ROOM))
-    return false
+    void room.then(() => this.release(HOLD_NO_ROOM))
+  }
+
+  stopReading(reason: string): void {
+    this.note(reason)
+    this.framer.end()
+  }
+
+  /** The access rules have changed: what was allowed is asked again. */
+  forgetPermissions(): void {
+    this.intake?.forgetPermissions()
   }
 
   private hold(reason: number): void {

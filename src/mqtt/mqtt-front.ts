@@ -4,25 +4,23 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Clock } from '../base/clock.js'
-import { messageOf, SluiceError } from '../base/errors.js'
+import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
-import type { Commit, StreamCatalog } from '../log/types.js'
-import type { Offset, Qos } from '../record/record.js'
-import type { StateStore } from '../state/types.js'
-import type { AccessKind, Who } from './acl-file.js'
+import type { Commit } from '../log/types.js'
+import type { Offset } from '../record/record.js'
+import type { AccessKind } from './acl-file.js'
 import { AedesBack, type AedesBackHost } from './aedes-back.js'
 import type { ConnectPacket } from './connect-packet.js'
-import { encodeSuback, encodeUnsuback } from './encode.js'
 import { FanOut } from './fan-out.js'
 import { Gate, type GateHost } from './gate.js'
 import { type Listener, listen } from './listener.js'
+import type { MqttFrontOptions, MqttStats, PublishMessage } from './mqtt-front-options.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
 import type { Outbox } from './outbox.js'
 import { PublishPath } from './publish-path.js'
 import { handshakePrefix, StoredHandshakes } from './received-messages.js'
 import { RetainedMessages, type RetainedValue } from './retained-messages.js'
 import { Router } from './router.js'
-import type { StreamRoute } from './routes.js'
 import type { Session } from './session.js'
 import type { SessionPumpHost } from './session-pump.js'
 import { SessionRegistry } from './session-registry.js'
@@ -31,60 +29,12 @@ import { SettableCommit } from './settable-commit.js'
 import { StoredDelivery } from './stored-delivery.js'
 import type { StoredPartition } from './stored-partition.js'
 import type { FilterPacket } from './subscribe-packet.js'
+import { SubscriptionRequests } from './subscription-requests.js'
 import { TopicTree } from './topic-tree.js'
-import { WillStore } from './will-store.js'
-
-/** Who asks, as CONNECT and the connection say. */
-export interface Credentials {
-  readonly clientId: string
-  readonly username: string | undefined
-  readonly password: Buffer | undefined
-  readonly remoteAddress: string
-}
-
-export interface MqttFrontOptions {
-  /** `host:port` or `mqtt://host:port`; port 0 takes a free one. */
-  readonly listen: readonly string[]
-  readonly catalog: StreamCatalog
-  /** In the order of the configuration: the first whose filter matches takes a message. */
-  readonly routes: readonly StreamRoute[]
-  readonly limits?: Partial<MqttLimits>
-  /** Resolves to whether the client may connect. Left out: everyone may. */
-  readonly authenticate?: (credentials: Credentials) => Promise<boolean>
-  /** Whether a client may publish to a topic, subscribe to a filter, or be given messages of a topic. Left out: always. */
-  readonly authorize?: (who: Who, kind: AccessKind, topic: string) => boolean
-  /** Retention removed records [first, last] before this durable session was sent them: for the ledger. */
-  readonly onOvertaken?: (clientId: string, stream: string, partition: number, first: Offset, last: Offset) => void
-  readonly state: StateStore
-  readonly clock: Clock
-  readonly logger: Logger
-}
-
-export interface PublishMessage {
-  readonly mqttTopic: string
-  readonly payload: Uint8Array
-  readonly qos: Qos
-  readonly retain?: boolean
-  /** Decides the partition where the stream's key is `client`. */
-  readonly clientId?: string
-}
-
-export interface MqttStats {
-  readonly connections: number
-  readonly durableSessions: number
-  readonly subscriptions: number
-  readonly retainedMessages: number
-  readonly receivedMessages: number
-  readonly unroutedMessages: number
-  readonly refusedMessages: number
-  readonly deliveredMessages: number
-  readonly droppedMessages: number
-  readonly refusedConnections: number
-}
+import { Wills } from './wills.js'
 
 const SWEEP_INTERVAL_MS = 500
 const CHECKPOINT_INTERVAL_MS = 5000
-const WILL_RETRY_MS = 1000
 /** CONNACK return codes, MQTT 3.1.1 table 3.1. */
 const SERVER_UNAVAILABLE = 3
 const BAD_CREDENTIALS = 4
@@ -101,6 +51,8 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   readonly maxInflight: number
   private readonly stored: StoredDelivery
   private readonly sessions: SessionRegistry
+  private readonly subscriptions: SubscriptionRequests
+  private readonly wills: Wills
   private readonly gates = new Set<Gate>()
   private readonly perAddress = new Map<string, number>()
   private readonly present = new WeakSet<Gate>()
@@ -116,7 +68,6 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   private constructor(
     private readonly options: MqttFrontOptions,
     readonly retained: RetainedMessages,
-    private readonly wills: WillStore,
     private readonly store: SessionStore,
     handshakePrefixes: ReadonlySet<string>,
     limits: MqttLimits,
@@ -142,6 +93,20 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       maxDurable: limits.maxDurableSessions,
       onSaveError: (error) => this.logger.error('session state could not be stored', { error }),
     })
+    this.subscriptions = new SubscriptionRequests({
+      sessions: this.sessions,
+      retained,
+      maxSubscriptions: limits.maxSubscriptionsPerClient,
+      maySubscribe: (session, filter) => this.may(session, 'subscribe', filter),
+      mayReceive: (session, topic) => this.mayReceive(session, topic),
+    })
+    this.wills = new Wills({
+      table: options.state.table('mqtt-wills'),
+      publish: (message) => this.publish(message),
+      mayPublish: (session, topic) => this.mayPublish(session, topic),
+      clock: options.clock,
+      logger: options.logger,
+    })
   }
 
   /** @throws SluiceError ADDRESS_IN_USE, INVALID_CONFIG, UNKNOWN_STREAM_OR_PARTITION. */
@@ -149,17 +114,13 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     const limits = { ...DEFAULT_MQTT_LIMITS, ...options.limits }
     const table = options.state.table<RetainedValue>('mqtt-retained')
     const retained = await RetainedMessages.open(table, limits.maxRetainedMessages, options.logger)
-    const wills = new WillStore(options.state.table('mqtt-wills'))
     const prefixes = new Set<string>()
     const store = await SessionStore.open(options.state.table('mqtt-sessions'), (clientId, generation) =>
       prefixes.add(handshakePrefix(clientId, generation)),
     )
-    const front = new MqttFront(options, retained, wills, store, prefixes, limits)
+    const front = new MqttFront(options, retained, store, prefixes, limits)
     front.back = await AedesBack.start(front)
-    for (const { clientId, will } of await wills.leftOver()) {
-      await front.publish({ ...will, clientId }).durable()
-      await wills.forget(clientId)
-    }
+    await front.wills.publishLeftOver()
     try {
       for (const address of options.listen) {
         const listener = await listen(address, (socket) => front.accept(socket))
@@ -245,7 +206,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     await this.back.stop()
     await Promise.all(closing)
     this.stored.stop()
-    await this.wills.settled()
+    await this.wills.stop()
     await this.sessions.checkpoint()
   }
 
@@ -272,24 +233,12 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.logger.debug('connection closed', { address: gate.remoteAddress, client: gate.session?.clientId, reason })
   }
 
-  async subscribe(gate: Gate, packet: FilterPacket): Promise<void> {
-    const session = gate.session!
-    const codes = packet.requests.map(({ filter, qos }) => {
-      if (!this.maySubscribe(session, filter)) return 0x80
-      this.sessions.subscribe(session, filter, qos)
-      return qos
-    })
-    await this.sessions.save(session)
-    gate.outbox.write(encodeSuback(packet.packetId, codes)) // [MQTT-3.8.4-1, -2, -5, -6]
-    // Not waited for: it may need acknowledgements that come through this gate.
-    this.sendRetained(session, packet, codes).catch((error) => gate.close(messageOf(error)))
+  subscribe(gate: Gate, packet: FilterPacket): Promise<void> {
+    return this.subscriptions.subscribe(gate, packet)
   }
 
-  async unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
-    const filters = packet.requests.map(({ filter }) => filter)
-    this.sessions.unsubscribe(gate.session!, filters)
-    await this.sessions.save(gate.session!)
-    gate.outbox.write(encodeUnsuback(packet.packetId)) // [MQTT-3.10.4-4, -5]
+  unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
+    return this.subscriptions.unsubscribe(gate, packet)
   }
 
   acknowledged(gate: Gate, type: number, packetId: number): void {
@@ -368,25 +317,11 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   }
 
   keepWill(gate: Gate): Promise<void> {
-    return this.wills.keep(gate, gate.session!.clientId, gate.connectPacket!.will!)
+    return this.wills.keep(gate)
   }
 
   publishWill(gate: Gate): void {
-    const { session, connectPacket } = gate
-    if (session === null || !connectPacket?.will) return
-    const { will } = connectPacket
-    try {
-      if (this.may(session, 'publish', will.mqttTopic))
-        this.publish({ ...will, clientId: session.clientId }).onSettled(() => this.wills.drop(gate))
-      else this.wills.drop(gate)
-    } catch (error) {
-      const retriable = error instanceof SluiceError && error.retriable && !this.stopping
-      this.logger.warn(retriable ? 'will not published yet' : 'will not published', {
-        client: session.clientId,
-        error: messageOf(error),
-      })
-      if (retriable) this.clock.after(WILL_RETRY_MS, () => this.publishWill(gate))
-    }
+    this.wills.publish(gate)
   }
 
   // ---- own affairs
@@ -421,22 +356,5 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       }
       if (!this.stopping) this.sweepLater()
     })
-  }
-
-  private maySubscribe(session: Session, filter: string): boolean {
-    // A shared subscription taken for a literal filter would never match anything.
-    if (filter.startsWith('$share/')) return false
-    const { subscriptions } = session
-    if (!subscriptions.has(filter) && subscriptions.size >= this.limits.maxSubscriptionsPerClient) return false
-    return this.may(session, 'subscribe', filter)
-  }
-
-  private async sendRetained(session: Session, packet: FilterPacket, codes: readonly number[]): Promise<void> {
-    const { pump } = session
-    for (const [i, { filter, qos }] of packet.requests.entries()) {
-      if (codes[i] === 0x80 || pump === null) continue
-      for await (const message of this.retained.matching(filter))
-        if (this.mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
-    }
   }
 }

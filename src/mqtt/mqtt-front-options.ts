@@ -1,0 +1,58 @@
+// What the MQTT front is given, takes in and tells: the types that node.ts works with.
+
+import type { Clock } from '../base/clock.js'
+import type { Logger } from '../base/logger.js'
+import type { StreamCatalog } from '../log/types.js'
+import type { Offset, Qos } from '../record/record.js'
+import type { StateStore } from '../state/types.js'
+import type { AccessKind, Who } from './acl-file.js'
+import type { MqttLimits } from './mqtt-limits.js'
+import type { StreamRoute } from './routes.js'
+
+/** Who asks, as CONNECT and the connection say. */
+export interface Credentials {
+  readonly clientId: string
+  readonly username: string | undefined
+  readonly password: Buffer | undefined
+  readonly remoteAddress: string
+}
+
+export interface MqttFrontOptions {
+  /** `host:port` or `mqtt://host:port`; port 0 takes a free one. */
+  readonly listen: readonly string[]
+  readonly catalog: StreamCatalog
+  /** In the order of the configuration: the first whose filter matches takes a message. */
+  readonly routes: readonly StreamRoute[]
+  readonly limits?: Partial<MqttLimits>
+  /** Resolves to whether the client may connect. Left out: everyone may. */
+  readonly authenticate?: (credentials: Credentials) => Promise<boolean>
+  /** Whether a client may publish to a topic, subscribe to a filter, or be given messages of a topic. Left out: always. */
+  readonly authorize?: (who: Who, kind: AccessKind, topic: string) => boolean
+  /** Retention removed records [first, last] before this durable session was sent them: for the ledger. */
+  readonly onOvertaken?: (clientId: string, stream: string, partition: number, first: Offset, last: Offset) => void
+  readonly state: StateStore
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+export interface PublishMessage {
+  readonly mqttTopic: string
+  readonly payload: Uint8Array
+  readonly qos: Qos
+  readonly retain?: boolean
+  /** Decides the partition where the stream's key is `client`. */
+  readonly clientId?: string
+}
+
+export interface MqttStats {
+  readonly connections: number
+  readonly durableSessions: number
+  readonly subscriptions: number
+  readonly retainedMessages: number
+  readonly receivedMessages: number
+  readonly unroutedMessages: number
+  readonly refusedMessages: number
+  readonly deliveredMessages: number
+  readonly droppedMessages: number
+  readonly refusedConnections: number
+}

@@ -1,0 +1,65 @@
+// Answers SUBSCRIBE and UNSUBSCRIBE: what they ask for is durable before the answer leaves, and retained messages follow it.
+
+import { messageOf } from '../base/errors.js'
+import { encodeSuback, encodeUnsuback } from './encode.js'
+import type { Gate } from './gate.js'
+import type { RetainedMessages } from './retained-messages.js'
+import type { Session } from './session.js'
+import type { SessionRegistry } from './session-registry.js'
+import type { FilterPacket } from './subscribe-packet.js'
+
+/** SUBACK's code for a filter that is refused. */
+const REFUSED = 0x80
+
+export interface SubscriptionRequestsOptions {
+  readonly sessions: SessionRegistry
+  readonly retained: RetainedMessages
+  /** Per client, inclusive. */
+  readonly maxSubscriptions: number
+  readonly maySubscribe: (session: Session, filter: string) => boolean
+  readonly mayReceive: (session: Session, mqttTopic: string) => boolean
+}
+
+export class SubscriptionRequests {
+  constructor(private readonly options: SubscriptionRequestsOptions) {}
+
+  /** Resolves when SUBACK has been written; what the client sends next may rely on it. */
+  async subscribe(gate: Gate, packet: FilterPacket): Promise<void> {
+    const session = gate.session!
+    const { sessions } = this.options
+    const codes = packet.requests.map(({ filter, qos }) => {
+      if (!this.mayHave(session, filter)) return REFUSED
+      sessions.subscribe(session, filter, qos)
+      return qos
+    })
+    await sessions.save(session)
+    gate.outbox.write(encodeSuback(packet.packetId, codes)) // [MQTT-3.8.4-1, -2, -5, -6]
+    // Not waited for: it may need acknowledgements that come through this gate.
+    this.sendRetained(session, packet, codes).catch((error) => gate.close(messageOf(error)))
+  }
+
+  async unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
+    const session = gate.session!
+    const filters = packet.requests.map(({ filter }) => filter)
+    this.options.sessions.unsubscribe(session, filters)
+    await this.options.sessions.save(session)
+    gate.outbox.write(encodeUnsuback(packet.packetId)) // [MQTT-3.10.4-4, -5]
+  }
+
+  private mayHave(session: Session, filter: string): boolean {
+    // A shared subscription taken for a literal filter would never match anything.
+    if (filter.startsWith('$share/')) return false
+    const { subscriptions } = session
+    if (!subscriptions.has(filter) && subscriptions.size >= this.options.maxSubscriptions) return false
+    return this.options.maySubscribe(session, filter)
+  }
+
+  private async sendRetained(session: Session, packet: FilterPacket, codes: readonly number[]): Promise<void> {
+    const { pump } = session
+    for (const [i, { filter, qos }] of packet.requests.entries()) {
+      if (codes[i] === REFUSED || pump === null) continue
+      for await (const message of this.options.retained.matching(filter))
+        if (this.options.mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
+    }
+  }
+}
