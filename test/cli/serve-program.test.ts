@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
+import mqtt from 'mqtt'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { hashPassword, withUser } from '../../src/cli/password-file.js'
@@ -68,16 +69,23 @@ test('a data directory of a newer format is refused and left as it is', async ()
   assert.is(readFileSync(path, 'utf8'), newer)
 })
 
-test('a node never listens as if the password file it was given were not there', async () => {
+test('with a password file only those in it are let in, by their password', async () => {
   const path = join(tempDir(), 'passwd')
   writeFileSync(path, withUser('', 'alice', hashPassword('secret')))
-  const { code, stdout, stderr } = await runSluice(['serve', '--data', join(tempDir(), 'data')], {
-    env: { ...ANY_PORTS, SLUICE_MQTT_PASSWORD_FILE: path },
-  })
-  assert.is(code, 1)
-  assert.is(stdout, '')
-  refused(stderr, /^SLUICE_MQTT_PASSWORD_FILE: warning: mqtt\.password_file is not enforced by this version/m)
-  refused(stderr, /^sluice serve: mqtt\.password_file and mqtt\.acl_file are not available in this version$/m)
+  const node = await NodeProcess.start({ env: { SLUICE_MQTT_PASSWORD_FILE: path } })
+  const enters = async (login: mqtt.IClientOptions): Promise<boolean> => {
+    try {
+      await (await mqtt.connectAsync(node.mqttUrl, { ...login, reconnectPeriod: 0 }, false)).endAsync()
+      return true
+    } catch {
+      return false
+    }
+  }
+  assert.is(await enters({ username: 'alice', password: 'secret' }), true)
+  assert.is(await enters({ username: 'alice', password: 'wrong' }), false)
+  assert.is(await enters({ username: 'bob', password: 'secret' }), false)
+  assert.is(await enters({}), false)
+  await node.kill()
 })
 
 test.run()
