@@ -24,9 +24,6 @@ export function checkRules(config: WrittenConfig, report: RuleReport): void {
 }
 
 function checkDoors(config: WrittenConfig, report: RuleReport): void {
-  for (const key of ['password_file', 'acl_file'])
-    if (report.isWritten(['mqtt', key]))
-      report.warning(['mqtt', key], 'is not enforced by this version, and its node will not start with it')
   const openMqtt = config.mqtt.listen.filter(({ host }) => !isLoopback(host))
   if (openMqtt.length > 0 && !report.isWritten(['mqtt', 'password_file']))
     report.error(

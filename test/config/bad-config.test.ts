@@ -257,7 +257,6 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
     'a file that is not there',
     '[mqtt]\npassword_file = "absent"\nlisten = "*:1883"',
     /:2: mqtt\.password_file names ".*\/absent", which does not exist; correct the path or create the file$/,
-    /:2: warning: mqtt\.password_file is not enforced by this version, and its node will not start with it$/,
   ],
   [
     'a packet that does not fit',
