@@ -46,6 +46,10 @@ const HOLD_SUBSCRIBE = 16
 /** A packet in parts counts as a sign of life for every so many bytes, so that a large message over a slow link is not cut off. */
 const LIFE_SIGN_BYTES = 1024
 
+/** Why connections end in the ordinary way. */
+export const CONNECTION_LOST = 'connection lost'
+export const CLIENT_DISCONNECTED = 'client disconnected'
+
 export class Gate {
   readonly outbox: Outbox
   session: Session | null = null
@@ -64,7 +68,7 @@ export class Gate {
   private keepaliveMs = 0
   private behindSinceMs = Number.POSITIVE_INFINITY
   private holds = 0
-  private closeReason = 'connection lost'
+  private closeReason = CONNECTION_LOST
 
   constructor(
     readonly socket: Duplex,
@@ -192,7 +196,7 @@ export class Gate {
       this.outbox.write(PINGRESP) // [MQTT-3.12.4-1]
     else {
       // DISCONNECT: nothing may follow [MQTT-3.14.4-2].
-      this.note('client disconnected')
+      this.note(CLIENT_DISCONNECTED)
       this.framer.end()
       this.host.disconnect(this)
     }
@@ -298,7 +302,7 @@ export class Gate {
   }
 
   private note(reason: string): void {
-    if (this.closeReason === 'connection lost') this.closeReason = reason
+    if (this.closeReason === CONNECTION_LOST) this.closeReason = reason
   }
 
   private onSocketClosed(): void {

@@ -12,7 +12,7 @@ import type { AccessKind } from './acl-file.js'
 import { AedesBack, type AedesBackHost } from './aedes-back.js'
 import type { ConnectPacket } from './connect-packet.js'
 import { FanOut } from './fan-out.js'
-import { Gate, type GateHost } from './gate.js'
+import { CLIENT_DISCONNECTED, CONNECTION_LOST, Gate, type GateHost } from './gate.js'
 import { type Listener, listen } from './listener.js'
 import type { MqttFrontOptions, MqttStats, PublishMessage } from './mqtt-front-options.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
@@ -230,7 +230,12 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.back.closed(gate)
     if (gate.session !== null) this.sessions.detach(gate.session, gate)
     if (this.gates.size === 0) this.lastGateClosed()
-    this.logger.debug('connection closed', { address: gate.remoteAddress, client: gate.session?.clientId, reason })
+    const expected = reason === CONNECTION_LOST || reason === CLIENT_DISCONNECTED || this.stopping
+    this.logger[expected ? 'debug' : 'info']('connection closed', {
+      address: gate.remoteAddress,
+      client: gate.session?.clientId,
+      reason,
+    })
   }
 
   subscribe(gate: Gate, packet: FilterPacket): Promise<void> {
