@@ -22,6 +22,7 @@ import { recordRoutes } from './http/routes/records.js'
 import { streamRoutes } from './http/routes/streams.js'
 import { tokenRoutes } from './http/routes/tokens.js'
 import { type UpstreamsPort, upstreamRoutes } from './http/routes/upstreams.js'
+import { verifyRoutes } from './http/routes/verify.js'
 import type { NodeStorage } from './node-storage.js'
 import { GroupOffsets } from './state/group-offsets.js'
 
@@ -67,6 +68,7 @@ export async function startHttp(config: Config['http'], parts: HttpParts): Promi
       ...groupRoutes({ groups, streams: log }),
       ...upstreamRoutes({ upstreams }),
       ...ledgerRoutes({ ledger }),
+      ...verifyRoutes({ streams: log, ledger }),
       ...tokenRoutes({ tokens }),
       ...healthRoutes({ health: () => ({ ready: true, reasons: [] }) }),
       ...metricsRoutes({ metrics }),

@@ -20,7 +20,7 @@ export interface StorageOptions {
   /** Called for a failed write after which nothing may be trusted (D4): the process must end. */
   readonly onFatal: (error: SluiceError) => void
   /** The streams to open, asked once the directory is known to be nobody else's. Default: those of the configuration. */
-  readonly streams?: () => Promise<readonly StreamOptions[]>
+  readonly streams?: (ceilings: OffsetCeilings) => Promise<readonly StreamOptions[]>
 }
 
 export interface NodeStorage {
@@ -53,15 +53,16 @@ export async function openStorage(config: Config, options: StorageOptions): Prom
     const cursors = await Cursors.open(state)
     const ledger = await Ledger.open(state)
     const ledgerAsFound = ledger.list()
+    const ceilings = await OffsetCeilings.open(state)
     const log = await Log.open({
       dataDirectory: config.dataDir,
-      streams: (await options.streams?.()) ?? configuredStreams(config),
+      streams: (await options.streams?.(ceilings)) ?? configuredStreams(config),
       segmentBytes: config.storage.segmentSize,
       memoryBudgetBytes: config.storage.memoryBudget,
       maxBatchBytes: config.storage.maxBatchBytes,
       maxPendingBytes: config.storage.maxPendingBytes,
       maxRecordBytes: config.mqtt.maxPacketSize * 2,
-      ceilings: await OffsetCeilings.open(state),
+      ceilings,
       cursors,
       ballast: new Ballast(config.dataDir, config.storage.ballastSize),
       ledger,

@@ -12,6 +12,7 @@ export const COMMANDS: Commands = {
   streams: () => import('./streams.js'),
   groups: () => import('./groups.js'),
   upstreams: () => import('./upstreams.js'),
+  verify: () => import('./verify.js'),
   ledger: () => import('./ledger.js'),
   tokens: () => import('./tokens.js'),
   passwd: () => import('./passwd.js'),

@@ -27,6 +27,8 @@ export interface StreamOptions {
   readonly name: string
   readonly topics: readonly string[]
   readonly partitions: number
+  /** Partitions on disk beyond these are opened as well, instead of refusing to start without them. */
+  readonly allPartitions?: boolean
   readonly lingerMs: number
   /** Of the record batches as they are stored; applied where it pays. */
   readonly compression: CompressionCodec
@@ -98,6 +100,7 @@ export class Log implements StreamCatalog {
       directory,
       quarantineDirectory: join(options.dataDirectory, 'quarantine', stream.name),
       partitions: stream.partitions,
+      allPartitions: stream.allPartitions ?? false,
       segmentBytes,
       ceilings: options.ceilings,
       openSegments,

@@ -99,7 +99,8 @@ function missingBefore(segment: Segment, before: SegmentList): Damage[] {
 
 function partitionEnds(options: SegmentStoreOptions, segments: SegmentList): PartitionEnd[] {
   const last = segments.newest?.extents ?? []
-  if (last.length > options.partitions) {
+  const count = options.allPartitions ? Math.max(options.partitions, last.length) : options.partitions
+  if (last.length > count) {
     throw new SluiceError(
       'INVALID_CONFIG',
       `stream ${options.stream} has ${last.length} partitions on disk but ${options.partitions} in the configuration; ` +
@@ -107,7 +108,7 @@ function partitionEnds(options: SegmentStoreOptions, segments: SegmentList): Par
       { stream: options.stream, partitionsOnDisk: last.length },
     )
   }
-  return Array.from({ length: options.partitions }, (_, partition) => {
+  return Array.from({ length: count }, (_, partition) => {
     const extent = last[partition]
     return { offset: extent?.end ?? 0, epoch: extent?.epoch ?? 0 }
   })

@@ -23,6 +23,8 @@ export interface SegmentStoreOptions {
   readonly directory: string
   readonly quarantineDirectory: string
   readonly partitions: number
+  /** Partitions on disk beyond these are opened as well. */
+  readonly allPartitions: boolean
   /** A segment rolls before it would exceed this. */
   readonly segmentBytes: number
   readonly ceilings: OffsetCeilings

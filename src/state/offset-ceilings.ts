@@ -28,6 +28,12 @@ export class OffsetCeilings {
     return this.ceilings.get(`${stream}/${partition}`) ?? 0
   }
 
+  /** One more than the largest partition ever written; 0 if none was. */
+  partitionsOf(stream: string): number {
+    const written = [...this.ceilings.keys()].map((key) => key.split('/')).filter(([name]) => name === stream)
+    return Math.max(0, ...written.map(([, partition]) => Number(partition) + 1))
+  }
+
   /** Makes sure that every end is at or below its ceiling. Durable when it resolves; usually there is nothing to do. */
   async cover(stream: string, ends: Iterable<readonly [partition: number, end: number]>): Promise<void> {
     const raised: { put: string; value: number }[] = []

@@ -17,6 +17,7 @@ import { metricsRoutes } from '../../src/http/routes/metrics.js'
 import { produceRoutes } from '../../src/http/routes/produce.js'
 import { recordRoutes } from '../../src/http/routes/records.js'
 import { streamRoutes } from '../../src/http/routes/streams.js'
+import { verifyRoutes } from '../../src/http/routes/verify.js'
 import type { Log } from '../../src/log/log.js'
 import { attributesOf, type PartitionId, toOffset } from '../../src/record/record.js'
 import { GroupOffsets } from '../../src/state/group-offsets.js'
@@ -63,6 +64,7 @@ export async function startApi(
       ...produceRoutes({ streams: log, producer: producer?.(log) ?? logProducer(log) }),
       ...groupRoutes({ groups, streams: log }),
       ...ledgerRoutes({ ledger }),
+      ...verifyRoutes({ streams: log, ledger }),
       ...healthRoutes({ health: () => health }),
       ...metricsRoutes({ metrics }),
     ],
