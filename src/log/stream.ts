@@ -3,12 +3,14 @@
 // Invariants: an offset is given at append and never twice; a Commit settles as durable only after the sync write that holds it; what is
 // above the high watermark is shown to nobody.
 
-import { statfs } from 'node:fs/promises'
+import { rm, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import type { CompressionCodec } from '../record/compression.js'
 import type { Offset, PartitionId, RecordInput } from '../record/record.js'
 import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
 import type { Ballast } from '../state/ballast.js'
+import { writeFileDurably } from '../state/durable-files.js'
 import { storageError } from '../state/level-database.js'
 import { BatchCompressor } from './batch-compressor.js'
 import { GroupCommit } from './commit.js'
@@ -241,6 +243,7 @@ export class LogStream implements Stream {
       await new Promise((resolve) => setTimeout(resolve, RECOVERY_RETRY_MS).unref())
       try {
         if (!(await this.diskHasRoom())) continue
+        await this.assertWritable()
         await this.queue.exclusive(() => this.store.reopen())
         this.store.ends.forEach((end, partition) => {
           this.next[partition] = end.offset
@@ -268,6 +271,13 @@ export class LogStream implements Stream {
   private async diskHasRoom(): Promise<boolean> {
     const { bavail, bsize } = await statfs(this.options.directory)
     return bavail * bsize > this.options.segmentBytes * 2 + this.options.ballast.bytes
+  }
+
+  /** Closing a database that cannot be opened again would take from readers what they still have. @throws SluiceError as storageError. */
+  private async assertWritable(): Promise<void> {
+    const path = join(this.options.directory, 'probe')
+    await writeFileDurably(path, Buffer.alloc(0))
+    await rm(path)
   }
 
   private notify(): void {

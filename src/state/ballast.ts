@@ -32,11 +32,11 @@ export class Ballast {
     return this.making
   }
 
-  /** Gives the space up; it is free when this resolves. */
+  /** Gives the space up; it is free when this resolves. Never rejects: a disk that removes nothing gives no room either. */
   async release(): Promise<void> {
     await this.making
     this.held = false
-    await rm(this.path, { force: true })
+    await rm(this.path, { force: true }).catch(() => {})
   }
 
   private async make(): Promise<void> {

@@ -32,14 +32,21 @@ export interface TestLog {
 
 export type TestStream = Partial<StreamOptions> & { readonly name: string }
 
-/** @param more What differs from small defaults; `destinations` are upstreams that list every stream. */
+/** @param more What differs from small defaults; `destinations` are upstreams that list every stream, `onFatal` hears of every failure. */
 export async function openLog(
   dataDirectory: string,
   streams: readonly TestStream[],
-  { destinations = [], ...more }: Partial<LogOptions> & { destinations?: readonly string[] } = {},
+  {
+    destinations = [],
+    onFatal: hear = () => {},
+    ...more
+  }: Partial<LogOptions> & { destinations?: readonly string[] } = {},
 ): Promise<TestLog> {
   const fatal: SluiceError[] = []
-  const onFatal = (error: SluiceError): void => void fatal.push(error)
+  const onFatal = (error: SluiceError): void => {
+    fatal.push(error)
+    hear(error)
+  }
   const state = await LevelStateStore.open({ directory: join(dataDirectory, 'state'), logger: silentLogger, onFatal })
   const cursors = await Cursors.open(state)
   const ledger = await Ledger.open(state)

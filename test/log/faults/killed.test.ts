@@ -1,0 +1,39 @@
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Program } from '../../helpers/program.js'
+import { SeededRandom } from '../../helpers/seeded-random.js'
+import { tempDir } from '../../helpers/temp-dir.js'
+import { assertKept, Promised } from './written.js'
+
+const KILLS = 20
+const MAX_LIFE_MS = 350
+
+test(`${KILLS} kills of a writer whose segments roll and drop all the time leave every record readable, delivered or in the ledger`, async () => {
+  const random = new SeededRandom()
+  console.log(`seed ${random.seed} (SLUICE_TEST_SEED=${random.seed} repeats it)`)
+  const directory = join(tempDir(), 'data')
+  const promised = new Promised()
+  let dropped = 0
+  for (let kill = 0; kill < KILLS; kill++) {
+    const args = [join(import.meta.dirname, 'writer.js'), directory, String(random.seed + kill)]
+    const writer = new Program(process.execPath, args)
+    if (random.next() < 0.8) await writer.waitFor(/^acked /m, 'stdout')
+    await wait(random.next() * MAX_LIFE_MS)
+    const { signal } = await writer.stop('SIGKILL')
+    assert.is(signal, 'SIGKILL', writer.stderr)
+    promised.hear(writer.stdout)
+    dropped += writer.stdout.match(/^dropped /gm)?.length ?? 0
+    const { ledger } = await assertKept(directory, promised)
+    assert.equal(
+      ledger.filter(({ reason }) => reason !== 'retention'),
+      [],
+      `kill ${kill}: nothing is damaged by a kill`,
+    )
+  }
+  console.log(`acked ${promised.ends.join(', ')}; ${dropped} moves of log starts`)
+  assert.ok(dropped > 50, 'retention was at work')
+})
+
+test.run()
