@@ -45,7 +45,8 @@ export async function openStorage(config: Config, options: StorageOptions): Prom
   }
   try {
     await claimDataDirectory(config.dataDir)
-    const state = await openState(config.dataDir, { logger: logger.child('state'), onFatal })
+    const ballast = new Ballast(config.dataDir, config.storage.ballastSize)
+    const state = await ballast.withRoom(() => openState(config.dataDir, { logger: logger.child('state'), onFatal }))
     opened.push(() => state.close())
     const nodeId = await nodeIdOf(config.dataDir, config.nodeId, logger)
     const poweredOn = await PoweredOnClock.open(state, clock)
@@ -64,7 +65,7 @@ export async function openStorage(config: Config, options: StorageOptions): Prom
       maxRecordBytes: config.mqtt.maxPacketSize * 2,
       ceilings,
       cursors,
-      ballast: new Ballast(config.dataDir, config.storage.ballastSize),
+      ballast,
       ledger,
       poweredOn,
       destinationsOf: (stream) =>

@@ -298,8 +298,9 @@ export const CONFIG_FIELDS = {
       max: '1024TB',
     }),
     ballast_size: bytes({
-      description: 'Disk space held in reserve, so that a full disk leaves room for the ledger and for deleting.',
-      default: '4MB',
+      description:
+        'Disk space held in reserve for a full disk: for reading, the ledger, and a restart, which needs a segment and a bit.',
+      default: '20MB',
       min: '0B',
       max: '1GB',
     }),

@@ -29,7 +29,7 @@ export class Fetcher {
   /** See StreamReader.fetch. */
   async fetch(partition: PartitionId, from: Offset, limits: FetchLimits): Promise<Fetched> {
     const { segments, ends } = this.options.store
-    const logStartOffset = segments.startOf(partition) as Offset
+    const logStartOffset = this.options.store.startOf(partition) as Offset
     const highWatermark = ends[partition].offset as Offset
     if (from < logStartOffset || from > highWatermark)
       throw this.outOfRange(partition, from, logStartOffset, highWatermark)

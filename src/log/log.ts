@@ -1,5 +1,6 @@
 // All streams of a node: opened together, kept within their limits, closed together. Made by node.ts.
 
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Clock } from '../base/clock.js'
 import { SluiceError } from '../base/errors.js'
@@ -13,6 +14,7 @@ import type { Ledger } from '../state/ledger.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
 import type { RetentionPolicy } from './retention.js'
+import { keepPolicy, keptPolicy } from './retention-file.js'
 import { OpenSegments } from './segment-list.js'
 import { type Damage, SegmentStore } from './segment-store.js'
 import { LogStream } from './stream.js'
@@ -29,6 +31,8 @@ export interface StreamOptions {
   readonly partitions: number
   /** Partitions on disk beyond these are opened as well, instead of refusing to start without them. */
   readonly allPartitions?: boolean
+  /** No longer configured: it is read until retention has removed the last of it. */
+  readonly retired?: boolean
   readonly lingerMs: number
   /** Of the record batches as they are stored; applied where it pays. */
   readonly compression: CompressionCodec
@@ -69,8 +73,13 @@ export class Log implements StreamCatalog {
   static async open(options: LogOptions): Promise<Log> {
     const log = new Log(options)
     await makeDirectory(join(options.dataDirectory, 'streams'))
-    for (const stream of options.streams) log.streams.set(stream.name, await log.openStream(stream))
-    await log.reportUnconfigured()
+    try {
+      for (const stream of options.streams) log.streams.set(stream.name, await log.openStream(stream))
+      await log.openRetired()
+    } catch (error) {
+      await log.close()
+      throw error
+    }
     await options.ballast.restore()
     log.maintainLater()
     return log
@@ -95,12 +104,15 @@ export class Log implements StreamCatalog {
     const { options, openSegments } = this
     const directory = this.directoryOf(stream.name)
     const segmentBytes = this.segmentBytesOf(stream)
+    if (!stream.retired) await keepPolicy(directory, stream.retention)
     const store = await SegmentStore.open({
       stream: stream.name,
       directory,
       quarantineDirectory: join(options.dataDirectory, 'quarantine', stream.name),
       partitions: stream.partitions,
       allPartitions: stream.allPartitions ?? false,
+      retired: stream.retired ?? false,
+      ballast: options.ballast,
       segmentBytes,
       ceilings: options.ceilings,
       openSegments,
@@ -112,6 +124,7 @@ export class Log implements StreamCatalog {
     return new LogStream({
       name: stream.name,
       topics: stream.topics,
+      retired: stream.retired ?? false,
       store,
       openSegments,
       directory,
@@ -164,11 +177,28 @@ export class Log implements StreamCatalog {
     )
   }
 
-  private async reportUnconfigured(): Promise<void> {
+  /** Streams that left the configuration stay readable until they have expired, by the limits they had. */
+  private async openRetired(): Promise<void> {
     const names = await listDirectory(join(this.options.dataDirectory, 'streams'))
     for (const name of names.filter((one) => !this.streams.has(one))) {
-      const advice = 'its records are kept on disk; configure it again to read them'
-      this.options.logger.warn('a stream on disk is not in the configuration', { stream: name, advice })
+      const retention = await keptPolicy(this.directoryOf(name))
+      const kept = {
+        topics: [],
+        partitions: 0,
+        allPartitions: true,
+        lingerMs: 0,
+        compression: 'none' as const,
+        retention,
+      }
+      const stream = await this.openStream({ ...kept, name, retired: true })
+      if (stream.partitions === 0) {
+        await stream.close()
+        await rm(this.directoryOf(name), { recursive: true, force: true })
+        continue
+      }
+      this.streams.set(name, stream)
+      const meaning = 'it can be read until it has expired, and takes no records'
+      this.options.logger.warn('a stream is no longer in the configuration', { stream: name, meaning })
     }
   }
 

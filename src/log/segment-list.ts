@@ -72,7 +72,8 @@ export class SegmentList {
     return this.list[low]
   }
 
-  startOf(partition: number): number {
-    return this.list[0]?.extents[partition]?.base ?? 0
+  /** Undefined when there is no segment. */
+  startOf(partition: number): number | undefined {
+    return this.list[0] && (this.list[0].extents[partition]?.base ?? 0)
   }
 }

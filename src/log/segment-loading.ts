@@ -66,7 +66,7 @@ async function loadSegment(
     await onHiddenEnds(prefixesBehind)
   }
   try {
-    return await recoverSegment(directory, options.logger)
+    return await options.ballast.withRoom(() => recoverSegment(directory, options.logger))
   } catch (error) {
     if (!(error instanceof SluiceError) || error.code !== 'CORRUPT_MESSAGE') throw error
     await onHiddenEnds(new Set())

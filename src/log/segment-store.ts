@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { assert } from '../base/assert.js'
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
+import type { Ballast } from '../state/ballast.js'
 import { makeDirectory } from '../state/durable-files.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
@@ -25,6 +26,9 @@ export interface SegmentStoreOptions {
   readonly partitions: number
   /** Partitions on disk beyond these are opened as well. */
   readonly allPartitions: boolean
+  /** Nothing is written any more. */
+  readonly retired: boolean
+  readonly ballast: Ballast
   /** A segment rolls before it would exceed this. */
   readonly segmentBytes: number
   readonly ceilings: OffsetCeilings
@@ -129,6 +133,11 @@ export class SegmentStore {
     await this.sealing
   }
 
+  /** The oldest offset of a partition; its end when nothing is stored. */
+  startOf(partition: number): number {
+    return this.segments.startOf(partition) ?? this.ends[partition].offset
+  }
+
   /** Milliseconds of powered-on time since the active segment was begun; 0 if there is none. */
   get activeAgeMs(): number {
     return this.active === null ? 0 : this.options.poweredOn.nowMs() - this.active.header.poweredOnMs
@@ -145,7 +154,7 @@ export class SegmentStore {
     const oldest = this.segments.oldest
     assert(oldest !== undefined && oldest !== this.active, 'the active segment is never dropped')
     // The newest segment carries the ends of all partitions into the next start: a fresh one takes that over first.
-    if (oldest === this.segments.newest) await this.birth()
+    if (oldest === this.segments.newest && !this.options.retired) await this.birth()
     this.options.openSegments.forget(oldest)
     this.segments.removeOldest()
     await oldest.drop()

@@ -30,6 +30,8 @@ export const MAX_FACTS_PER_STREAM = 131_072
 export interface LogStreamOptions {
   readonly name: string
   readonly topics: readonly string[]
+  /** It takes no records any more. */
+  readonly retired: boolean
   readonly store: SegmentStore
   readonly openSegments: OpenSegments
   readonly directory: string
@@ -114,7 +116,7 @@ export class LogStream implements Stream {
   }
 
   logStartOffset(partition: PartitionId): Offset {
-    return this.store.segments.startOf(this.checked(partition)) as Offset
+    return this.store.startOf(this.checked(partition)) as Offset
   }
 
   highWatermark(partition: PartitionId): Offset {
@@ -297,6 +299,10 @@ export class LogStream implements Stream {
   }
 
   private checkWritable(): void {
+    if (this.options.retired) {
+      const message = `stream ${this.name} is no longer configured: it takes no records`
+      throw new SluiceError('UNKNOWN_STREAM_OR_PARTITION', message, { stream: this.name })
+    }
     if (this.refusal ?? this.full) throw this.refusal ?? this.full
   }
 

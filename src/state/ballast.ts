@@ -3,6 +3,7 @@
 
 import { open, rename, rm, stat, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
+import { SluiceError } from '../base/errors.js'
 
 const CHUNK = Buffer.alloc(64 * 1024)
 /** The ballast is made again only when so many times its size is free. */
@@ -37,6 +38,17 @@ export class Ballast {
     await this.making
     this.held = false
     await rm(this.path, { force: true }).catch(() => {})
+  }
+
+  /** Opens something that needs a little room: tries again without the ballast where the disk is full. */
+  async withRoom<T>(open: () => Promise<T>): Promise<T> {
+    try {
+      return await open()
+    } catch (error) {
+      if (!(error instanceof SluiceError) || error.code !== 'STORAGE_FULL') throw error
+      await this.release()
+      return open()
+    }
   }
 
   private async make(): Promise<void> {

@@ -47,10 +47,12 @@ export async function openLog(
     fatal.push(error)
     hear(error)
   }
-  const state = await LevelStateStore.open({ directory: join(dataDirectory, 'state'), logger: silentLogger, onFatal })
+  const ballast = new Ballast(dataDirectory, 512 * 1024)
+  const state = await ballast.withRoom(() =>
+    LevelStateStore.open({ directory: join(dataDirectory, 'state'), logger: silentLogger, onFatal }),
+  )
   const cursors = await Cursors.open(state)
   const ledger = await Ledger.open(state)
-  const ballast = new Ballast(dataDirectory, 512 * 1024)
   const poweredOn = await PoweredOnClock.open(state, systemClock)
   const log = await Log.open({
     dataDirectory,

@@ -2,7 +2,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
-import { writeFile } from 'node:fs/promises'
+import { open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { tempDir } from './temp-dir.js'
 
@@ -28,6 +28,18 @@ export class SmallDisk {
   /** Takes space away. */
   fill(bytes: number): Promise<void> {
     return writeFile(join(this.path, 'filler'), Buffer.alloc(bytes))
+  }
+
+  /** Takes all that is left. */
+  async fillUp(): Promise<void> {
+    const filler = await open(join(this.path, 'filler'), 'w')
+    try {
+      for (;;) await filler.write(Buffer.alloc(4096))
+    } catch {
+      // No space left: that was the aim.
+    } finally {
+      await filler.close()
+    }
   }
 
   /** Gives it back. */

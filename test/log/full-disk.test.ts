@@ -1,3 +1,4 @@
+import { cp } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -6,6 +7,7 @@ import type { PartitionId } from '../../src/record/record.js'
 import { openLog, readAll, recordOf, type TestLog } from '../helpers/open-log.js'
 import { unlessSkipped } from '../helpers/skip.js'
 import { SmallDisk } from '../helpers/small-disk.js'
+import { tempDir } from '../helpers/temp-dir.js'
 
 const P0 = 0 as PartitionId
 const disk = SmallDisk.make(24)
@@ -82,6 +84,27 @@ whereDisksCanBeMade(
     await again.close()
   },
 )
+
+whereDisksCanBeMade('a node that was killed on a full disk starts on it again, out of its ballast', async () => {
+  const small = SmallDisk.make(4)
+  if (small === null) return
+  const running = await openLog(tempDir(), [{ name: 's' }], { segmentBytes: 256 * 1024 })
+  for (let i = 0; i < 60; i++)
+    await running.log
+      .stream('s')
+      .append(P0, recordOf(`${i}:${'x'.repeat(4000)}`))
+      .durable()
+  // What a kill would leave, on a disk without a byte to spare.
+  const directory = join(small.path, 'data')
+  await cp(running.directory, directory, { recursive: true, filter: (path) => !path.endsWith('LOCK') })
+  await running.close()
+  await small.fillUp()
+  const node = await openLog(directory, [{ name: 's' }], { segmentBytes: 256 * 1024 })
+  await assertAllThere(node, 60)
+  assert.equal(node.ledger.list(), [])
+  await node.close()
+  small.remove()
+})
 
 test.after(() => disk?.remove())
 test.run()

@@ -230,7 +230,7 @@ test('when the newest segment is unreadable, writing goes on at the ceiling, in 
   await append(node, 's', 9999)
   await node.close()
   const streamDirectory = join(directory, 'streams', 's')
-  const newest = (await readdir(streamDirectory)).at(-1) as string
+  const newest = (await readdir(streamDirectory)).filter((name) => /^\d+$/.test(name)).at(-1) as string
   await rm(join(streamDirectory, newest, 'sealed'))
   await rm(join(streamDirectory, newest, 'CURRENT'))
   node = await openLog(directory, [{ name: 's' }], SMALL)
@@ -339,6 +339,26 @@ test('a reader that wants some topics passes over segments without them, and nev
     node = await openLog(directory, [{ name: 's' }], SMALL)
   }
   await node.close()
+})
+
+test('a stream that left the configuration is read until it has expired, takes no records, and then is gone', async () => {
+  const directory = tempDir()
+  const retention = { maxBytes: 1 << 30, maxAgeMs: 1500, onFull: 'drop_oldest' as const }
+  let node = await openLog(directory, [{ name: 's' }, { name: 'old', retention, partitions: 2 }], SMALL)
+  await append(node, 'old', 99, 100, P1)
+  await node.close()
+  node = await openLog(directory, [{ name: 's' }], SMALL)
+  const old = node.log.stream('old')
+  assertContiguous(await readAll(node.log, 'old', 1), 0, 100)
+  assert.throws(() => old.append(P1, recordOf('x')), /no longer configured/)
+  if (old.logStartOffset(P1) < 100) await new Promise<void>((resolve) => void old.onChange(resolve))
+  assert.is(old.logStartOffset(P1), 100)
+  assert.equal((await old.fetch(P1, 100 as Offset, { maxBytes: 100 })).batches, [])
+  await node.close()
+  node = await openLog(directory, [{ name: 's' }], SMALL)
+  assert.throws(() => node.log.stream('old'), /there are: s$/)
+  await node.close()
+  assert.equal(await readdir(join(directory, 'streams')), ['s'])
 })
 
 test('partitions may grow, and never shrink', async () => {
