@@ -1,6 +1,7 @@
 // What the configuration needs to know of files: whether what it names is there, and the text of the configuration itself.
 
 import { accessSync, constants, readFileSync, type Stats, statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { messageOf } from '../base/errors.js'
 import { quote, Unfit } from './fields.js'
 
@@ -26,9 +27,11 @@ export function fileProblem(path: string): Unfit | undefined {
 export function folderProblem(path: string): Unfit | undefined {
   const found = statOf(path)
   if (found instanceof Unfit) return found
-  return found === undefined || found.isDirectory()
-    ? undefined
-    : new Unfit(`names ${quote(path)}, which is a file`, 'name a folder')
+  if (found?.isDirectory()) return undefined
+  if (found !== undefined) return new Unfit(`names ${quote(path)}, which is a file`, 'name a folder')
+  // Newer Nodes say of a path below a file that it does not exist, older ones that it cannot.
+  const parent = dirname(path)
+  return parent === path ? undefined : folderProblem(parent)
 }
 
 /** The text of a file, without a byte order mark. @returns Unfit when it cannot be had or is not UTF-8. */

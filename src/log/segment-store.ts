@@ -68,6 +68,7 @@ export class SegmentStore {
   private standby: Promise<PreparedSegment> | null = null
   private sealing: Promise<void> = Promise.resolve()
   private nextSequence: number
+  private allDropped = false
   /** Their seal failed; open and readable, to be read back and sealed once the disk lets it. */
   private readonly unsealed = new Set<Segment>()
 
@@ -133,9 +134,9 @@ export class SegmentStore {
     await this.sealing
   }
 
-  /** The oldest offset of a partition; its end when nothing is stored. */
+  /** The oldest offset of a partition. With nothing stored: its end if retention has removed all, else 0. */
   startOf(partition: number): number {
-    return this.segments.startOf(partition) ?? this.ends[partition].offset
+    return this.segments.startOf(partition) ?? (this.allDropped ? this.ends[partition].offset : 0)
   }
 
   /** Milliseconds of powered-on time since the active segment was begun; 0 if there is none. */
@@ -157,6 +158,7 @@ export class SegmentStore {
     if (oldest === this.segments.newest && !this.options.retired) await this.birth()
     this.options.openSegments.forget(oldest)
     this.segments.removeOldest()
+    this.allDropped = this.segments.newest === undefined
     await oldest.drop()
     this.options.logger.info('dropped segment', {
       sequence: oldest.header.sequence,

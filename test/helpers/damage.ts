@@ -10,7 +10,7 @@ import { join } from 'node:path'
 export async function flipBitIn(dataDirectory: string, stream: string, text: string): Promise<void> {
   const root = join(dataDirectory, 'streams', stream)
   let found = 0
-  for (const segment of await readdir(root)) {
+  for (const segment of (await readdir(root)).filter((name) => /^\d+$/.test(name))) {
     for (const name of (await readdir(join(root, segment))).filter((one) => one.endsWith('.ldb'))) {
       const path = join(root, segment, name)
       const bytes = await readFile(path)
