@@ -4,7 +4,7 @@
 import { SluiceError } from '../base/errors.js'
 import { baseOffsetOf, lastOffsetOf, recordBatchProblem } from '../record/record-batch.js'
 import type { LevelDatabase } from '../state/level-database.js'
-import { batchKey, lastOffsetOfKey, META_START, partitionOfKey } from './keys.js'
+import { belongsTo, lastOffsetOfKey, META_START, partitionOfKey, seekKey } from './keys.js'
 
 /** Entries asked of LevelDB at once; it stops earlier at the byte limit. */
 const ENTRIES_PER_READ = 64
@@ -29,8 +29,8 @@ export interface BatchRange {
 export async function readBatches(database: LevelDatabase, range: BatchRange): Promise<Buffer[]> {
   const { partition, from, end, maxBytes, maxRecords } = range
   const iterator = database.iterator({
-    gte: batchKey(partition, from),
-    lt: batchKey(partition + 1, 0),
+    gte: seekKey(partition, from),
+    lt: seekKey(partition + 1, 0),
     fillCache: false,
     highWaterMarkBytes: Math.min(maxBytes, MAX_READ_AHEAD_BYTES),
   } as object)
@@ -40,13 +40,9 @@ export async function readBatches(database: LevelDatabase, range: BatchRange): P
   try {
     for (;;) {
       const entries = await iterator.nextv(ENTRIES_PER_READ)
-      for (const [, batch] of entries) {
-        const problem = batchProblem(batch, next, batches.length === 0)
-        if (problem !== null) {
-          // What was read before it is good; who goes on from there meets it first.
-          if (batches.length > 0) return batches
-          throw corrupt(partition, next, problem)
-        }
+      for (const [key, batch] of entries) {
+        const problem = batchProblem(key, batch, next, batches.length === 0)
+        if (problem !== null) throw corrupt(partition, next, problem)
         const last = lastOffsetOf(batch)
         if (last >= end || (batches.length > 0 && bytes + batch.length > maxBytes)) return batches
         batches.push(batch)
@@ -54,13 +50,15 @@ export async function readBatches(database: LevelDatabase, range: BatchRange): P
         next = last + 1
         if (next - from >= maxRecords || next === end) return batches
       }
-      if (entries.length === 0) break
+      if (entries.length === 0) throw corrupt(partition, next, 'is missing')
     }
+  } catch (error) {
+    // What was read before it is good; who goes on from there meets it first.
+    if (batches.length > 0) return batches
+    throw error
   } finally {
     await release(iterator)
   }
-  if (batches.length === 0 && next < end) throw corrupt(partition, next, 'is missing')
-  return batches
 }
 
 /**
@@ -89,15 +87,13 @@ export async function damagedRange(
   extent: { readonly base: number; readonly end: number },
 ): Promise<readonly [first: number, last: number]> {
   let first = extent.base
-  const before = database.iterator({
-    gte: batchKey(partition, 0),
-    lt: batchKey(partition, offset),
-    reverse: true,
-    limit: 1,
-  })
+  const before = database.iterator({ gte: seekKey(partition, 0), lt: seekKey(partition, offset), reverse: true })
   try {
-    const entry = await before.next()
-    if (entry !== undefined) first = lastOffsetOfKey(entry[0]) + 1
+    for await (const [key, batch] of before) {
+      if (problemOf(key, batch) !== null) continue
+      first = lastOffsetOfKey(key) + 1
+      break
+    }
   } catch {
     // The table itself is damaged here: everything below `offset` has been read before, or will be found out when it is.
     first = offset
@@ -105,8 +101,8 @@ export async function damagedRange(
     await before.close()
   }
   try {
-    for await (const { batch } of batchesFrom(database, batchKey(partition, offset), batchKey(partition + 1, 0))) {
-      if (recordBatchProblem(batch) === null && baseOffsetOf(batch) > offset) return [first, baseOffsetOf(batch) - 1]
+    for await (const { batch } of batchesFrom(database, seekKey(partition, offset), seekKey(partition + 1, 0))) {
+      if (baseOffsetOf(batch) > offset) return [first, baseOffsetOf(batch) - 1]
     }
   } catch {
     // LevelDB gives nothing beyond this point.
@@ -114,9 +110,9 @@ export async function damagedRange(
   return [first, extent.end - 1]
 }
 
-/** Reads every batch of a segment, in key order, without checking it. */
+/** Reads every sound batch of a segment, in key order; what is not sound is left out. */
 export function allBatches(database: LevelDatabase): AsyncIterable<StoredBatch> {
-  return batchesFrom(database, batchKey(0, 0), META_START)
+  return batchesFrom(database, seekKey(0, 0), META_START)
 }
 
 async function* batchesFrom(database: LevelDatabase, gte: Buffer, lt: Buffer): AsyncIterable<StoredBatch> {
@@ -125,7 +121,9 @@ async function* batchesFrom(database: LevelDatabase, gte: Buffer, lt: Buffer): A
     for (;;) {
       const entries = await iterator.nextv(ENTRIES_PER_READ)
       if (entries.length === 0) return
-      for (const [key, batch] of entries) yield { partition: partitionOfKey(key), batch }
+      for (const [key, batch] of entries) {
+        if (problemOf(key, batch) === null) yield { partition: partitionOfKey(key), batch }
+      }
     }
   } finally {
     await iterator.close()
@@ -133,12 +131,16 @@ async function* batchesFrom(database: LevelDatabase, gte: Buffer, lt: Buffer): A
 }
 
 /** @returns what is wrong with the batch that should hold `next` (or, unless it is the first one read, begin there), or null. */
-function batchProblem(batch: Buffer, next: number, first: boolean): string | null {
-  const problem = recordBatchProblem(batch)
+function batchProblem(key: Buffer, batch: Buffer, next: number, first: boolean): string | null {
+  const problem = problemOf(key, batch)
   if (problem !== null) return problem
   const base = baseOffsetOf(batch)
   const follows = first ? base <= next && lastOffsetOf(batch) >= next : base === next
   return follows ? null : `is missing: what is stored there begins at ${base}`
+}
+
+function problemOf(key: Buffer, batch: Buffer): string | null {
+  return recordBatchProblem(batch) ?? (belongsTo(key, batch) ? null : 'is not the one that was stored there')
 }
 
 function corrupt(partition: number, offset: number, problem: string): SluiceError {

@@ -1,16 +1,41 @@
 // The keys of a segment. Record batches sort by partition and offset; the segment's own facts sort behind them all.
 //
-//   record batch   partition:u32be lastOffset:u64be      12 bytes; a seek to (p, o) finds the batch that holds offset o
+//   record batch   partition:u32be lastOffset:u64be check:u32be      a seek to (p, o) finds the batch that holds offset o
 //   meta           0xffffffff name:utf8              header, index, topics
 //   fact           0xffffffff "fact" 00 name:utf8
 
+import { crc32c } from '../base/crc32c.js'
 import type { PartitionId } from '../record/record.js'
+import { lastOffsetOf } from '../record/record-batch.js'
 
-const KEY_BYTES = 12
+const SEEK_BYTES = 12
+const KEY_BYTES = 16
+/** What the CRC-32C of a record batch does not cover, and that CRC. */
+const UNCOVERED_BYTES = 21
 const META_PREFIX = Buffer.from([0xff, 0xff, 0xff, 0xff])
 
-export function batchKey(partition: number, lastOffset: number): Buffer {
-  const key = Buffer.allocUnsafe(KEY_BYTES)
+/** In front of every batch of the partition that ends at or after the offset. */
+export function seekKey(partition: number, lastOffset: number): Buffer {
+  return writePosition(Buffer.allocUnsafe(SEEK_BYTES), partition, lastOffset)
+}
+
+/** Where a batch is stored. The check ties it to its partition, offsets and epoch, which its own CRC leaves out. */
+export function batchKey(partition: number, batch: Buffer): Buffer {
+  const key = writePosition(Buffer.allocUnsafe(KEY_BYTES), partition, lastOffsetOf(batch))
+  key.writeUInt32BE(checkOf(key, batch), SEEK_BYTES)
+  return key
+}
+
+/** Whether the batch is the one that was stored under this key, as far as its own CRC does not tell. */
+export function belongsTo(key: Buffer, batch: Buffer): boolean {
+  return key.length === KEY_BYTES && key.readUInt32BE(SEEK_BYTES) === checkOf(key, batch)
+}
+
+function checkOf(key: Buffer, batch: Buffer): number {
+  return crc32c(batch, 0, Math.min(UNCOVERED_BYTES, batch.length), crc32c(key, 0, SEEK_BYTES))
+}
+
+function writePosition(key: Buffer, partition: number, lastOffset: number): Buffer {
   key.writeUInt32BE(partition, 0)
   key.writeUInt32BE(Math.floor(lastOffset / 0x1_0000_0000), 4)
   key.writeUInt32BE(lastOffset >>> 0, 8)

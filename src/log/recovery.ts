@@ -5,13 +5,13 @@ import { rename } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
-import { baseOffsetOf, decodeRecords, recordBatchProblem } from '../record/record-batch.js'
+import { baseOffsetOf, decodeRecords } from '../record/record-batch.js'
 import { makeDirectory, syncDirectory } from '../state/durable-files.js'
 import { type LevelDatabase, openLevel } from '../state/level-database.js'
 import { allBatches } from './batch-reader.js'
 import { metaKey } from './keys.js'
 import { Segment, UNSEALED_WRITE_BUFFER_BYTES } from './segment.js'
-import { decodeHeader, extend, type SegmentHeader } from './segment-index.js'
+import { decodeHeader, decodeSummary, extend, type SegmentHeader } from './segment-index.js'
 
 /** Verifies and seals the segment in `directory`. @throws SluiceError CORRUPT_MESSAGE if it cannot be read at all. */
 export async function recoverSegment(directory: string, logger: Logger): Promise<Segment> {
@@ -21,6 +21,7 @@ export async function recoverSegment(directory: string, logger: Logger): Promise
     const header = await readHeader(database, directory)
     segment = Segment.unsealed(directory, header, database)
     await scan(database, segment)
+    await compareWithIndex(database, segment)
     await segment.seal()
   } catch (error) {
     await database.close()
@@ -41,8 +42,8 @@ export async function quarantine(directory: string, quarantineDirectory: string)
 
 async function readHeader(database: LevelDatabase, directory: string): Promise<SegmentHeader> {
   const bytes: Buffer | undefined = await database.get(metaKey('header'))
-  if (bytes === undefined) throw new SluiceError('CORRUPT_MESSAGE', `the segment ${directory} has lost its header`)
-  const header = decodeHeader(bytes)
+  const header = bytes && decodeHeader(bytes)
+  if (!header) throw new SluiceError('CORRUPT_MESSAGE', `the segment ${directory} has lost its header`)
   if (header.format !== 1) {
     throw new SluiceError(
       'DATA_DIR_TOO_NEW',
@@ -56,11 +57,23 @@ async function readHeader(database: LevelDatabase, directory: string): Promise<S
 async function scan(database: LevelDatabase, { extents, topics }: Segment): Promise<void> {
   for await (const { partition, batch } of allBatches(database)) {
     const extent = extents[partition]
-    if (extent === undefined || recordBatchProblem(batch) !== null) continue
+    if (extent === undefined) continue
     const base = baseOffsetOf(batch)
     if (base < extent.end) continue
     if (base > extent.end) extent.gaps.push([extent.end, base - 1])
     extend(extent, batch)
     for (const { key } of decodeRecords(batch)) topics.add(key)
   }
+}
+
+/** A segment whose seal was begun says itself how far it reaches: what is missing at its end becomes a gap. */
+async function compareWithIndex(database: LevelDatabase, { extents }: Segment): Promise<void> {
+  const bytes: Buffer | undefined = await database.get(metaKey('index'))
+  const summary = bytes && decodeSummary(bytes)
+  summary?.extents.forEach(({ end }, partition) => {
+    const extent = extents[partition]
+    if (extent === undefined || extent.end >= end) return
+    extent.gaps.push([extent.end, end - 1])
+    extent.end = end
+  })
 }

@@ -80,22 +80,18 @@ export function extend(extent: Extent, batch: Buffer): void {
 /** CBOR [header, extents as arrays, lastWritePoweredOnMs], then its CRC-32C, u32be. */
 export function encodeSummary({ header, extents, lastWritePoweredOnMs }: SegmentSummary): Buffer {
   const rows = extents.map((e) => [e.base, e.end, e.bytes, e.records, e.maxTimestampMs, e.epoch, e.gaps])
-  const body = cbor.encode([encodeHeader(header), rows, lastWritePoweredOnMs])
-  const crc = Buffer.alloc(4)
-  crc.writeUInt32BE(crc32c(body))
-  return Buffer.concat([body, crc])
+  return withCrc(cbor.encode([cbor.encode(header), rows, lastWritePoweredOnMs]))
 }
 
 /** @returns null if the bytes are cut or damaged: then the segment itself is asked. */
 export function decodeSummary(bytes: Buffer): SegmentSummary | null {
-  if (bytes.length < 5) return null
-  const body = bytes.subarray(0, -4)
-  if (bytes.readUInt32BE(body.length) !== crc32c(body)) return null
+  const body = withoutCrc(bytes)
+  if (body === null) return null
   const [header, rows, lastWritePoweredOnMs] = cbor.decode(body) as [Buffer, ExtentRow[], number]
   const extents = rows.map(([base, end, size, records, maxTimestampMs, epoch, gaps]) => {
     return { base, end, bytes: size, records, maxTimestampMs, epoch, gaps }
   })
-  return { header: decodeHeader(header), extents, lastWritePoweredOnMs }
+  return { header: cbor.decode(header) as SegmentHeader, extents, lastWritePoweredOnMs }
 }
 
 /** Adds a range of lost offsets, both inclusive, joined with those it touches. */
@@ -121,10 +117,25 @@ export function stretchEnd(extent: Extent, offset: number): number {
   return extent.end
 }
 
+/** CBOR, then its CRC-32C, u32be. */
 export function encodeHeader(header: SegmentHeader): Buffer {
-  return cbor.encode(header)
+  return withCrc(cbor.encode(header))
 }
 
-export function decodeHeader(bytes: Buffer): SegmentHeader {
-  return cbor.decode(bytes) as SegmentHeader
+/** @returns null if the bytes are cut or damaged. */
+export function decodeHeader(bytes: Buffer): SegmentHeader | null {
+  const body = withoutCrc(bytes)
+  return body && (cbor.decode(body) as SegmentHeader)
+}
+
+function withCrc(body: Buffer): Buffer {
+  const crc = Buffer.alloc(4)
+  crc.writeUInt32BE(crc32c(body))
+  return Buffer.concat([body, crc])
+}
+
+function withoutCrc(bytes: Buffer): Buffer | null {
+  if (bytes.length < 5) return null
+  const body = bytes.subarray(0, -4)
+  return bytes.readUInt32BE(body.length) === crc32c(body) ? body : null
 }

@@ -103,7 +103,7 @@ export class SegmentStore {
     for (const { partition, batch } of batches) {
       const extent = extents[partition]
       extend(extent, batch)
-      operations.push({ type: 'put', key: batchKey(partition, extent.end - 1), value: batch })
+      operations.push({ type: 'put', key: batchKey(partition, batch), value: batch })
     }
     await this.options.ceilings.cover(
       this.options.stream,

@@ -1,6 +1,5 @@
 // A log with its state in a directory, opened as a node would, small enough that rolling and retention happen in tests.
 
-import { join } from 'node:path'
 import { systemClock } from '../../src/base/clock.js'
 import type { SluiceError } from '../../src/base/errors.js'
 import { silentLogger } from '../../src/base/logger.js'
@@ -15,10 +14,10 @@ import {
 import { decodeRecords } from '../../src/record/record-batch.js'
 import { Ballast } from '../../src/state/ballast.js'
 import { Cursors } from '../../src/state/cursors.js'
+import { openState } from '../../src/state/data-directory.js'
 import { Ledger } from '../../src/state/ledger.js'
 import { OffsetCeilings } from '../../src/state/offset-ceilings.js'
 import { PoweredOnClock } from '../../src/state/powered-on-clock.js'
-import { LevelStateStore } from '../../src/state/state-store.js'
 
 export interface TestLog {
   readonly directory: string
@@ -48,9 +47,7 @@ export async function openLog(
     hear(error)
   }
   const ballast = new Ballast(dataDirectory, 512 * 1024)
-  const state = await ballast.withRoom(() =>
-    LevelStateStore.open({ directory: join(dataDirectory, 'state'), logger: silentLogger, onFatal }),
-  )
+  const state = await ballast.withRoom(() => openState(dataDirectory, { logger: silentLogger, onFatal }))
   const cursors = await Cursors.open(state)
   const ledger = await Ledger.open(state)
   const poweredOn = await PoweredOnClock.open(state, systemClock)
