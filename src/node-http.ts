@@ -8,16 +8,18 @@ import { formatAddress, isLoopback } from './config/address.js'
 import type { Config } from './config/schema.js'
 import { GroupCoordinator } from './consumer/group-coordinator.js'
 import { PullGroups } from './consumer/pull-groups.js'
+import { WorkQueues } from './consumer/work-queues.js'
 import { AccessTokens } from './http/access-tokens.js'
 import { HttpServer } from './http/http-server.js'
 import { MetricsRegistry } from './http/metrics.js'
-import { groupMetrics, httpMetrics, processMetrics, streamMetrics } from './http/node-metrics.js'
+import { groupMetrics, httpMetrics, processMetrics, queueMetrics, streamMetrics } from './http/node-metrics.js'
 import type { Producer } from './http/ports.js'
 import { groupRoutes } from './http/routes/groups.js'
 import { healthRoutes } from './http/routes/health.js'
 import { ledgerRoutes } from './http/routes/ledger.js'
 import { metricsRoutes } from './http/routes/metrics.js'
 import { produceRoutes } from './http/routes/produce.js'
+import { queueRoutes } from './http/routes/queues.js'
 import { recordRoutes } from './http/routes/records.js'
 import { streamRoutes } from './http/routes/streams.js'
 import { tokenRoutes } from './http/routes/tokens.js'
@@ -41,7 +43,10 @@ export interface HttpSide {
 }
 
 /** @throws SluiceError ADDRESS_IN_USE; INVALID_CONFIG, also for an address in the open without a token. */
-export async function startHttp(config: Config['http'], parts: HttpParts): Promise<HttpSide> {
+export async function startHttp(
+  { http: config, queue }: Pick<Config, 'http' | 'queue'>,
+  parts: HttpParts,
+): Promise<HttpSide> {
   const { storage, upstreams, producer, clock, logger } = parts
   const { state, log, ledger } = storage
   const tokens = await AccessTokens.open(state, clock.wallMs)
@@ -49,9 +54,16 @@ export async function startHttp(config: Config['http'], parts: HttpParts): Promi
   const offsets = await GroupOffsets.open(state, clock.wallMs)
   const coordinator = new GroupCoordinator({ streams: log, offsets, clock })
   const groups = new PullGroups(coordinator, log, offsets)
+  const configured = queue.map(({ name, visibilityTimeout, ...same }) => ({
+    ...same,
+    group: name,
+    visibilityTimeoutMs: visibilityTimeout,
+  }))
+  const queues = await WorkQueues.open({ streams: log, state, clock, logger, configured })
   const metrics = new MetricsRegistry().register(
     ...streamMetrics(log),
     ...groupMetrics(groups, log),
+    ...queueMetrics(queues),
     ...processMetrics(),
   )
   const server = await HttpServer.start({
@@ -66,6 +78,7 @@ export async function startHttp(config: Config['http'], parts: HttpParts): Promi
       ...recordRoutes({ streams: log }),
       ...produceRoutes({ streams: log, producer }),
       ...groupRoutes({ groups, streams: log }),
+      ...queueRoutes({ queues }),
       ...upstreamRoutes({ upstreams }),
       ...ledgerRoutes({ ledger }),
       ...verifyRoutes({ streams: log, ledger }),

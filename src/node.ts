@@ -92,7 +92,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     started.push(() => upstreams.stop())
 
     const producer = producerOf(mqtt, config.mqtt.maxPacketSize)
-    const http = await startHttp(config.http, { storage, upstreams, producer, clock, logger: logger.child('http') })
+    const http = await startHttp(config, { storage, upstreams, producer, clock, logger: logger.child('http') })
     started.push(() => http.stop())
 
     return { nodeId, mqttAddresses: mqtt.addresses, httpAddresses: http.addresses, stop, failed }

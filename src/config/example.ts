@@ -8,6 +8,8 @@ import { CONFIG_FIELDS } from './schema.js'
 const SAMPLES: Readonly<Record<string, unknown>> = {
   'stream.name': 'telemetry',
   'stream.topics': ['sensors/#'],
+  'queue.name': 'mailers',
+  'queue.stream': 'telemetry',
   'upstream.name': 'cloud',
   'upstream.type': 'mqtt',
   'upstream.url': 'mqtts://broker.example:8883',

@@ -10,7 +10,7 @@ import { fileProblem, folderProblem, readTextFile } from './files.js'
 import { formatProblem, type KeyPath, type Problem } from './problem.js'
 import { type RawTable, readTable } from './read-table.js'
 import { checkRules } from './rules.js'
-import { CONFIG_FIELDS, type Config, type StreamConfig, UNROUTED, type WrittenConfig } from './schema.js'
+import { CONFIG_FIELDS, type Config, deadLetterOf, type StreamConfig, UNROUTED, type WrittenConfig } from './schema.js'
 import { TomlLines } from './toml-lines.js'
 import { readTls, readUpstreamSecrets } from './upstream-secrets.js'
 
@@ -31,16 +31,16 @@ export interface LoadedConfig {
   readonly problems: readonly Problem[]
 }
 
-/** The stream for messages that no other takes: always there, always last. */
-const UNROUTED_STREAM: StreamConfig = {
-  name: UNROUTED,
+/** A stream that is there without being written: no MQTT topic leads to it. */
+const builtInStream = (name: string): StreamConfig => ({
+  name,
   topics: [],
   partitions: 1,
   key: 'topic',
   retention: { maxBytes: 64 * 1024 * 1024, maxAge: undefined, onFull: 'drop_oldest' },
   compression: 'none',
   lingerMs: 0,
-}
+})
 
 const DEFAULT_STREAM = { name: 'mqtt', topics: ['#'] }
 
@@ -159,7 +159,11 @@ class Loading {
     const { cert, key } =
       readTls({ certFile, keyFile }, (name, what, fix) => this.report('error', ['http', name], what, fix)) ?? {}
     const http = { ...values.http, tls: cert && key && { cert, key } }
-    return { ...values, http, stream: [...values.stream, UNROUTED_STREAM], upstream }
+    const queue = values.queue.map((one) => ({ ...one, deadLetter: one.deadLetter ?? deadLetterOf(one.stream) }))
+    const deadLetters = new Set(queue.map((one) => one.deadLetter).filter((name) => !everyStream.includes(name)))
+    // Unrouted comes last: it takes what no other does.
+    const stream = [...values.stream, ...[...deadLetters, UNROUTED].map(builtInStream)]
+    return { ...values, http, queue, stream, upstream }
   }
 }
 

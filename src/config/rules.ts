@@ -4,7 +4,7 @@
 import { formatAddress, isLoopback, type ListenAddress } from './address.js'
 import { filterCovers } from './filter-cover.js'
 import type { KeyPath } from './problem.js'
-import { UNROUTED, type WrittenConfig } from './schema.js'
+import { deadLetterOf, NAME, UNROUTED, type WrittenConfig } from './schema.js'
 import { formatSize } from './units.js'
 
 export interface RuleReport {
@@ -21,6 +21,7 @@ export function checkRules(config: WrittenConfig, report: RuleReport): void {
   checkNames(config, report)
   checkFilters(config, report)
   checkUpstreams(config, report)
+  checkQueues(config, report)
 }
 
 function checkDoors(config: WrittenConfig, report: RuleReport): void {
@@ -102,8 +103,8 @@ function checkLimits({ mqtt, http, storage, stream }: WrittenConfig, report: Rul
     )
 }
 
-function checkNames({ stream, upstream }: WrittenConfig, report: RuleReport): void {
-  for (const [key, entries] of Object.entries({ stream, upstream })) {
+function checkNames({ stream, upstream, queue }: WrittenConfig, report: RuleReport): void {
+  for (const [key, entries] of Object.entries({ stream, upstream, queue })) {
     const seen = new Set<string>()
     for (const [i, { name }] of entries.entries()) {
       if (name === undefined) continue
@@ -124,6 +125,29 @@ function checkFilters({ stream }: WrittenConfig, report: RuleReport): void {
       const what = `has "${filter}", which never matches: stream "${earlier.name}" stands before it and takes all of that`
       report.warning(['stream', i, 'topics'], what, 'put the narrower stream first')
     }
+  }
+}
+
+function checkQueues({ queue, stream }: WrittenConfig, report: RuleReport): void {
+  const streams = stream.map(({ name }) => name).filter((name) => name !== undefined)
+  for (const [i, each] of queue.entries()) {
+    if (each.stream === undefined) continue
+    if (!streams.includes(each.stream) && each.stream !== UNROUTED)
+      report.error(
+        ['queue', i, 'stream'],
+        `names the stream "${each.stream}", which does not exist`,
+        `there are ${[...streams, UNROUTED].join(', ')}`,
+      )
+    if (each.deadLetter === each.stream)
+      report.error(['queue', i, 'dead_letter'], 'is the stream of the queue itself', 'name another')
+    if (each.deadLetter === UNROUTED)
+      report.error(['queue', i, 'dead_letter'], `is "${UNROUTED}", the name of a built-in stream`, 'name another')
+    if (each.deadLetter === undefined && !NAME.test(deadLetterOf(each.stream)))
+      report.error(
+        ['queue', i, 'dead_letter'],
+        'is missing: the name of the stream is too long to add "-dead"',
+        'add it',
+      )
   }
 }
 

@@ -24,7 +24,7 @@ import {
 import { topicTemplateProblem } from './topic-template.js'
 
 /** Names of streams, upstreams and nodes: no dot, which joins them in the names of mirrors. */
-const NAME = /^[A-Za-z0-9_-]{1,64}$/
+export const NAME = /^[A-Za-z0-9_-]{1,64}$/
 const NAME_FIX = 'use 1 to 64 letters, digits, - and _'
 /** The built-in stream for QoS 1 and 2 messages that no other stream takes. */
 export const UNROUTED = 'unrouted'
@@ -193,6 +193,30 @@ const upstreamFields = {
   }),
 }
 
+const queueFields = {
+  name: text({ description: 'What its workers call the queue.', pattern: NAME, fix: NAME_FIX }),
+  stream: text({ description: 'The stream whose messages they work on.', pattern: NAME, fix: NAME_FIX }),
+  max_attempts: integer({
+    description: 'How often a message is handed out before it becomes a dead letter.',
+    default: 5,
+    min: 1,
+    max: 1000,
+  }),
+  dead_letter: text({
+    description:
+      'The stream for dead letters; one of 64MB is made where no [[stream]] has that name. Default: "STREAM-dead".',
+    optional: true,
+    pattern: NAME,
+    fix: NAME_FIX,
+  }),
+  visibility_timeout: duration({
+    description: 'How long a message is with a worker before another gets it, unless the worker says otherwise.',
+    default: '30s',
+    min: '100ms',
+    max: '12h',
+  }),
+}
+
 const mqttAddress = parsed({ description: '"HOST:PORT"; HOST may be * for every address.' }, (written) =>
   parseListenAddress(written, { usual: 'mqtt', unavailable: ['mqtts', 'ws', 'wss'] }),
 )
@@ -307,6 +331,16 @@ export const CONFIG_FIELDS = {
   }),
   stream: entries('Named logs. Without any, one stream "mqtt" takes every message.', 256, streamFields),
   upstream: entries('Where records are forwarded to.', 64, upstreamFields),
+  queue: entries(
+    'Work queues with dead letters. A queue without an entry has none: a message is tried again for ever.',
+    256,
+    queueFields,
+  ),
+}
+
+/** The stream for the dead letters of a stream's queues, where none is named. */
+export function deadLetterOf(stream: string): string {
+  return `${stream}-dead`
 }
 
 /** The contents of ca_file, cert_file and key_file (PEM). */
@@ -327,8 +361,10 @@ export interface ServerTls {
   readonly key: Buffer
 }
 
-/** A configuration that has been checked. `stream` ends with the built-in `unrouted`. */
-export type Config = Omit<WrittenConfig, 'upstream' | 'http'> & {
+export type QueueConfig = WrittenConfig['queue'][number] & { readonly deadLetter: string }
+/** A configuration that has been checked. `stream` ends with those for dead letters that no [[stream]] names, and the built-in `unrouted`. */
+export type Config = Omit<WrittenConfig, 'upstream' | 'http' | 'queue'> & {
+  readonly queue: readonly QueueConfig[]
   readonly http: WrittenConfig['http'] & { readonly tls?: ServerTls }
   readonly upstream: readonly UpstreamConfig[]
 }

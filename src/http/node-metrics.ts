@@ -5,7 +5,7 @@ import type { Stream, StreamCatalog, StreamStats } from '../log/types.js'
 import { toPartitionId } from '../record/record.js'
 import type { HttpStats } from './http-server.js'
 import type { Metric, Sample } from './metrics.js'
-import type { Groups } from './ports.js'
+import type { DescribedQueue, Groups, Queues } from './ports.js'
 
 export function streamMetrics(catalog: StreamCatalog): Metric[] {
   const each = (value: (stats: StreamStats) => number) => (): Sample[] =>
@@ -70,6 +70,38 @@ export function groupMetrics(groups: Groups, catalog: StreamCatalog): Metric[] {
   return [
     gauge('sluice_group_lag_records', 'Records a group has not yet committed.', lag),
     gauge('sluice_group_members', 'Members of a group.', members),
+  ]
+}
+
+export function queueMetrics(queues: Pick<Queues, 'list'>): Metric[] {
+  const each = (value: (queue: DescribedQueue) => number) => (): Sample[] =>
+    queues.list().map((queue) => ({ labels: { stream: queue.stream, group: queue.group }, value: value(queue) }))
+  return [
+    gauge(
+      'sluice_queue_backlog_messages',
+      'Messages of a work queue never handed out yet.',
+      each(({ backlog }) => backlog),
+    ),
+    gauge(
+      'sluice_queue_in_flight_messages',
+      'Messages with a worker right now.',
+      each(({ inFlight }) => inFlight),
+    ),
+    gauge(
+      'sluice_queue_waiting_messages',
+      'Messages handed out before, or waiting for their key.',
+      each(({ waiting }) => waiting),
+    ),
+    counter(
+      'sluice_queue_acknowledged_messages_total',
+      'Messages acknowledged since start.',
+      each(({ acknowledged }) => acknowledged),
+    ),
+    counter(
+      'sluice_queue_dead_letters_total',
+      'Messages that became dead letters since start.',
+      each(({ deadLettered }) => deadLettered),
+    ),
   ]
 }
 

@@ -71,6 +71,61 @@ export interface Groups {
   describe(group: string): DescribedGroup
 }
 
+/** Work queues, as WorkQueues offers them. */
+export interface Queues {
+  receive(
+    stream: string,
+    group: string,
+    request: {
+      readonly maxMessages: number
+      readonly maxBytes: number
+      readonly visibilityTimeoutMs?: number
+      readonly waitMs: number
+      readonly orderedByKey: boolean
+      readonly start: StartPosition
+    },
+    wait: (work: { ready(): boolean; subscribe(wake: () => void): () => void }, waitMs: number) => Promise<boolean>,
+  ): Promise<{
+    readonly messages: readonly {
+      readonly partition: number
+      readonly record: LogRecord
+      readonly attempt: number
+      readonly receipt: string
+    }[]
+    readonly lost: readonly { readonly partition: number; readonly firstOffset: number; readonly lastOffset: number }[]
+  }>
+  ack(stream: string, group: string, receipts: readonly string[]): Promise<ReceiptOutcome>
+  nack(
+    stream: string,
+    group: string,
+    receipts: readonly string[],
+    request: { readonly delayMs: number; readonly reason: string; readonly deadLetter: boolean },
+  ): Promise<ReceiptOutcome>
+  extend(stream: string, group: string, receipts: readonly string[], visibilityTimeoutMs: number): ReceiptOutcome
+  redrive(stream: string, group: string, maximum: number): Promise<{ readonly redriven: number; readonly gone: number }>
+  list(): readonly DescribedQueue[]
+  describe(stream: string, group: string): DescribedQueue
+  remove(stream: string, group: string): Promise<void>
+}
+
+export interface ReceiptOutcome {
+  readonly done: number
+  readonly stale: readonly string[]
+}
+
+export interface DescribedQueue {
+  readonly stream: string
+  readonly group: string
+  readonly backlog: number
+  readonly inFlight: number
+  readonly waiting: number
+  readonly maxAttempts: number | null
+  readonly deadLetter: string | null
+  readonly received: number
+  readonly acknowledged: number
+  readonly deadLettered: number
+}
+
 export interface GroupFetched {
   readonly generation: number
   readonly fetchId: number

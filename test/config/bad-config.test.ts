@@ -252,6 +252,16 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
     /http\.listen has http:\/\/127\.0\.0\.1:1883, which is taken by mqtt\.listen/,
   ],
   ['no listener at all', '[mqtt]\nlisten = []', /mqtt\.listen is an empty list/],
+  [
+    'a queue on a stream that is not there',
+    '[[queue]]\nname = "q"\nstream = "s"',
+    /:3: queue\.q\.stream names the stream "s", which does not exist; there are mqtt, unrouted/,
+  ],
+  [
+    'dead letters that go round',
+    '[[queue]]\nname = "q"\nstream = "mqtt"\ndead_letter = "mqtt"',
+    /dead_letter is the stream of the queue itself/,
+  ],
   // files, limits
   [
     'a file that is not there',

@@ -81,6 +81,25 @@ test('every key of the contract is read, with its unit resolved and its path abs
   assert.is(cloud.bandwidth, 51_200)
 })
 
+test('a queue brings a stream for its dead letters, unless one has that name', () => {
+  const queue = (more: string) => `[[queue]]\nname = "q"\nstream = "mqtt"\n${more}`
+  const made = configOf(queue(''))
+  assert.is(made.queue[0].deadLetter, 'mqtt-dead')
+  assert.equal(
+    made.stream.map(({ name, topics }) => [name, topics]),
+    [
+      ['mqtt', ['#']],
+      ['mqtt-dead', []],
+      ['unrouted', []],
+    ],
+  )
+  const stream = '[[stream]]\nname = "mqtt"\ntopics = ["#"]\n[[stream]]\nname = "bad"\ntopics = ["bad/#"]\n'
+  assert.equal(
+    configOf(stream + queue('dead_letter = "bad"')).stream.map(({ name }) => name),
+    ['mqtt', 'bad', 'unrouted'],
+  )
+})
+
 test('an upstream without streams takes every configured stream, but not the unrouted', () => {
   const config = configOf(`
     stream = [{ name = "a", topics = ["a/#"] }, { name = "b", topics = ["b/#"] }]

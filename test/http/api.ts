@@ -6,15 +6,17 @@ import { silentLogger } from '../../src/base/logger.js'
 import { topicMatches } from '../../src/base/topic-filter.js'
 import { GroupCoordinator } from '../../src/consumer/group-coordinator.js'
 import { PullGroups } from '../../src/consumer/pull-groups.js'
+import { type QueueConfig, WorkQueues } from '../../src/consumer/work-queues.js'
 import { type HttpLimits, HttpServer } from '../../src/http/http-server.js'
 import { MetricsRegistry } from '../../src/http/metrics.js'
-import { groupMetrics, processMetrics, streamMetrics } from '../../src/http/node-metrics.js'
+import { groupMetrics, processMetrics, queueMetrics, streamMetrics } from '../../src/http/node-metrics.js'
 import type { OutgoingMessage, Producer } from '../../src/http/ports.js'
 import { groupRoutes } from '../../src/http/routes/groups.js'
 import { healthRoutes } from '../../src/http/routes/health.js'
 import { ledgerRoutes } from '../../src/http/routes/ledger.js'
 import { metricsRoutes } from '../../src/http/routes/metrics.js'
 import { produceRoutes } from '../../src/http/routes/produce.js'
+import { queueRoutes } from '../../src/http/routes/queues.js'
 import { recordRoutes } from '../../src/http/routes/records.js'
 import { streamRoutes } from '../../src/http/routes/streams.js'
 import { verifyRoutes } from '../../src/http/routes/verify.js'
@@ -35,7 +37,11 @@ export interface Api extends TestLog {
 
 export async function startApi(
   streams: readonly TestStream[] = [{ name: 'mqtt' }],
-  { limits, producer }: { limits?: Partial<HttpLimits>; producer?: (log: Log) => Producer } = {},
+  {
+    limits,
+    producer,
+    queues: queueConfig,
+  }: { limits?: Partial<HttpLimits>; producer?: (log: Log) => Producer; queues?: QueueConfig[] } = {},
 ): Promise<Api> {
   const directory = tempDir()
   const opened = await openLog(directory, streams)
@@ -48,9 +54,17 @@ export async function startApi(
   const offsets = await GroupOffsets.open(groupState, systemClock.wallMs)
   const coordinator = new GroupCoordinator({ streams: log, offsets, clock: systemClock })
   const groups = new PullGroups(coordinator, log, offsets)
+  const queues = await WorkQueues.open({
+    streams: log,
+    state: groupState,
+    clock: systemClock,
+    logger: silentLogger,
+    configured: queueConfig,
+  })
   const metrics = new MetricsRegistry().register(
     ...streamMetrics(log),
     ...groupMetrics(groups, log),
+    ...queueMetrics(queues),
     ...processMetrics(),
   )
   const health = { ready: true, reasons: [] as string[] }
@@ -63,6 +77,7 @@ export async function startApi(
       ...recordRoutes({ streams: log }),
       ...produceRoutes({ streams: log, producer: producer?.(log) ?? logProducer(log) }),
       ...groupRoutes({ groups, streams: log }),
+      ...queueRoutes({ queues }),
       ...ledgerRoutes({ ledger }),
       ...verifyRoutes({ streams: log, ledger }),
       ...healthRoutes({ health: () => health }),

@@ -3,6 +3,7 @@
 import { integerOf, objectOf, textOf } from '../json-body.js'
 import { checkParameter } from '../parameters.js'
 import { type HttpRequest, jsonReply, type Route } from '../route.js'
+import { snakeCased } from '../snake-cased.js'
 
 /** Plain data whose field names are camel case; on the wire they are snake case. */
 type Plain = object
@@ -75,16 +76,4 @@ async function rewindOf(request: HttpRequest): Promise<Parameters<UpstreamsPort[
     offset: optional('offset'),
     timestampMs: optional('timestamp_ms'),
   }
-}
-
-/** The same with `field_names` instead of `fieldNames`, all the way down. */
-function snakeCased(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(snakeCased)
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(
-    Object.entries(value).map(([name, field]) => [
-      name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`),
-      snakeCased(field),
-    ]),
-  )
 }

@@ -1,0 +1,434 @@
+// One work queue: a stream read by a group of workers, each message by one of them until it is acknowledged. Several queues on one stream do not
+// know of each other. What was handed out, and how often, is durable before a worker sees it; so is an acknowledgement before it is answered.
+//
+// Receives of one queue follow each other (`exclusive`); ack, nack and extend do not wait for them. `version` counts what may have made a message
+// available, so that a receive that waits looks again exactly then.
+
+import { randomBytes } from 'node:crypto'
+import type { Clock } from '../base/clock.js'
+import { messageOf, SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
+import { murmur2 } from '../base/murmur2.js'
+import type { Stream, StreamReader } from '../log/types.js'
+import { type LogRecord, toOffset, toPartitionId } from '../record/record.js'
+import { decodeRecords } from '../record/record-batch.js'
+import { appendDeadLetter, originOf } from './dead-letter.js'
+import type { QueuePartition } from './queue-partition.js'
+import { readOffsets } from './queue-reading.js'
+import type { QueueSaver } from './queue-saver.js'
+
+const READ_BYTES = 256 * 1024
+const DEAD_LETTER_RETRY_MS = 1_000
+const TIMED_OUT = 'visibility time-out'
+
+export interface QueueSettings {
+  /** Attempts after which a message becomes a dead letter; without a dead letter stream they have no limit. */
+  readonly maxAttempts: number
+  readonly deadLetters: Stream | null
+  readonly visibilityTimeoutMs: number
+}
+
+export interface QueueReceive {
+  readonly maxMessages: number
+  /** Bounds the payloads of an answer; the first message comes whatever its size. */
+  readonly maxBytes: number
+  /** How long the messages are this worker's. Default: the queue's. */
+  readonly visibilityTimeoutMs?: number
+  readonly waitMs: number
+  /** Messages of one key one at a time, in order. */
+  readonly orderedByKey: boolean
+}
+
+export interface QueueMessage {
+  readonly partition: number
+  readonly record: LogRecord
+  /** Counted from 1. */
+  readonly attempt: number
+  readonly receipt: string
+}
+
+/** Messages that retention has taken before they were done; both ends inclusive. */
+export interface LostRange {
+  readonly partition: number
+  readonly firstOffset: number
+  readonly lastOffset: number
+}
+
+export interface QueueReceived {
+  readonly messages: readonly QueueMessage[]
+  readonly lost: readonly LostRange[]
+}
+
+/** What became of receipts. */
+export interface QueueOutcome {
+  readonly done: number
+  /** Receipts of messages that were handed to somebody else meanwhile. */
+  readonly stale: readonly string[]
+}
+
+/** Waits until `ready`, at most `waitMs`. @returns false when nobody will read the answer. */
+export type WaitForMessages = (
+  work: { ready(): boolean; subscribe(wake: () => void): () => void },
+  waitMs: number,
+) => Promise<boolean>
+
+export interface WorkQueueOptions {
+  readonly group: string
+  readonly stream: StreamReader
+  readonly partitions: readonly QueuePartition[]
+  readonly saver: QueueSaver
+  readonly settings: QueueSettings
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+interface Gathering extends QueueReceive {
+  readonly messages: QueueMessage[]
+  readonly lost: LostRange[]
+  bytes: number
+}
+
+export class WorkQueue {
+  received = 0
+  acknowledged = 0
+  deadLettered = 0
+  private version = 0
+  private isClosed = false
+  private turn = 0
+  private lease = 0
+  /** Receipts of an earlier process are never taken for those of this one. */
+  private readonly run = randomBytes(4).toString('hex')
+  private readonly listeners = new Set<() => void>()
+  private last: Promise<unknown> = Promise.resolve()
+
+  constructor(private readonly options: WorkQueueOptions) {}
+
+  get settings(): QueueSettings {
+    return this.options.settings
+  }
+
+  get partitions(): readonly QueuePartition[] {
+    return this.options.partitions
+  }
+
+  leased(): number {
+    const now = this.options.clock.monotonicMs()
+    return this.partitions.reduce((sum, partition) => sum + partition.leasedCount(now), 0)
+  }
+
+  /** @throws SluiceError STORAGE_FULL and the like: then nothing was handed out. */
+  async receive(request: QueueReceive, wait: WaitForMessages): Promise<QueueReceived> {
+    const { clock } = this.options
+    const endMs = clock.monotonicMs() + request.waitMs
+    for (;;) {
+      const seen = this.version
+      const received = await this.exclusive(() => this.gather(request))
+      const leftMs = endMs - clock.monotonicMs()
+      if (received.messages.length > 0 || received.lost.length > 0 || leftMs <= 0) return received
+      const ready = (): boolean => this.version !== seen || this.hasNew()
+      const isWanted = await wait({ ready, subscribe: (wake) => this.subscribe(wake) }, leftMs)
+      // The time is up, or the node stops and nobody waits any more.
+      if (!isWanted || !ready()) return received
+    }
+  }
+
+  /** Durable when it resolves. A message that is done already counts as done: an answer may have been lost. */
+  async ack(receipts: readonly string[]): Promise<QueueOutcome> {
+    const outcome = this.each(receipts, (partition, offset) => partition.done(offset))
+    this.acknowledged += outcome.done
+    await this.options.saver.save()
+    this.changed()
+    return outcome
+  }
+
+  /** Gives messages back, to be handed out again after `delayMs`; those that have been tried often enough become dead letters. */
+  async nack(
+    receipts: readonly string[],
+    {
+      delayMs,
+      reason,
+      deadLetter,
+    }: { readonly delayMs: number; readonly reason: string; readonly deadLetter: boolean },
+  ): Promise<QueueOutcome> {
+    const { clock, settings, group, stream } = this.options
+    if (deadLetter && settings.deadLetters === null)
+      throw new SluiceError(
+        'INVALID_REQUEST',
+        `the queue ${group} of ${stream.name} has no dead letter stream: name one with [[queue]] in the configuration`,
+      )
+    const dead: { index: number; offset: number }[] = []
+    const dueMs = clock.monotonicMs() + delayMs
+    const outcome = this.each(receipts, (partition, offset, index) => {
+      const isDead =
+        settings.deadLetters !== null && (deadLetter || partition.attemptsOf(offset) >= settings.maxAttempts)
+      partition.release(offset, isDead ? Number.POSITIVE_INFINITY : dueMs, reason)
+      if (isDead) dead.push({ index, offset })
+    })
+    try {
+      while (dead.length > 0) {
+        const { index, offset } = dead[0]
+        await this.exclusive(() => this.bury(index, [{ offset, reason }]))
+        dead.shift()
+      }
+    } finally {
+      for (const { index, offset } of dead)
+        this.partitions[index].release(offset, clock.monotonicMs() + DEAD_LETTER_RETRY_MS, reason)
+    }
+    await this.options.saver.save()
+    this.changed()
+    return outcome
+  }
+
+  /** Keeps messages for a worker that needs longer. Not stored: after a restart they are handed out again. */
+  extend(receipts: readonly string[], visibilityTimeoutMs: number): QueueOutcome {
+    const untilMs = this.options.clock.monotonicMs() + visibilityTimeoutMs
+    const outcome = this.each(receipts, (partition, offset, _index, lease) => partition.extend(offset, lease, untilMs))
+    this.changed()
+    return outcome
+  }
+
+  /**
+   * Brings dead letters of this queue back, as messages that were never tried.
+   * @param from Where to go on, per partition of the dead letter stream; moved. @returns how many, and how many are gone from the stream.
+   */
+  redrive(
+    from: number[],
+    maximum: number,
+    save: () => Promise<void>,
+  ): Promise<{ readonly redriven: number; readonly gone: number }> {
+    return this.exclusive(async () => {
+      const { deadLetters } = this.options.settings
+      let redriven = 0
+      let gone = 0
+      for (let dead = 0; deadLetters !== null && dead < deadLetters.partitions; dead++) {
+        const id = toPartitionId(dead)
+        from[dead] = Math.max(from[dead] ?? 0, deadLetters.logStartOffset(id))
+        while (from[dead] < deadLetters.highWatermark(id) && redriven < maximum) {
+          const { batches, nextOffset } = await deadLetters.fetch(id, toOffset(from[dead]), { maxBytes: READ_BYTES })
+          let end: number = nextOffset
+          for (const record of batches.flatMap((batch) => decodeRecords(batch, toOffset(from[dead])))) {
+            const back = redriven < maximum ? this.bringBack(record) : 'full'
+            if (back === 'full') {
+              end = record.offset
+              break
+            }
+            if (back === 'back') redriven += 1
+            if (back === 'gone') gone += 1
+          }
+          const isStuck = end === from[dead]
+          from[dead] = end
+          if (isStuck) break
+        }
+      }
+      await save()
+      this.changed()
+      return { redriven, gone }
+    })
+  }
+
+  /** The queue has been removed: nothing of it is handed out or stored any more. */
+  close(): void {
+    this.isClosed = true
+    this.changed()
+  }
+
+  private changed(): void {
+    this.version += 1
+    for (const listener of [...this.listeners]) listener()
+  }
+
+  private bringBack(letter: LogRecord): 'back' | 'gone' | 'other' | 'full' {
+    const { group, stream } = this.options
+    const origin = originOf(letter.headers)
+    if (origin === null || origin.group !== group || origin.stream !== stream.name) return 'other'
+    const partition = this.partitions[origin.partition]
+    if (partition === undefined || origin.offset < stream.logStartOffset(toPartitionId(origin.partition))) return 'gone'
+    if (!partition.hasRoom) return 'full'
+    return partition.bringBack(origin.offset, hashOf(letter)) ? 'back' : 'other'
+  }
+
+  private async gather(request: QueueReceive): Promise<QueueReceived> {
+    const gathering: Gathering = { ...request, messages: [], lost: [], bytes: 0 }
+    if (this.isClosed) return gathering
+    const { length } = this.partitions
+    this.turn = (this.turn + 1) % length
+    for (let i = 0; i < length; i++) {
+      const index = (this.turn + i) % length
+      this.dropLost(index, gathering)
+      await this.buryWornOut(index)
+      const taken = request.orderedByKey ? new Set<number>() : null
+      await this.gatherDue(index, gathering, taken)
+      await this.gatherNew(index, gathering, taken)
+    }
+    await this.options.saver.save()
+    this.received += gathering.messages.length
+    return gathering
+  }
+
+  private dropLost(index: number, { lost }: Gathering): void {
+    const logStart = this.options.stream.logStartOffset(toPartitionId(index))
+    for (const [firstOffset, lastOffset] of this.partitions[index].dropBelow(logStart))
+      lost.push({ partition: index, firstOffset, lastOffset })
+  }
+
+  /** Messages whose last worker has let the time pass, once too often. */
+  private async buryWornOut(index: number): Promise<void> {
+    const { clock, settings, logger, stream, group } = this.options
+    if (settings.deadLetters === null) return
+    const partition = this.partitions[index]
+    const nowMs = clock.monotonicMs()
+    const wornOut = partition
+      .due(nowMs, Number.POSITIVE_INFINITY, null)
+      .filter(({ attempts }) => attempts >= settings.maxAttempts)
+    if (wornOut.length === 0) return
+    try {
+      await this.bury(index, wornOut)
+    } catch (error) {
+      // Neither lost nor handed out again: it is tried once more in a while.
+      logger.warn('dead letters cannot be stored', { stream: stream.name, group, reason: messageOf(error) })
+      for (const { offset, reason } of wornOut) partition.release(offset, nowMs + DEAD_LETTER_RETRY_MS, reason)
+    }
+  }
+
+  private async bury(
+    index: number,
+    letters: readonly { readonly offset: number; readonly reason: string }[],
+  ): Promise<void> {
+    const { stream, group, settings, clock } = this.options
+    const { deadLetters } = settings
+    if (deadLetters === null) return
+    const partition = this.partitions[index]
+    const offsets = letters.map(({ offset }) => offset)
+    const records = await readOffsets(stream, toPartitionId(index), offsets)
+    for (const { offset, reason } of letters) {
+      const record = records.get(offset)
+      if (record !== undefined) {
+        const attempts = partition.attemptsOf(offset)
+        const letter = { stream: stream.name, group, partition: index, record, attempts, reason: reason || TIMED_OUT }
+        await appendDeadLetter(deadLetters, letter, clock.wallMs()).durable()
+      }
+      // Only now: a crash in between makes a second dead letter of it, which names the same position.
+      partition.done(offset)
+      this.deadLettered += 1
+    }
+  }
+
+  private async gatherDue(index: number, gathering: Gathering, taken: Set<number> | null): Promise<void> {
+    const left = gathering.maxMessages - gathering.messages.length
+    const partition = this.partitions[index]
+    const due = partition.due(this.options.clock.monotonicMs(), left, taken)
+    if (due.length === 0) return
+    const offsets = due.map(({ offset }) => offset)
+    const records = await readOffsets(this.options.stream, toPartitionId(index), offsets)
+    for (const offset of offsets) {
+      const record = records.get(offset)
+      // Its worker may have been heard of meanwhile.
+      if (!partition.isDue(offset, this.options.clock.monotonicMs())) continue
+      if (record !== undefined) {
+        if (!this.hand(index, record, gathering)) return
+        continue
+      }
+      partition.done(offset)
+      gathering.lost.push({ partition: index, firstOffset: offset, lastOffset: offset })
+    }
+  }
+
+  private async gatherNew(index: number, gathering: Gathering, taken: Set<number> | null): Promise<void> {
+    const { stream } = this.options
+    const id = toPartitionId(index)
+    const partition = this.partitions[index]
+    while (gathering.messages.length < gathering.maxMessages && partition.hasRoom) {
+      const from = toOffset(partition.next)
+      if (from >= stream.highWatermark(id)) return
+      const maxRecords = gathering.maxMessages - gathering.messages.length
+      const { batches, nextOffset } = await stream.fetch(id, from, { maxBytes: READ_BYTES, maxRecords })
+      for (const record of batches.flatMap((batch) => decodeRecords(batch, from))) {
+        if (gathering.messages.length >= gathering.maxMessages || !partition.hasRoom) return
+        const keyHash = hashOf(record)
+        const mustWait = taken?.has(keyHash) === true
+        if (!mustWait && isFull(gathering, record)) return
+        partition.add(record.offset, keyHash)
+        taken?.add(keyHash)
+        if (!mustWait) this.hand(index, record, gathering)
+      }
+      // Over whatever is missing from the log.
+      partition.advance(nextOffset)
+    }
+  }
+
+  /** @returns false when the answer has no room for it. */
+  private hand(index: number, record: LogRecord, gathering: Gathering): boolean {
+    if (isFull(gathering, record)) return false
+    const { clock, settings } = this.options
+    const lease = `${this.run}${(++this.lease).toString(36)}`
+    const untilMs = clock.monotonicMs() + (gathering.visibilityTimeoutMs ?? settings.visibilityTimeoutMs)
+    const attempt = this.partitions[index].lease(record.offset, lease, untilMs)
+    gathering.bytes += sizeOf(record)
+    gathering.messages.push({ partition: index, record, attempt, receipt: `${index}-${record.offset}-${lease}` })
+    return true
+  }
+
+  private each(
+    receipts: readonly string[],
+    action: (partition: QueuePartition, offset: number, index: number, lease: string) => void,
+  ): QueueOutcome {
+    let done = 0
+    const stale: string[] = []
+    for (const receipt of new Set(receipts)) {
+      const match = /^(\d{1,9})-(\d{1,16})-([0-9a-z]{1,32})$/.exec(receipt)
+      const partition = match === null ? undefined : this.partitions[Number(match[1])]
+      if (match === null || partition === undefined)
+        throw new SluiceError(
+          'INVALID_REQUEST',
+          `${JSON.stringify(receipt.slice(0, 80))} is not a receipt of this queue`,
+        )
+      const offset = Number(match[2])
+      const holds = partition.holds(offset, match[3])
+      if (holds === false) stale.push(receipt)
+      else {
+        action(partition, offset, Number(match[1]), match[3])
+        done += 1
+      }
+    }
+    return { done, stale }
+  }
+
+  private hasNew(): boolean {
+    const { stream } = this.options
+    return this.partitions.some(
+      (partition, index) => partition.hasRoom && partition.next < stream.highWatermark(toPartitionId(index)),
+    )
+  }
+
+  private subscribe(wake: () => void): () => void {
+    const { stream, clock } = this.options
+    this.listeners.add(wake)
+    const endStream = stream.onChange(wake)
+    const nowMs = clock.monotonicMs()
+    const dueMs = Math.min(...this.partitions.map((partition) => partition.nextDueMs(nowMs)))
+    const cancel = dueMs === Number.POSITIVE_INFINITY ? () => {} : clock.after(dueMs - nowMs, () => this.changed())
+    return () => {
+      this.listeners.delete(wake)
+      endStream()
+      cancel()
+    }
+  }
+
+  private exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.last.then(work)
+    this.last = result.catch(() => {})
+    return result
+  }
+}
+
+function hashOf({ key }: LogRecord): number {
+  return key === null ? 0 : murmur2(key)
+}
+
+function sizeOf({ key, value }: LogRecord): number {
+  return (key?.length ?? 0) + (value?.length ?? 0)
+}
+
+function isFull({ messages, bytes, maxBytes }: Gathering, record: LogRecord): boolean {
+  return messages.length > 0 && bytes + sizeOf(record) > maxBytes
+}

@@ -1,0 +1,396 @@
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { silentLogger } from '../../src/base/logger.js'
+import type { StartPosition } from '../../src/base/start-position.js'
+import { originOf } from '../../src/consumer/dead-letter.js'
+import type { QueueReceive, WaitForMessages } from '../../src/consumer/work-queue.js'
+import { WorkQueues, type WorkQueuesOptions } from '../../src/consumer/work-queues.js'
+import { type PartitionId, toOffset } from '../../src/record/record.js'
+import { decodeRecords } from '../../src/record/record-batch.js'
+import { LevelStateStore } from '../../src/state/state-store.js'
+import { FakeClock, settle } from '../helpers/fake-clock.js'
+import { MemoryStream, memoryCatalog } from '../helpers/memory-streams.js'
+import { codeOf } from '../helpers/rejection.js'
+import { tempDir } from '../helpers/temp-dir.js'
+
+type Asked = Partial<QueueReceive & { start: StartPosition }>
+
+class Setup {
+  readonly clock = new FakeClock()
+  readonly stream = new MemoryStream('jobs', 2)
+  readonly dead = new MemoryStream('jobs-dead', 1, [])
+  private readonly directory = join(tempDir(), 'state')
+  private state!: LevelStateStore
+  queues!: WorkQueues
+
+  static async start(options: Partial<WorkQueuesOptions> = {}): Promise<Setup> {
+    const setup = new Setup()
+    await setup.restart(options)
+    return setup
+  }
+
+  /** As a node that was killed: only what is on disk is left. */
+  async restart(options: Partial<WorkQueuesOptions> = {}): Promise<void> {
+    await this.state?.close()
+    this.state = await LevelStateStore.open({ directory: this.directory, logger: silentLogger, onFatal: () => {} })
+    const common = { stream: 'jobs', deadLetter: 'jobs-dead', visibilityTimeoutMs: 30_000 }
+    this.queues = await WorkQueues.open({
+      streams: memoryCatalog(this.stream, this.dead),
+      state: this.state,
+      clock: this.clock,
+      logger: silentLogger,
+      configured: [{ ...common, group: 'limited', maxAttempts: 3 }],
+      options,
+    })
+  }
+
+  receive(group: string, asked: Asked = {}, wait: WaitForMessages = async () => true) {
+    const standard = { maxMessages: 100, maxBytes: 1_000_000, waitMs: 0, orderedByKey: false }
+    return this.queues.receive('jobs', group, { ...standard, start: { at: 'earliest' }, ...asked }, wait)
+  }
+
+  async values(group: string, asked: Asked = {}): Promise<string[]> {
+    return (await this.receive(group, asked)).messages.map(({ record }) => String(record.value))
+  }
+
+  async receipts(group: string, asked: Asked = {}): Promise<string[]> {
+    return (await this.receive(group, asked)).messages.map(({ receipt }) => receipt)
+  }
+
+  ack(group: string, receipts: readonly string[]) {
+    return this.queues.ack('jobs', group, receipts)
+  }
+
+  nack(
+    group: string,
+    receipts: readonly string[],
+    more: { delayMs?: number; reason?: string; deadLetter?: boolean } = {},
+  ) {
+    return this.queues.nack('jobs', group, receipts, { delayMs: 0, reason: '', deadLetter: false, ...more })
+  }
+
+  close(): Promise<void> {
+    return this.state.close()
+  }
+}
+
+const withSetup = (name: string, work: (setup: Setup) => Promise<void>): void => {
+  test(name, async () => {
+    const setup = await Setup.start()
+    await work(setup)
+    await setup.close()
+  })
+}
+
+withSetup('each message goes to one worker of a queue, and to every queue', async (setup) => {
+  setup.stream.add(0, 'a', 'b', 'c')
+  setup.stream.add(1, 'd')
+  const first = await setup.values('q', { maxMessages: 2 })
+  const second = await setup.values('q', { maxMessages: 10 })
+  assert.equal([...first, ...second].sort(), ['a', 'b', 'c', 'd'])
+  assert.equal(await setup.values('q'), [])
+  assert.equal((await setup.values('other')).sort(), ['a', 'b', 'c', 'd'])
+})
+
+withSetup(
+  'an acknowledged message never comes back, one that was not comes back when its time is over',
+  async (setup) => {
+    setup.stream.add(0, 'a', 'b', 'c')
+    const [a, , c] = await setup.receipts('q', { visibilityTimeoutMs: 5_000 })
+    assert.equal(await setup.ack('q', [a, c]), { done: 2, stale: [] })
+    await setup.clock.advance(4_999)
+    assert.equal(await setup.values('q'), [])
+    await setup.clock.advance(1)
+    const again = await setup.receive('q')
+    assert.equal(
+      again.messages.map(({ record, attempt }) => [String(record.value), attempt]),
+      [['b', 2]],
+    )
+  },
+)
+
+withSetup('acknowledging again is fine, with the receipt of a message that somebody else has is not', async (setup) => {
+  setup.stream.add(0, 'a')
+  const [first] = await setup.receipts('q', { visibilityTimeoutMs: 1_000 })
+  await setup.clock.advance(1_000)
+  const [second] = await setup.receipts('q')
+  assert.equal(await setup.ack('q', [first]), { done: 0, stale: [first] })
+  assert.equal(await setup.nack('q', [first]), { done: 0, stale: [first] })
+  assert.equal(await setup.ack('q', [second]), { done: 1, stale: [] })
+  assert.equal(await setup.ack('q', [second]), { done: 1, stale: [] })
+})
+
+withSetup('a worker that is late may still acknowledge while nobody else has the message', async (setup) => {
+  setup.stream.add(0, 'a')
+  const receipts = await setup.receipts('q', { visibilityTimeoutMs: 1_000 })
+  await setup.clock.advance(60_000)
+  assert.is((await setup.ack('q', receipts)).done, 1)
+  assert.equal(await setup.values('q'), [])
+})
+
+withSetup('what is no receipt of this queue is refused, and so is a queue that is not there', async (setup) => {
+  setup.stream.add(0, 'a')
+  await setup.receive('q')
+  for (const wrong of ['', '0-0', '7-0-x', '../0-0-x', '0-0-\0'])
+    assert.is(await codeOf(setup.ack('q', [wrong])), 'INVALID_REQUEST', wrong)
+  assert.equal(await setup.ack('q', ['0-5-abc']), { done: 0, stale: ['0-5-abc'] })
+  assert.is(await codeOf(() => setup.ack('nobody', ['0-0-a'])), 'GROUP_ID_NOT_FOUND')
+})
+
+withSetup('a message that is given back comes again at once, or after the delay asked for', async (setup) => {
+  setup.stream.add(0, 'a', 'b')
+  const [a, b] = await setup.receipts('q')
+  await setup.nack('q', [a])
+  await setup.nack('q', [b], { delayMs: 2_000 })
+  assert.equal(await setup.values('q'), ['a'])
+  await setup.clock.advance(2_000)
+  assert.equal(await setup.values('q'), ['b'])
+})
+
+withSetup('a worker that needs longer keeps its message', async (setup) => {
+  setup.stream.add(0, 'a')
+  const receipts = await setup.receipts('q', { visibilityTimeoutMs: 1_000 })
+  await setup.clock.advance(900)
+  assert.is(setup.queues.extend('jobs', 'q', receipts, 1_000).done, 1)
+  await setup.clock.advance(999)
+  assert.equal(await setup.values('q'), [])
+  await setup.clock.advance(1)
+  assert.equal(await setup.values('q'), ['a'])
+})
+
+withSetup('by key, a message waits until the one before it of its key is done, and others pass', async (setup) => {
+  const of = (topic: string, value: string) => ({ topic, value })
+  setup.stream.add(0, of('k1', 'a1'), of('k1', 'a2'), of('k2', 'b1'), of('k1', 'a3'), of('k2', 'b2'))
+  const ordered = { orderedByKey: true }
+  const first = await setup.receive('q', ordered)
+  assert.equal(
+    first.messages.map(({ record }) => String(record.value)),
+    ['a1', 'b1'],
+  )
+  assert.equal(await setup.values('q', ordered), [])
+  await setup.ack('q', [first.messages[1].receipt])
+  assert.equal(await setup.values('q', ordered), ['b2'])
+  // Given back with a delay, it still comes before its successors.
+  await setup.nack('q', [first.messages[0].receipt], { delayMs: 1_000 })
+  assert.equal(await setup.values('q', ordered), [])
+  await setup.clock.advance(1_000)
+  const again = await setup.receive('q', ordered)
+  assert.equal(
+    again.messages.map(({ record }) => String(record.value)),
+    ['a1'],
+  )
+  await setup.ack(
+    'q',
+    again.messages.map(({ receipt }) => receipt),
+  )
+  assert.equal(await setup.values('q', ordered), ['a2'])
+})
+
+withSetup(
+  'after its last attempt a message becomes a dead letter that says where it came from and why',
+  async (setup) => {
+    setup.stream.add(
+      1,
+      { value: 'fine' },
+      { value: 'poison', topic: 'sensors/9', headers: [{ key: 'x', value: Buffer.from('1') }] },
+    )
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      const { messages } = await setup.receive('limited')
+      for (const { record, receipt, attempt: said } of messages) {
+        if (String(record.value) === 'fine') await setup.ack('limited', [receipt])
+        else {
+          assert.is(said, attempt)
+          await setup.nack('limited', [receipt], { reason: `broken ${attempt}` })
+        }
+      }
+    }
+    assert.equal(await setup.values('limited'), [])
+    const [letter] = await lettersOf(setup)
+    assert.is(String(letter.value), 'poison')
+    assert.is(String(letter.key), 'sensors/9')
+    assert.equal(originOf(letter.headers), { stream: 'jobs', group: 'limited', partition: 1, offset: 1 })
+    const said = Object.fromEntries(letter.headers.map(({ key, value }) => [key, String(value)]))
+    assert.is(said['x'], '1')
+    assert.is(said['sluice.dead.reason'], 'broken 3')
+    assert.is(said['sluice.dead.attempts'], '3')
+  },
+)
+
+withSetup('a message that every worker dies of becomes a dead letter too, also across restarts', async (setup) => {
+  setup.stream.add(0, 'poison')
+  for (let attempt = 1; attempt <= 3; attempt++) {
+    assert.equal(await setup.values('limited'), ['poison'], `attempt ${attempt}`)
+    await setup.restart()
+  }
+  assert.equal(await setup.values('limited'), [])
+  const [letter] = await lettersOf(setup)
+  assert.is(letter.headers.find(({ key }) => key === 'sluice.dead.reason')?.value?.toString(), 'visibility time-out')
+})
+
+withSetup('a worker may give a message up at once, where there is a dead letter stream', async (setup) => {
+  setup.stream.add(0, 'a')
+  await setup.nack('limited', await setup.receipts('limited'), { deadLetter: true, reason: 'not JSON' })
+  assert.equal(
+    (await lettersOf(setup)).map(({ value }) => String(value)),
+    ['a'],
+  )
+  assert.equal(await setup.values('limited'), [])
+  const receipts = await setup.receipts('unlimited')
+  assert.is(await codeOf(setup.nack('unlimited', receipts, { deadLetter: true })), 'INVALID_REQUEST')
+})
+
+withSetup('redrive brings dead letters back once, and to their own queue only', async (setup) => {
+  setup.stream.add(0, 'a', 'b')
+  await setup.nack('limited', await setup.receipts('limited'), { deadLetter: true })
+  assert.equal(await setup.queues.redrive('jobs', 'limited', 1), { redriven: 1, gone: 0 })
+  await setup.restart()
+  assert.equal(await setup.queues.redrive('jobs', 'limited', 10), { redriven: 1, gone: 0 })
+  assert.equal(await setup.queues.redrive('jobs', 'limited', 10), { redriven: 0, gone: 0 })
+  const { messages } = await setup.receive('limited')
+  assert.equal(
+    messages.map(({ record, attempt }) => [String(record.value), attempt]),
+    [
+      ['a', 1],
+      ['b', 1],
+    ],
+  )
+})
+
+withSetup('redrive says how many messages retention has taken meanwhile', async (setup) => {
+  setup.stream.add(0, 'a')
+  setup.stream.add(0, 'b')
+  await setup.nack('limited', await setup.receipts('limited'), { deadLetter: true })
+  setup.stream.dropBelow(0, 1)
+  assert.equal(await setup.queues.redrive('jobs', 'limited', 10), { redriven: 1, gone: 1 })
+})
+
+withSetup('what retention takes before it was done is named, and the rest goes on', async (setup) => {
+  for (const value of ['a', 'b', 'c', 'd']) setup.stream.add(0, value)
+  const [a] = await setup.receipts('q', { maxMessages: 2, visibilityTimeoutMs: 1_000 })
+  await setup.ack('q', [a])
+  setup.stream.dropBelow(0, 3)
+  const { messages, lost } = await setup.receive('q')
+  assert.equal(lost, [
+    { partition: 0, firstOffset: 1, lastOffset: 1 },
+    { partition: 0, firstOffset: 2, lastOffset: 2 },
+  ])
+  assert.equal(
+    messages.map(({ record }) => String(record.value)),
+    ['d'],
+  )
+  assert.equal((await setup.receive('q')).lost, [])
+})
+
+withSetup(
+  'after a crash acknowledged messages stay away, others come back, and old receipts still count',
+  async (setup) => {
+    setup.stream.add(0, ...Array.from({ length: 20 }, (_, i) => `m${i}`))
+    const receipts = await setup.receipts('q', { maxMessages: 10 })
+    await setup.ack(
+      'q',
+      [1, 3, 4, 9].map((i) => receipts[i]),
+    )
+    await setup.restart()
+    assert.is((await setup.ack('q', [receipts[0]])).done, 1)
+    const back = await setup.receive('q')
+    assert.equal(
+      back.messages.map(({ record }) => String(record.value)).sort(),
+      [2, 5, 6, 7, 8, ...Array.from({ length: 10 }, (_, i) => 10 + i)].map((i) => `m${i}`).sort(),
+    )
+    assert.equal(await setup.ack('q', [receipts[2]]), { done: 0, stale: [receipts[2]] }, 'somebody else has it now')
+  },
+)
+
+withSetup('a queue that began at the end begins there still after a crash', async (setup) => {
+  setup.stream.add(0, 'old')
+  assert.equal(await setup.values('q', { start: { at: 'latest' } }), [])
+  setup.stream.add(0, 'new')
+  await setup.restart()
+  assert.equal(await setup.values('q', { start: { at: 'latest' } }), ['new'])
+})
+
+test('the number of pending messages is bounded: no more are handed out until some are done', async () => {
+  const setup = await Setup.start({ maxPendingPerPartition: 3 })
+  setup.stream.add(0, 'a', 'b', 'c', 'd', 'e')
+  const receipts = await setup.receipts('q')
+  assert.is(receipts.length, 3)
+  assert.equal(await setup.values('q'), [])
+  await setup.ack('q', receipts.slice(1))
+  assert.equal(await setup.values('q'), ['d', 'e'])
+  await setup.close()
+})
+
+withSetup('an answer is bounded in bytes, but the first message comes whatever its size', async (setup) => {
+  setup.stream.add(0, 'x'.repeat(500), 'y'.repeat(500), 'z')
+  assert.is((await setup.values('q', { maxBytes: 100 })).length, 1)
+  assert.is((await setup.values('q', { maxBytes: 600 })).length, 2)
+})
+
+withSetup('a receive that waits gets what arrives, what is given back and what becomes due', async (setup) => {
+  const until: WaitForMessages = (work, waitMs) =>
+    new Promise((resolve) => {
+      const end = () => {
+        cancel()
+        stop()
+        resolve(true)
+      }
+      const cancel = setup.clock.after(waitMs, end)
+      const stop = work.subscribe(() => work.ready() && end())
+      if (work.ready()) end()
+    })
+  const waiting = async (what: () => unknown): Promise<string[]> => {
+    const received = setup.receive('q', { waitMs: 60_000, visibilityTimeoutMs: 1_000 }, until)
+    await settle()
+    await settle()
+    await what()
+    return (await received).messages.map(({ record }) => String(record.value))
+  }
+  await setup.receive('q')
+  assert.equal(await waiting(() => setup.stream.add(1, 'a')), ['a'])
+  assert.equal(await waiting(() => setup.clock.advance(1_000)), ['a'])
+  await setup.clock.advance(1_000)
+  const receipts = await setup.receipts('q')
+  assert.equal(await waiting(() => setup.nack('q', receipts)), ['a'])
+  const started = setup.clock.monotonicMs()
+  await setup.clock.advance(1_000)
+  await setup.ack('q', await setup.receipts('q'))
+  const nothing = setup.receive('q', { waitMs: 5_000 }, until)
+  for (let i = 0; i < 8; i++) {
+    await settle()
+    await setup.clock.advance(1_000)
+  }
+  assert.equal((await nothing).messages, [])
+  assert.ok(setup.clock.monotonicMs() >= started + 5_000)
+})
+
+withSetup('a removed queue begins anew', async (setup) => {
+  setup.stream.add(0, 'a')
+  await setup.ack('q', await setup.receipts('q'))
+  await setup.queues.remove('jobs', 'q')
+  assert.is(await codeOf(() => setup.queues.describe('jobs', 'q')), 'GROUP_ID_NOT_FOUND')
+  await setup.restart()
+  assert.equal(await setup.values('q'), ['a'])
+})
+
+withSetup('a queue tells what is left, with whom, and what waits', async (setup) => {
+  setup.stream.add(0, 'a', 'b', 'c', 'd')
+  const [a, b] = await setup.receipts('limited', { maxMessages: 3 })
+  await setup.ack('limited', [a])
+  await setup.nack('limited', [b], { delayMs: 1_000 })
+  const { backlog, inFlight, waiting, deadLetter, maxAttempts, received, acknowledged } = setup.queues.describe(
+    'jobs',
+    'limited',
+  )
+  assert.equal(
+    { backlog, inFlight, waiting, deadLetter, maxAttempts, received, acknowledged },
+    { backlog: 1, inFlight: 1, waiting: 1, deadLetter: 'jobs-dead', maxAttempts: 3, received: 3, acknowledged: 1 },
+  )
+})
+
+async function lettersOf(setup: Setup) {
+  const { batches } = await setup.dead.fetch(0 as PartitionId, toOffset(0), { maxBytes: 1 << 20 })
+  return batches.flatMap((batch) => decodeRecords(batch, toOffset(0)))
+}
+
+test.run()
