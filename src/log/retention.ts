@@ -3,7 +3,7 @@
 
 import type { Offset } from '../record/record.js'
 import type { Cursors } from '../state/cursors.js'
-import type { Ledger, LedgerEntry } from '../state/ledger.js'
+import type { Ledger, LedgerEntry, LedgerReason } from '../state/ledger.js'
 import type { Segment } from './segment.js'
 import type { SegmentStore } from './segment-store.js'
 
@@ -38,11 +38,27 @@ export async function enforceRetention(options: RetentionOptions): Promise<boole
     const overBytes = store.segments.bytes > policy.maxBytes
     if (oldest === undefined) return overBytes && policy.onFull === 'reject'
     if (!overBytes && !isExpired(oldest, options)) return false
-    const owed = owedOf(oldest, options)
+    const owed = owedOf(oldest, options, 'retention')
     if (overBytes && policy.onFull === 'reject' && !isExpired(oldest, options) && !isSpent(owed, options)) return true
     await options.ledger.add(owed)
     await store.dropOldest()
   }
+}
+
+/**
+ * Drops the oldest segment to make room on the disk, if it is spent or the policy lets go of what is not.
+ * @returns false if it may not go, or there is none.
+ */
+export async function dropOldest(options: RetentionOptions, reason: LedgerReason): Promise<boolean> {
+  const { store, policy } = options
+  const oldest = store.oldestDroppable
+  // The newest carries the ends of the partitions; to let it go another would have to be begun first.
+  if (oldest === undefined || oldest === store.segments.newest) return false
+  const owed = owedOf(oldest, options, reason)
+  if (policy.onFull === 'reject' && !isSpent(owed, options)) return false
+  await options.ledger.add(owed)
+  await store.dropOldest()
+  return true
 }
 
 /** With nobody to deliver to, a stream that rejects keeps everything. */
@@ -55,14 +71,18 @@ function isExpired(segment: Segment, { policy, poweredOnMs }: RetentionOptions):
 }
 
 /** What the upstreams have not acknowledged of a segment. */
-function owedOf(segment: Segment, { stream, cursors, destinations, wallMs }: RetentionOptions): LedgerEntry[] {
+function owedOf(
+  segment: Segment,
+  { stream, cursors, destinations, wallMs }: RetentionOptions,
+  reason: LedgerReason,
+): LedgerEntry[] {
   const owed: LedgerEntry[] = []
   for (const destination of destinations()) {
     segment.extents.forEach(({ base, end }, partition) => {
       const firstOffset = Math.max(base, cursors.get(destination, stream, partition) ?? 0) as Offset
       if (firstOffset >= end) return
       const lastOffset = (end - 1) as Offset
-      owed.push({ destination, stream, partition, firstOffset, lastOffset, reason: 'retention', atMs: wallMs() })
+      owed.push({ destination, stream, partition, firstOffset, lastOffset, reason, atMs: wallMs() })
     })
   }
   return owed

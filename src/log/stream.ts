@@ -3,14 +3,11 @@
 // Invariants: an offset is given at append and never twice; a Commit settles as durable only after the sync write that holds it; what is
 // above the high watermark is shown to nobody.
 
-import { rm, statfs } from 'node:fs/promises'
-import { join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import type { CompressionCodec } from '../record/compression.js'
 import type { Offset, PartitionId, RecordInput } from '../record/record.js'
 import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
 import type { Ballast } from '../state/ballast.js'
-import { writeFileDurably } from '../state/durable-files.js'
 import { storageError } from '../state/level-database.js'
 import { BatchCompressor } from './batch-compressor.js'
 import { GroupCommit } from './commit.js'
@@ -18,12 +15,12 @@ import { CommitQueue } from './commit-queue.js'
 import { Fetcher } from './fetcher.js'
 import type { Gathering } from './gathering.js'
 import { type ProducerSequence, ProducerTable } from './producer-table.js'
-import { enforceRetention, type RetentionOptions } from './retention.js'
+import { dropOldest, enforceRetention, type RetentionOptions } from './retention.js'
 import type { OpenSegments } from './segment-list.js'
 import type { Damage, SegmentStore } from './segment-store.js'
 import type { Commit, Fetched, FetchLimits, ProducerAppend, Stream, StreamStats } from './types.js'
+import { mayPass, WriteRecovery } from './write-recovery.js'
 
-const RECOVERY_RETRY_MS = 1000
 /** Small facts a stream carries from segment to segment, inclusive. */
 export const MAX_FACTS_PER_STREAM = 131_072
 
@@ -63,6 +60,8 @@ export class LogStream implements Stream {
   private readonly fetcher: Fetcher
   private readonly compressor: BatchCompressor
   private readonly producers = new ProducerTable()
+  private readonly recovery: WriteRecovery
+  private readonly retention: RetentionOptions
   /** Set while nothing can be appended: why. */
   private refusal: SluiceError | null = null
   private full: SluiceError | null = null
@@ -72,14 +71,25 @@ export class LogStream implements Stream {
 
   constructor(private readonly options: LogStreamOptions) {
     this.store = options.store
+    this.retention = { ...options.retention, stream: options.name, store: options.store }
     this.next = this.store.ends.map((end) => end.offset)
     this.producers.load(this.store.facts)
     this.compressor = new BatchCompressor(options.compression)
+    this.recovery = new WriteRecovery({
+      stream: options.name,
+      directory: options.directory,
+      segmentBytes: options.segmentBytes,
+      ballast: options.ballast,
+      store: options.store,
+      exclusive: (task) => this.queue.exclusive(task),
+      makeRoom: () => this.makeRoom(),
+      isClosing: () => this.closing,
+    })
     this.fetcher = new Fetcher({
       stream: options.name,
       store: options.store,
       openSegments: options.openSegments,
-      giveUpBallast: () => this.giveUpBallast(),
+      giveUpBallast: () => this.recovery.giveUpBallast(),
       onDamage: options.onDamage,
     })
     this.queue = new CommitQueue({
@@ -189,12 +199,12 @@ export class LogStream implements Stream {
   maintain(): Promise<void> {
     return this.queue.exclusive(async () => {
       if (this.closing || this.refusal) return
-      if (this.store.hasUnsealed && (await this.diskHasRoom())) await this.store.reopen()
+      if (this.store.hasUnsealed && (await this.recovery.diskHasRoom())) await this.store.reopen()
       const { maxAgeMs } = this.options.retention.policy
       // An eighth of the age, so that what expires goes in eight steps.
       if (maxAgeMs !== null && this.store.activeAgeMs > maxAgeMs / 8) await this.store.roll()
       const start = this.store.segments.oldest
-      const full = await enforceRetention({ ...this.options.retention, stream: this.name, store: this.store })
+      const full = await enforceRetention(this.retention)
       this.full = full ? this.fullError() : null
       if (start !== this.store.segments.oldest) this.notify()
     })
@@ -234,52 +244,35 @@ export class LogStream implements Stream {
     if (this.refusal) return
     this.refusal = failure
     this.queue.failGathering(failure)
-    if (failure.code === 'STORAGE_FULL' || failure.code === 'STORAGE_READ_ONLY') void this.recoverWhenPossible()
+    if (mayPass(failure)) void this.recover()
     else this.options.onFatal(failure)
   }
 
-  // The failed database goes on serving reads until there is room to open it again; only then is it closed and read back.
-  private async recoverWhenPossible(): Promise<void> {
-    await this.giveUpBallast()
-    while (!this.closing) {
-      await new Promise((resolve) => setTimeout(resolve, RECOVERY_RETRY_MS).unref())
-      try {
-        if (!(await this.diskHasRoom())) continue
-        await this.assertWritable()
-        await this.queue.exclusive(() => this.store.reopen())
-        this.store.ends.forEach((end, partition) => {
-          this.next[partition] = end.offset
-        })
-        this.producers.load(this.store.facts)
-        this.refusal = null
-        await this.maintain()
-        return
-      } catch (error) {
-        const failure = storageError(error, `stream ${this.name} cannot be reopened`)
-        if (failure.code !== 'STORAGE_FULL' && failure.code !== 'STORAGE_READ_ONLY') {
-          this.options.onFatal(failure)
-          return
-        }
-      }
+  private async recover(): Promise<void> {
+    try {
+      await this.recovery.run()
+    } catch (error) {
+      this.options.onFatal(error as SluiceError)
+      return
     }
+    if (this.closing) return
+    // What memory held of the failed write is gone; the disk says what there is (D4).
+    this.store.ends.forEach((end, partition) => {
+      this.next[partition] = end.offset
+    })
+    this.producers.load(this.store.facts)
+    this.refusal = null
+    await this.maintain()
   }
 
-  /** Not while a segment is being flushed, which would use the space up and fail all the same. */
-  private async giveUpBallast(): Promise<void> {
-    await this.store.settled
-    await this.options.ballast.release()
-  }
-
-  private async diskHasRoom(): Promise<boolean> {
-    const { bavail, bsize } = await statfs(this.options.directory)
-    return bavail * bsize > this.options.segmentBytes * 2 + this.options.ballast.bytes
-  }
-
-  /** Closing a database that cannot be opened again would take from readers what they still have. @throws SluiceError as storageError. */
-  private async assertWritable(): Promise<void> {
-    const path = join(this.options.directory, 'probe')
-    await writeFileDurably(path, Buffer.alloc(0))
-    await rm(path)
+  /** Drops the oldest segment for want of disk space. @returns false if retention does not allow it. */
+  private async makeRoom(): Promise<boolean> {
+    let dropped = false
+    await this.queue.exclusive(async () => {
+      dropped = await dropOldest(this.retention, 'disk_full')
+    })
+    if (dropped) this.notify()
+    return dropped
   }
 
   private notify(): void {

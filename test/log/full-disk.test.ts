@@ -10,6 +10,7 @@ import { SmallDisk } from '../helpers/small-disk.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
 const P0 = 0 as PartitionId
+const KEEPING = { name: 's', retention: { maxBytes: 1 << 30, maxAgeMs: null, onFull: 'reject' as const } }
 const disk = SmallDisk.make(24)
 const whereDisksCanBeMade = unlessSkipped(test, disk === null ? 'mounting a small tmpfs needs root' : null)
 
@@ -45,7 +46,7 @@ whereDisksCanBeMade(
   async () => {
     if (disk === null) return
     const directory = join(disk.path, 'data')
-    const node = await openLog(directory, [{ name: 's' }], { segmentBytes: 1024 * 1024 })
+    const node = await openLog(directory, [KEEPING], { segmentBytes: 1024 * 1024 })
     for (let round = 0; round < 3; round++) {
       await node.ballast.restore()
       await disk.fill((16 - round * 4) * 1024 * 1024)
@@ -76,12 +77,50 @@ whereDisksCanBeMade(
     }
     const end = node.log.stream('s').highWatermark(P0)
     await node.close()
-    const again = await openLog(directory, [{ name: 's' }], { segmentBytes: 1024 * 1024 })
+    const again = await openLog(directory, [KEEPING], { segmentBytes: 1024 * 1024 })
     assert.is(again.log.stream('s').highWatermark(P0), end)
     await assertAllThere(again, end)
     assert.equal(again.ledger.list(), [])
     assert.equal([...node.fatal, ...again.fatal], [])
     await again.close()
+  },
+)
+
+whereDisksCanBeMade(
+  'on a full disk a stream that may drop its oldest goes on, and what an upstream was owed of them is in the ledger',
+  async () => {
+    const small = SmallDisk.make(12)
+    if (small === null) return
+    const node = await openLog(join(small.path, 'data'), [{ name: 's' }], {
+      segmentBytes: 1024 * 1024,
+      destinations: ['cloud'],
+    })
+    const stream = node.log.stream('s')
+    let acked = 0
+    while (acked < 8000) {
+      const offset = stream.nextOffset(P0)
+      try {
+        const commits = Array.from({ length: 8 }, (_, i) =>
+          stream.append(P0, recordOf(`${offset + i}:${'x'.repeat(4000)}`)),
+        )
+        await commits[7].durable()
+        acked = offset + 8
+      } catch (error) {
+        assert.is((error as SluiceError).code, 'STORAGE_FULL')
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+    }
+    const start = stream.logStartOffset(P0)
+    assert.ok(start > 0)
+    const records = await readAll(node.log, 's')
+    assert.is(records[0].offset, start)
+    assert.ok(records.length >= acked - start, 'what was acknowledged and is not in the ledger can be read')
+    assert.equal(
+      node.ledger.list().map((row) => [row.destination, row.firstOffset, row.lastOffset, row.records, row.reason]),
+      [['cloud', 0, start - 1, start, 'disk_full']],
+    )
+    await node.close()
+    small.remove()
   },
 )
 
