@@ -63,6 +63,7 @@ export async function openStorage(config: Config, options: StorageOptions): Prom
       maxBatchBytes: config.storage.maxBatchBytes,
       maxPendingBytes: config.storage.maxPendingBytes,
       maxRecordBytes: config.mqtt.maxPacketSize * 2,
+      diskBudgetBytes: config.storage.diskBudget ?? null,
       ceilings,
       cursors,
       ballast,

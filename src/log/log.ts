@@ -50,6 +50,8 @@ export interface LogOptions {
   readonly maxBatchBytes: number
   readonly maxPendingBytes: number
   readonly maxRecordBytes: number
+  /** Most bytes of records that all streams together may store; null: what their own retention allows. */
+  readonly diskBudgetBytes: number | null
   readonly ceilings: OffsetCeilings
   readonly cursors: Cursors
   readonly ballast: Ballast
@@ -202,16 +204,32 @@ export class Log implements StreamCatalog {
     }
   }
 
+  private async maintain(): Promise<void> {
+    await this.options.ballast.restore()
+    for (const stream of this.streams.values()) await stream.maintain()
+    await this.keepBudget()
+  }
+
+  /** Spent segments first, whichever stream they are of, then the oldest that may go (D9). */
+  private async keepBudget(): Promise<void> {
+    const budget = this.options.diskBudgetBytes ?? Number.POSITIVE_INFINITY
+    for (;;) {
+      const streams = [...this.streams.values()]
+      if (streams.reduce((sum, stream) => sum + stream.stats().bytes, 0) <= budget) return
+      const candidates = streams.flatMap((stream) => {
+        const candidate = stream.dropCandidate
+        return candidate ? [{ stream, ...candidate }] : []
+      })
+      candidates.sort((a, b) => Number(b.spent) - Number(a.spent) || a.lastWritePoweredOnMs - b.lastWritePoweredOnMs)
+      if (!(await candidates[0]?.stream.makeRoom('retention'))) return
+    }
+  }
+
   private maintainLater(): void {
     this.stopMaintenance = this.options.clock.after(MAINTENANCE_MS, () => {
-      for (const stream of this.streams.values()) {
-        stream
-          .maintain()
-          .catch((error) =>
-            this.options.logger.warn('retention failed; will try again', { stream: stream.name, reason: error }),
-          )
-      }
-      this.maintainLater()
+      this.maintain()
+        .catch((error) => this.options.logger.warn('retention failed; will try again', { reason: error }))
+        .finally(() => this.maintainLater())
     })
   }
 }

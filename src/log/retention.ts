@@ -45,19 +45,32 @@ export async function enforceRetention(options: RetentionOptions): Promise<boole
   }
 }
 
+export interface DropCandidate {
+  /** Every upstream has acknowledged all of it. */
+  readonly spent: boolean
+  /** Powered-on time of its last record, milliseconds. */
+  readonly lastWritePoweredOnMs: number
+}
+
+/** The segment that `dropOldest` would drop; null if it would drop none. */
+export function dropCandidate(options: RetentionOptions): DropCandidate | null {
+  const { store, policy } = options
+  const oldest = store.oldestDroppable
+  // The newest carries the ends of the partitions; to let it go another would have to be begun first.
+  if (oldest === undefined || oldest === store.segments.newest) return null
+  const spent = isSpent(owedOf(oldest, options, 'retention'), options)
+  return spent || policy.onFull === 'drop_oldest' ? { spent, lastWritePoweredOnMs: oldest.lastWritePoweredOnMs } : null
+}
+
 /**
  * Drops the oldest segment to make room on the disk, if it is spent or the policy lets go of what is not.
  * @returns false if it may not go, or there is none.
  */
 export async function dropOldest(options: RetentionOptions, reason: LedgerReason): Promise<boolean> {
-  const { store, policy } = options
-  const oldest = store.oldestDroppable
-  // The newest carries the ends of the partitions; to let it go another would have to be begun first.
-  if (oldest === undefined || oldest === store.segments.newest) return false
-  const owed = owedOf(oldest, options, reason)
-  if (policy.onFull === 'reject' && !isSpent(owed, options)) return false
-  await options.ledger.add(owed)
-  await store.dropOldest()
+  const { oldestDroppable } = options.store
+  if (oldestDroppable === undefined || dropCandidate(options) === null) return false
+  await options.ledger.add(owedOf(oldestDroppable, options, reason))
+  await options.store.dropOldest()
   return true
 }
 

@@ -8,6 +8,7 @@ import type { CompressionCodec } from '../record/compression.js'
 import type { Offset, PartitionId, RecordInput } from '../record/record.js'
 import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
 import type { Ballast } from '../state/ballast.js'
+import type { LedgerReason } from '../state/ledger.js'
 import { storageError } from '../state/level-database.js'
 import { BatchCompressor } from './batch-compressor.js'
 import { GroupCommit } from './commit.js'
@@ -15,7 +16,7 @@ import { CommitQueue } from './commit-queue.js'
 import { Fetcher } from './fetcher.js'
 import type { Gathering } from './gathering.js'
 import { type ProducerSequence, ProducerTable } from './producer-table.js'
-import { dropOldest, enforceRetention, type RetentionOptions } from './retention.js'
+import { type DropCandidate, dropCandidate, dropOldest, enforceRetention, type RetentionOptions } from './retention.js'
 import type { OpenSegments } from './segment-list.js'
 import type { Damage, SegmentStore } from './segment-store.js'
 import type { Commit, Fetched, FetchLimits, ProducerAppend, Stream, StreamStats } from './types.js'
@@ -82,7 +83,7 @@ export class LogStream implements Stream {
       ballast: options.ballast,
       store: options.store,
       exclusive: (task) => this.queue.exclusive(task),
-      makeRoom: () => this.makeRoom(),
+      makeRoom: () => this.makeRoom('disk_full'),
       isClosing: () => this.closing,
     })
     this.fetcher = new Fetcher({
@@ -210,6 +211,21 @@ export class LogStream implements Stream {
     })
   }
 
+  /** The oldest segment, if retention lets it go for want of space. */
+  get dropCandidate(): DropCandidate | null {
+    return this.closing ? null : dropCandidate(this.retention)
+  }
+
+  /** Drops that segment. @returns false if there is none. */
+  async makeRoom(reason: LedgerReason): Promise<boolean> {
+    let dropped = false
+    await this.queue.exclusive(async () => {
+      dropped = await dropOldest(this.retention, reason)
+    })
+    if (dropped) this.notify()
+    return dropped
+  }
+
   /** Commits what was appended, seals the active segment and closes. Later appends throw SHUTTING_DOWN. */
   async close(): Promise<void> {
     this.closing = true
@@ -263,16 +279,6 @@ export class LogStream implements Stream {
     this.producers.load(this.store.facts)
     this.refusal = null
     await this.maintain()
-  }
-
-  /** Drops the oldest segment for want of disk space. @returns false if retention does not allow it. */
-  private async makeRoom(): Promise<boolean> {
-    let dropped = false
-    await this.queue.exclusive(async () => {
-      dropped = await dropOldest(this.retention, 'disk_full')
-    })
-    if (dropped) this.notify()
-    return dropped
   }
 
   private notify(): void {

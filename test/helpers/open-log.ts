@@ -66,6 +66,7 @@ export async function openLog(
     maxBatchBytes: 64 * 1024,
     maxPendingBytes: 4 * 1024 * 1024,
     maxRecordBytes: 1024 * 1024,
+    diskBudgetBytes: null,
     ceilings: await OffsetCeilings.open(state),
     cursors,
     ballast,

@@ -361,6 +361,31 @@ test('a stream that left the configuration is read until it has expired, takes n
   assert.equal(await readdir(join(directory, 'streams')), ['s'])
 })
 
+test('a disk budget lets spent segments go first, of whichever stream, then the oldest, by the ledger', async () => {
+  const budget = { ...SMALL, diskBudgetBytes: 1536 * 1024, destinations: ['cloud'] }
+  const node = await openLog(tempDir(), [{ name: 'a' }, { name: 'b' }], budget)
+  await append(node, 'a', 4000, 200)
+  await append(node, 'b', 2000, 200)
+  await node.cursors.set('cloud', 'b', 0, 2001 as Offset)
+  const [a, b] = [node.log.stream('a'), node.log.stream('b')]
+  const changed = (stream: typeof a) => new Promise<void>((resolve) => void stream.onChange(resolve))
+  const first = changed(b)
+  await append(node, 'a', 3000, 200)
+  await first
+  assert.ok(b.logStartOffset(P0) > 0, 'spent ones of b go')
+  while (a.logStartOffset(P0) === 0) {
+    const next = changed(a)
+    await append(node, 'a', 1000, 200)
+    await next
+  }
+  assert.ok(
+    node.ledger.list().every(({ stream }) => stream === 'a'),
+    'what was delivered is not in the ledger',
+  )
+  assert.is(node.ledger.records, a.logStartOffset(P0))
+  await node.close()
+})
+
 test('partitions may grow, and never shrink', async () => {
   const directory = tempDir()
   let node = await openLog(directory, [{ name: 's', partitions: 2 }], SMALL)
