@@ -68,6 +68,7 @@ export class Log implements StreamCatalog {
   readonly streams = new Map<string, LogStream>()
   private readonly openSegments = new OpenSegments()
   private stopMaintenance: () => void = () => {}
+  private closed = false
 
   private constructor(private readonly options: LogOptions) {}
 
@@ -98,6 +99,7 @@ export class Log implements StreamCatalog {
 
   /** Commits what was appended, seals, closes. */
   async close(): Promise<void> {
+    this.closed = true
     this.stopMaintenance()
     await Promise.all([...this.streams.values()].map((stream) => stream.close()))
   }
@@ -226,6 +228,7 @@ export class Log implements StreamCatalog {
   }
 
   private maintainLater(): void {
+    if (this.closed) return
     this.stopMaintenance = this.options.clock.after(MAINTENANCE_MS, () => {
       this.maintain()
         .catch((error) => this.options.logger.warn('retention failed; will try again', { reason: error }))
