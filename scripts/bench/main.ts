@@ -5,16 +5,20 @@ import { cpus, tmpdir } from 'node:os'
 import { parseArgs } from 'node:util'
 import { findProgram } from '../../test/helpers/mosquitto.js'
 import { mosquittoVersion } from './contestants.js'
+import { deviceBytes } from './device-bytes.js'
 import { ingest } from './ingest.js'
+import { logAppend } from './log-append.js'
+import { logRead } from './log-read.js'
+import { logStart } from './log-start.js'
 import { probeStorage } from './storage-probe.js'
 import type { Workload } from './workload.js'
 
-const WORKLOADS: readonly Workload[] = [ingest]
+const WORKLOADS: readonly Workload[] = [ingest, logAppend, logRead, logStart, deviceBytes]
 
 const HELP = `npm run bench [WORKLOAD …] [-- OPTION …]
 
 Workloads:
-${WORKLOADS.map((one) => `  ${one.name.padEnd(10)} ${one.summary}`).join('\n')}
+${WORKLOADS.map((one) => `  ${one.name.padEnd(13)} ${one.summary}`).join('\n')}
 
 Options:
   --quick    a few seconds in all: shows that it works, not what it is worth

@@ -88,7 +88,7 @@ export class LoopDisk {
   }
 
   /** As in /sys: loop3. */
-  private device(): string {
+  device(): string {
     const { stdout } = spawnSync('findmnt', ['-n', '-o', 'SOURCE', this.path], { encoding: 'utf8' })
     return basename(stdout.trim())
   }
