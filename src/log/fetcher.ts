@@ -82,7 +82,7 @@ export class Fetcher {
     return highWatermark
   }
 
-  /** @returns batches from `from` on; none where damage was found, which is a gap of the segment from then on. */
+  /** @returns batches from `from` on; none where the segment was replaced meanwhile, or where damage was found, which is a gap of the segment from then on. */
   private async read(
     segment: Segment,
     partition: PartitionId,
@@ -102,6 +102,8 @@ export class Fetcher {
       if (segment.state === 'sealed') this.options.openSegments.touch(segment)
       return read
     } catch (error) {
+      // The one in its place is asked next.
+      if (segment.state === 'replaced') return []
       if (!isDamage(error)) throw error
       await this.passOver(segment, partition, from)
       return []
@@ -112,7 +114,10 @@ export class Fetcher {
     const extent = segment.extents[partition]
     const [first, last] = await segment
       .use((database) => damagedRange(database, partition, offset, extent))
-      .catch(() => [offset, extent.end - 1] as const)
+      .catch((error) => {
+        if (!isDamage(error)) throw error
+        return [offset, extent.end - 1] as const
+      })
     await this.options.onDamage([{ partition, first, last }])
     await segment.addGap(partition, first, last)
   }

@@ -175,9 +175,11 @@ export class SegmentStore {
     await this.sealing
     await this.discardStandby()
     for (const segment of [...this.unsealed, ...(this.active ? [this.active] : [])]) {
-      await segment.close()
-      const recovered = await recoverSegment(segment.directory, this.options.logger)
-      this.segments.replace(segment, recovered)
+      const recovered = await segment.replacedBy(async () => {
+        const readBack = await recoverSegment(segment.directory, this.options.logger)
+        this.segments.replace(segment, readBack)
+        return readBack
+      })
       this.unsealed.delete(segment)
       if (segment !== this.active) continue
       this.active = null

@@ -73,7 +73,7 @@ export class Segment {
     readonly directory: string,
     readonly header: SegmentHeader,
     private database: LevelDatabase | null,
-    public state: 'active' | 'sealed' | 'dropped',
+    public state: 'active' | 'sealed' | 'dropped' | 'replaced',
     extents?: Extent[],
   ) {
     this.extents = extents ?? emptyExtents(header)
@@ -142,7 +142,7 @@ export class Segment {
 
   /**
    * Runs `read` with the open database; it stays open until `read` has settled.
-   * @throws SluiceError OFFSET_OUT_OF_RANGE if the segment has been dropped meanwhile; as `openLevel` if it cannot be opened.
+   * @throws SluiceError OFFSET_OUT_OF_RANGE if the segment has been dropped or replaced meanwhile; as `openLevel` if it cannot be opened.
    */
   async use<T>(read: (database: LevelDatabase) => Promise<T>): Promise<T> {
     const database = await this.acquire()
@@ -173,13 +173,15 @@ export class Segment {
       )
       await database.compactRange(KEY_END, KEY_END)
       assertTable(database, this.directory)
-      await this.close()
-      await this.assertFlushed()
-      await writeFileDurably(join(this.directory, SEALED_FILE), summary)
+      // A reader that opened it in between would begin another write-ahead log.
+      await this.whileClosed(async () => {
+        await this.assertFlushed()
+        await writeFileDurably(join(this.directory, SEALED_FILE), summary)
+        this.state = 'sealed'
+      })
     } catch (error) {
       throw storageError(error, `the segment ${this.directory} cannot be sealed`)
     }
-    this.state = 'sealed'
   }
 
   /** The facts that held when the last record was written. */
@@ -209,25 +211,27 @@ export class Segment {
   }
 
   /** Waits for readers, then closes the database; `use` opens it again. */
-  async close(): Promise<void> {
-    while (this.transition) await this.transition
-    const database = this.database
-    if (database === null) return
-    await this.during(async () => {
-      if (this.users > 0) await new Promise<void>((resolve) => this.idleWaiters.push(resolve))
-      await database.close()
-      this.database = null
-      this.sealedTopics = undefined
+  close(): Promise<void> {
+    return this.whileClosed(async () => {})
+  }
+
+  /** Has a segment whose writing or sealing failed read back from disk. What that gives stands in its place from then on. */
+  replacedBy(recover: () => Promise<Segment>): Promise<Segment> {
+    return this.whileClosed(async () => {
+      const recovered = await recover()
+      this.state = 'replaced'
+      return recovered
     })
   }
 
   /** Removes the segment from the disk. What it owes to anybody must be in the ledger before. */
   async drop(): Promise<void> {
-    await this.close()
-    this.state = 'dropped'
     const doomed = this.directory + DROPPED_SUFFIX
-    await rename(this.directory, doomed)
-    await syncDirectory(dirname(this.directory))
+    await this.whileClosed(async () => {
+      this.state = 'dropped'
+      await rename(this.directory, doomed)
+      await syncDirectory(dirname(this.directory))
+    })
     await rm(doomed, { recursive: true, force: true })
   }
 
@@ -239,7 +243,7 @@ export class Segment {
   private async acquire(): Promise<LevelDatabase> {
     for (;;) {
       if (this.transition) await this.transition
-      else if (this.state === 'dropped')
+      else if (this.state === 'dropped' || this.state === 'replaced')
         throw new SluiceError('OFFSET_OUT_OF_RANGE', 'retention has removed these records')
       else if (this.database === null) await this.open()
       else {
@@ -259,12 +263,27 @@ export class Segment {
     })
   }
 
-  private async during(change: () => Promise<void>): Promise<void> {
+  /** Waits for readers, closes the database, and runs `work` before anybody can open it again. */
+  private async whileClosed<T>(work: () => Promise<T>): Promise<T> {
+    while (this.transition) await this.transition
+    return this.during(async () => {
+      if (this.users > 0) await new Promise<void>((resolve) => this.idleWaiters.push(resolve))
+      await this.database?.close()
+      this.database = null
+      this.sealedTopics = undefined
+      return work()
+    })
+  }
+
+  private async during<T>(change: () => Promise<T>): Promise<T> {
     const changed = change().finally(() => {
       this.transition = null
     })
-    this.transition = changed.catch(() => {})
-    await changed
+    this.transition = changed.then(
+      () => {},
+      () => {},
+    )
+    return changed
   }
 
   // The second witness of the flush: the write-ahead log that is left is empty.
