@@ -9,7 +9,7 @@ import { SluiceError } from '../base/errors.js'
 import { Logger } from '../base/logger.js'
 import type { Config } from '../config/schema.js'
 import type { StreamOptions } from '../log/log.js'
-import type { VerifiedStretch } from '../log/verify.js'
+import type { DamagedRange, VerifiedStretch } from '../log/verify.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { ApiClient } from './api-client.js'
 import type { StreamInfo } from './consume-partitions.js'
@@ -25,6 +25,8 @@ export interface StretchRequest {
 export type Stretch = Omit<VerifiedStretch, 'firstOffset' | 'nextOffset'> & { firstOffset: number; nextOffset: number }
 
 export interface VerifySource {
+  /** Ranges that opening the log found to be lost before the first offset that is stored. */
+  lostBefore(stream: string, partition: number, firstOffset: number): readonly DamagedRange[]
   streams(): Promise<readonly Pick<StreamInfo, 'name' | 'partitions' | 'bytes'>[]>
   verify(request: StretchRequest): Promise<Stretch>
   close(): Promise<void>
@@ -47,6 +49,7 @@ interface Answer {
 
 export function runningNode(api: ApiClient): VerifySource {
   return {
+    lostBefore: () => [],
     streams: async () => (await api.get<{ streams: StreamInfo[] }>('/v1/streams')).streams,
     async verify({ stream, partition, offset, maxRecords }) {
       const path = `/v1/streams/${encodeURIComponent(stream)}/partitions/${partition}/verify`
@@ -75,7 +78,7 @@ export async function dataDirectory(config: Config, say: (line: string) => void)
     throw new SluiceError('NOT_FOUND', `${dataDir} is not a data directory of Sluice: it has no file "format"`, {
       dataDir,
     })
-  const [{ openStorage }, { verifyStretch }, { toOffset, toPartitionId }] = await Promise.all([
+  const [{ openStorage }, { newDamage, verifyStretch }, { toOffset, toPartitionId }] = await Promise.all([
     import('../node-storage.js'),
     import('../log/verify.js'),
     import('../record/record.js'),
@@ -92,9 +95,14 @@ export async function dataDirectory(config: Config, say: (line: string) => void)
   ).catch((error) => {
     throw inUse(error, dataDir)
   })
+  const { log, ledger, ledgerAsFound } = storage
   return {
+    lostBefore: (stream, partition, firstOffset) =>
+      newDamage(ledger.list(), ledgerAsFound, stream, toPartitionId(partition)).filter(
+        ({ lastOffset }) => lastOffset < firstOffset,
+      ),
     async streams() {
-      return [...storage.log.streams.values()].map((stream) => ({
+      return [...log.streams.values()].map((stream) => ({
         name: stream.name,
         bytes: stream.stats().bytes,
         partitions: Array.from({ length: stream.partitions }, (_, partition) => ({
@@ -106,12 +114,12 @@ export async function dataDirectory(config: Config, say: (line: string) => void)
     },
     async verify({ stream, partition, offset, maxRecords }) {
       if (failed.length > 0) throw failed[0]
-      return verifyStretch(storage.log.stream(stream), {
+      return verifyStretch(log.stream(stream), {
         partition: toPartitionId(partition),
         from: toOffset(offset),
         maxRecords,
         // What opening the log has come upon is new to whoever asks.
-        ledger: storage.ledgerAsFound,
+        ledger: ledgerAsFound,
       })
     },
     close: () => storage.close(),
@@ -126,6 +134,8 @@ async function everythingStored(config: Config, ceilings: OffsetCeilings): Promi
     topics: [],
     partitions: Math.max(1, ceilings.partitionsOf(name)),
     allPartitions: true,
+    // Its limits stay as they are on disk, and nothing is written.
+    retired: true,
     lingerMs: 0,
     compression: 'none',
     retention: { maxBytes: Number.POSITIVE_INFINITY, maxAgeMs: null, onFull: 'drop_oldest' },

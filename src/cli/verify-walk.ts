@@ -39,7 +39,8 @@ export async function verifyAll(source: VerifySource, options: WalkOptions): Pro
     for (const { partition, log_start_offset: firstOffset, high_watermark: endOffset } of partitions) {
       stored += endOffset - firstOffset
       if (options.partition !== undefined && partition !== options.partition) continue
-      results.push({ stream: name, partition, firstOffset, endOffset, records: 0, bytes: 0, batches: 0, damage: [] })
+      const damage = [...source.lostBefore(name, partition, firstOffset)]
+      results.push({ stream: name, partition, firstOffset, endOffset, records: 0, bytes: 0, batches: 0, damage })
     }
   }
   const chosen = results.reduce((sum, { firstOffset, endOffset }) => sum + endOffset - firstOffset, 0)

@@ -8,6 +8,7 @@ import { baseOffsetOf, decodeRecords, lastOffsetOf, maxTimestampOf, recordCountO
 import type { LedgerRow } from '../state/ledger.js'
 import type { Fetched, StreamReader } from './types.js'
 
+const LOST = 'cannot be read: damaged or missing on disk'
 const FETCH_BYTES = 256 * 1024
 /** A stretch ends with the fetch that reaches this many stored bytes, whatever its records. */
 export const MAX_STRETCH_BYTES = 16 * 1024 * 1024
@@ -52,7 +53,7 @@ export interface VerifyRequest {
 export async function verifyStretch(reader: StreamReader, request: VerifyRequest): Promise<VerifiedStretch> {
   const { partition, from, maxRecords, ledger } = request
   const firstOffset = Math.max(from, reader.logStartOffset(partition)) as Offset
-  const known = ledger.filter((row) => isKnownDamage(row, reader.name, partition))
+  const known = ledger.filter((row) => isDamageOf(row, reader.name, partition))
   const damage: DamagedRange[] = []
   const total = { records: 0, bytes: 0, batches: 0 }
   let next: number = firstOffset
@@ -67,7 +68,7 @@ export async function verifyStretch(reader: StreamReader, request: VerifyRequest
     const logStart = reader.logStartOffset(partition)
     const missing = (first: number, end: number): void => {
       const lost = { firstOffset: Math.max(first, logStart), lastOffset: end - 1 }
-      damage.push(...splitByKnown(lost, known, 'cannot be read: damaged or missing on disk'))
+      damage.push(...splitByKnown(lost, known, LOST))
     }
     for (const batch of fetched.batches) {
       const base = baseOffsetOf(batch)
@@ -84,6 +85,18 @@ export async function verifyStretch(reader: StreamReader, request: VerifyRequest
     next = fetched.nextOffset
   }
   return { firstOffset, nextOffset: next as Offset, ...total, damage }
+}
+
+/** What the ledger has on a partition that it did not have before, ascending: damage that opening the log has come upon. */
+export function newDamage(
+  ledger: readonly LedgerRow[],
+  before: readonly LedgerRow[],
+  stream: string,
+  partition: PartitionId,
+): DamagedRange[] {
+  const known = before.filter((row) => isDamageOf(row, stream, partition))
+  const rows = ledger.filter((row) => isDamageOf(row, stream, partition))
+  return rows.flatMap((row) => splitByKnown(row, known, LOST)).filter((range) => !range.known)
 }
 
 /** @returns null when retention has removed what was asked for. */
@@ -117,7 +130,7 @@ function recordsProblem(batch: Buffer): string | null {
   }
 }
 
-function isKnownDamage({ destination, stream, partition }: LedgerRow, name: string, id: PartitionId): boolean {
+function isDamageOf({ destination, stream, partition }: LedgerRow, name: string, id: PartitionId): boolean {
   return destination === '*' && stream === name && partition === id
 }
 
