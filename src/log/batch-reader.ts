@@ -37,9 +37,11 @@ export async function readBatches(database: LevelDatabase, range: BatchRange): P
   const batches: Buffer[] = []
   let next = from
   let bytes = 0
+  let holdsEntries = false
   try {
     for (;;) {
       const entries = await iterator.nextv(ENTRIES_PER_READ)
+      holdsEntries ||= entries.length > 0
       for (const [key, batch] of entries) {
         const problem = batchProblem(key, batch, next, batches.length === 0)
         if (problem !== null) throw corrupt(partition, next, problem)
@@ -57,7 +59,9 @@ export async function readBatches(database: LevelDatabase, range: BatchRange): P
     if (batches.length > 0) return batches
     throw error
   } finally {
-    await release(iterator)
+    // Where nothing can be read, classic-level's seek past the end fails an assertion of LevelDB's and ends the process.
+    if (holdsEntries) await release(iterator)
+    else await iterator.close()
   }
 }
 

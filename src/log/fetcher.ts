@@ -4,6 +4,7 @@
 import { SluiceError } from '../base/errors.js'
 import type { Offset, PartitionId } from '../record/record.js'
 import { decodeRecords, lastOffsetOf, maxTimestampOf } from '../record/record-batch.js'
+import { storageError } from '../state/level-database.js'
 import { damagedRange, readBatches } from './batch-reader.js'
 import type { Segment } from './segment.js'
 import { pastGaps, stretchEnd } from './segment-index.js'
@@ -141,7 +142,5 @@ async function mayHold(segment: Segment, wantsTopic: (mqttTopic: string) => bool
 
 /** Our own checks, and LevelDB's: a table whose blocks or whose files are not what they were. */
 function isDamage(error: unknown): boolean {
-  if (error instanceof SluiceError) return error.code === 'CORRUPT_MESSAGE'
-  const { code, message } = error as { code?: string; message?: string }
-  return code === 'LEVEL_CORRUPTION' || /Corruption|bad block|not an sstable/.test(message ?? '')
+  return storageError(error, 'a segment cannot be read').code === 'CORRUPT_MESSAGE'
 }

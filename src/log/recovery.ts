@@ -7,7 +7,7 @@ import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { baseOffsetOf, decodeRecords } from '../record/record-batch.js'
 import { makeDirectory, syncDirectory } from '../state/durable-files.js'
-import { type LevelDatabase, openLevel } from '../state/level-database.js'
+import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
 import { allBatches } from './batch-reader.js'
 import { metaKey } from './keys.js'
 import { Segment, UNSEALED_WRITE_BUFFER_BYTES } from './segment.js'
@@ -25,7 +25,7 @@ export async function recoverSegment(directory: string, logger: Logger): Promise
     await segment.seal()
   } catch (error) {
     await database.close()
-    throw error
+    throw storageError(error, `the segment ${directory} cannot be recovered`)
   }
   logger.info('recovered segment', { segment: basename(directory), records: segment.records })
   return segment

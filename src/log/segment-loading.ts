@@ -60,10 +60,10 @@ async function loadSegment(
 ): Promise<Segment | null> {
   const sealed = await Segment.openSealed(directory)
   if (sealed) return sealed
-  const { damaged, prefixesBehind } = await checkWal(directory)
+  const { damaged, prefixes } = await checkWal(directory)
   if (damaged) {
     options.logger.error('a write-ahead log is damaged', { directory })
-    await onHiddenEnds(prefixesBehind)
+    await onHiddenEnds(prefixes)
   }
   try {
     return await options.ballast.withRoom(() => recoverSegment(directory, options.logger))

@@ -13,7 +13,8 @@ import { assert } from '../base/assert.js'
 import { SluiceError } from '../base/errors.js'
 import { listDirectory, syncDirectory, writeFileDurably } from '../state/durable-files.js'
 import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
-import { FACT_END, FACT_START, factKey, KEY_END, metaKey, nameOfFactKey } from './keys.js'
+import { checkWal } from '../state/wal-check.js'
+import { FACT_END, FACT_START, factKey, KEY_END, META_START, metaKey, nameOfFactKey } from './keys.js'
 import {
   addGap,
   decodeSummary,
@@ -306,7 +307,10 @@ function assertTable(database: LevelDatabase, directory: string): void {
   throw new SluiceError('STORAGE_FULL', `LevelDB could not flush the memtable of ${directory}`)
 }
 
-/** Whether records in this directory may have been acknowledged. */
+/** Whether records in this directory may have been acknowledged. Where the file `live` was lost, what else there is tells. */
 export async function isLive(directory: string): Promise<boolean> {
-  return (await listDirectory(directory)).includes(LIVE_FILE)
+  const names = await listDirectory(directory)
+  if (names.some((name) => name === LIVE_FILE || name === SEALED_FILE || name.endsWith('.ldb'))) return true
+  const { prefixes } = await checkWal(directory)
+  return [...prefixes].some((prefix) => prefix !== META_START.readUInt32BE(0))
 }

@@ -41,6 +41,10 @@ export async function openLevel(directory: string, options: LevelOptions): Promi
   }
 }
 
+/** What LevelDB says of files that are not what they were: changed, missing, or (reading a table beyond its end) too short. */
+const DAMAGE =
+  /^Corruption|does not exist|missing files|no meta-nextfile|^IO error: .*No such file|^IO error: .*\.ldb: Invalid argument/
+
 /** Turns what LevelDB threw into a SluiceError whose code tells what may be done about it (D4). */
 export function storageError(error: unknown, what: string): SluiceError {
   if (error instanceof SluiceError) return error
@@ -53,10 +57,6 @@ export function storageError(error: unknown, what: string): SluiceError {
   if (code === 'LEVEL_LOCKED') return fail('DATA_DIR_LOCKED')
   if (/No space left on device|Disk quota exceeded|ENOSPC|EDQUOT/.test(reason)) return fail('STORAGE_FULL')
   if (/Read-only file system|EROFS/.test(reason)) return fail('STORAGE_READ_ONLY')
-  if (
-    code === 'LEVEL_CORRUPTION' ||
-    /^Corruption|does not exist|missing files|no meta-nextfile|^IO error: .*No such file/.test(reason)
-  )
-    return fail('CORRUPT_MESSAGE')
+  if (code === 'LEVEL_CORRUPTION' || DAMAGE.test(reason)) return fail('CORRUPT_MESSAGE')
   return fail('STORAGE_FAILED')
 }

@@ -26,10 +26,10 @@ export interface WalCheck {
   /** Bytes that were written have changed: what may have been acknowledged is missing. */
   readonly damaged: boolean
   /**
-   * The first four bytes, u32be, of all keys written later than what is missing: damage hides no end where one of these is.
-   * Empty unless damaged.
+   * The first four bytes, u32be, of all keys that LevelDB will find in it; if damaged, only of those written later than what is missing:
+   * damage hides no end where one of these is.
    */
-  readonly prefixesBehind: ReadonlySet<number>
+  readonly prefixes: ReadonlySet<number>
 }
 
 /** Checks the write-ahead logs of a LevelDB that is not open; one without any is not damaged. */
@@ -50,13 +50,13 @@ export async function checkWal(directory: string): Promise<WalCheck> {
       await handle.close()
     }
   }
-  return { damaged: scan.damaged, prefixesBehind: scan.prefixesBehind }
+  return { damaged: scan.damaged, prefixes: scan.prefixes }
 }
 
 /** Follows LevelDB's log::Reader fragment by fragment, which after a bad one goes on with the next block. */
 class WalScan {
   damaged = false
-  prefixesBehind = new Set<number>()
+  prefixes = new Set<number>()
   /** Met since the last sound record: 'torn' is damage only if another record begins behind it. */
   private problem: 'torn' | 'changed' | null = null
   /** Parts of the record begun and not yet ended. */
@@ -94,7 +94,7 @@ class WalScan {
     }
     this.parts?.push(payload)
     if (type !== WHOLE && type !== LAST) return
-    if (this.damaged && this.parts !== null) for (const key of keysOf(Buffer.concat(this.parts))) this.remember(key)
+    for (const key of keysOf(Buffer.concat(this.parts ?? []))) this.remember(key)
     this.parts = null
   }
 
@@ -106,11 +106,11 @@ class WalScan {
   private found(): void {
     this.damaged = true
     this.problem = null
-    this.prefixesBehind = new Set()
+    this.prefixes = new Set()
   }
 
   private remember(key: Buffer): void {
-    if (key.length >= 4) this.prefixesBehind.add(key.readUInt32BE(0))
+    if (key.length >= 4) this.prefixes.add(key.readUInt32BE(0))
   }
 }
 

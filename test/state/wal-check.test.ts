@@ -94,10 +94,10 @@ test('damage hides the end of a partition unless something of it was written lat
   const bytes = Buffer.from(wal.bytes)
   bytes[wal.ends[4] + 50] ^= 1
   writeFileSync(wal.path, bytes)
-  assert.equal([...(await checkWal(wal.directory)).prefixesBehind], [0])
+  assert.equal([...(await checkWal(wal.directory)).prefixes], [0])
   bytes[wal.ends[6] + 50] ^= 1
   writeFileSync(wal.path, bytes)
-  assert.equal([...(await checkWal(wal.directory)).prefixesBehind], [])
+  assert.equal([...(await checkWal(wal.directory)).prefixes], [])
 })
 
 test('sectors of zeros between what was written are damage', async () => {
