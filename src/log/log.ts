@@ -83,7 +83,8 @@ export class Log implements StreamCatalog {
       await log.close()
       throw error
     }
-    await options.ballast.restore()
+    // Not awaited: on a slow card it takes seconds, and nothing depends on it.
+    void options.ballast.restore()
     log.maintainLater()
     return log
   }
@@ -102,6 +103,7 @@ export class Log implements StreamCatalog {
     this.closed = true
     this.stopMaintenance()
     await Promise.all([...this.streams.values()].map((stream) => stream.close()))
+    await this.options.ballast.settled()
   }
 
   private async openStream(stream: StreamOptions): Promise<LogStream> {

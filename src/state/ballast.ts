@@ -33,6 +33,11 @@ export class Ballast {
     return this.making
   }
 
+  /** Resolves when the file is not being made. */
+  settled(): Promise<void> {
+    return this.making ?? Promise.resolve()
+  }
+
   /** Gives the space up; it is free when this resolves. Never rejects: a disk that removes nothing gives no room either. */
   async release(): Promise<void> {
     await this.making
