@@ -10,6 +10,8 @@ import type { Producer } from './http/ports.js'
 import type { UpstreamsPort } from './http/routes/upstreams.js'
 import { FileAuth } from './mqtt/file-auth.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
+import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt/mqtt-limits.js'
+import type { TlsOptions } from './mqtt/tls-identity.js'
 import { startHttp } from './node-http.js'
 import { openStorage } from './node-storage.js'
 import { hasZstd } from './record/compression.js'
@@ -26,6 +28,8 @@ export interface RunningNode {
   readonly nodeId: string
   readonly mqttAddresses: readonly string[]
   readonly httpAddresses: readonly string[]
+  /** Reads password, ACL and certificate files again; what has changed holds for connected clients when it resolves. */
+  reload(): Promise<void>
   /** Stops taking connections, makes durable what was taken, closes. */
   stop(): Promise<void>
   /** Resolves when the node cannot go on (D4): the process must end, a supervisor restarts it. */
@@ -54,19 +58,15 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     const { nodeId, state, cursors, ledger, log } = storage
 
     const { passwordFile, aclFile } = config.mqtt
-    const auth = await FileAuth.load({ passwordFile, aclFile, logger: logger.child('mqtt') })
+    const auth = await FileAuth.load({ passwordFile, aclFile, clock, logger: logger.child('mqtt') })
     const mqtt = await MqttFront.start({
       listen: config.mqtt.listen.map(formatAddress),
       catalog: log,
       routes: config.stream.map(({ name, topics, key }) => ({ stream: name, topics, key })),
-      limits: {
-        maxPacketBytes: config.mqtt.maxPacketSize,
-        maxConnections: config.mqtt.maxConnections,
-        maxConnectionsPerAddress: config.mqtt.maxConnections,
-        maxQueuedBytesPerConnection: config.mqtt.maxPendingBytes,
-        connectTimeoutMs: config.mqtt.connectTimeoutMs,
-        maxKeepaliveSeconds: Math.ceil(config.mqtt.maxKeepalive / 1000),
-      },
+      tls: listenerTls(config.mqtt),
+      certificateNameIsUser: passwordFile === undefined,
+      allowedOrigins: config.mqtt.allowedOrigins,
+      limits: mqttLimits(config.mqtt),
       authenticate: auth.authenticate,
       ...(aclFile === undefined ? {} : { authorize: auth.authorize }),
       onOvertaken: (clientId, stream, partition, firstOffset, lastOffset) => {
@@ -95,11 +95,42 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     const http = await startHttp(config, { storage, upstreams, producer, clock, logger: logger.child('http') })
     started.push(() => http.stop())
 
-    return { nodeId, mqttAddresses: mqtt.addresses, httpAddresses: http.addresses, stop, failed }
+    const reload = async (): Promise<void> => {
+      mqtt.accessChanged(await auth.reload())
+      await mqtt.reloadCertificates()
+    }
+    return { nodeId, mqttAddresses: mqtt.addresses, httpAddresses: http.addresses, reload, stop, failed }
   } catch (error) {
     await stop()
     throw error
   }
+}
+
+function mqttLimits(mqtt: Config['mqtt']): Partial<MqttLimits> {
+  return {
+    maxPacketBytes: mqtt.maxPacketSize,
+    maxConnections: mqtt.maxConnections,
+    maxConnectionsPerAddress: mqtt.maxConnectionsPerAddress,
+    maxConnectionsPerSecond: mqtt.maxConnectionRate,
+    maxDurableSessions: mqtt.maxSessions,
+    maxSubscriptionsPerClient: mqtt.maxSubscriptions,
+    maxInflightPerClient: mqtt.maxInFlight,
+    maxQos2HandshakesPerClient: mqtt.maxQos2Handshakes,
+    maxDurableQos2HandshakesPerClient: Math.min(
+      mqtt.maxQos2Handshakes,
+      DEFAULT_MQTT_LIMITS.maxDurableQos2HandshakesPerClient,
+    ),
+    maxRetainedMessages: mqtt.maxRetained,
+    maxQueuedBytesPerConnection: mqtt.maxPendingBytes,
+    onQueueFull: mqtt.onQueueFull,
+    connectTimeoutMs: mqtt.connectTimeoutMs,
+    maxKeepaliveSeconds: Math.ceil(mqtt.maxKeepalive / 1000),
+  }
+}
+
+function listenerTls({ certFile, keyFile, caFile, requireClientCert }: Config['mqtt']): TlsOptions | undefined {
+  if (certFile === undefined || keyFile === undefined) return undefined
+  return { certFile, keyFile, caFile, requireClientCert }
 }
 
 /** The publish path as HTTP uses it. */

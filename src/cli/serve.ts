@@ -18,6 +18,8 @@ export interface ServedNode {
   readonly nodeId: string
   readonly mqttAddresses: readonly string[]
   readonly httpAddresses: readonly string[]
+  /** Reads password, ACL and certificate files again. */
+  reload(): Promise<void>
   stop(): Promise<void>
   /** Resolves when the node cannot go on. */
   readonly failed: Promise<Error>
@@ -37,7 +39,7 @@ export function serveCommand(loadNode: () => Promise<NodeModule>): Command {
     usage: ['serve [--config FILE] [--data DIR] [-q | -v]'],
     description:
       'Prints one line beginning with "sluice ready" once devices and programs can connect. SIGTERM or Ctrl-C stops it in good order;\n' +
-      'a second one ends it at once, which costs nothing that was acknowledged.',
+      'a second one ends it at once, which costs nothing that was acknowledged. SIGHUP reads password, ACL and certificate files again.',
     options: OPTIONS,
     examples: [
       'sluice serve',
@@ -59,6 +61,14 @@ async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Pr
   const { startNode } = await loadNode()
   const node = await startNode(config, { logger })
   const failed = node.failed.then((error) => ({ error }))
+  const reload = (): void => {
+    logger.info('reading password, ACL and certificate files again')
+    node.reload().then(
+      () => logger.info('reloaded'),
+      (error) => logger.error('reload failed', { error }),
+    )
+  }
+  process.on('SIGHUP', reload)
   const addresses = { mqtt: withProtocol('mqtt', node.mqttAddresses), http: withProtocol('http', node.httpAddresses) }
   if (values.json) await stdout.json({ ready: true, node: node.nodeId, ...addresses, data: config.dataDir })
   else await stdout.line(readyLine(node.nodeId, addresses, config.dataDir))
@@ -66,6 +76,7 @@ async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Pr
   const ended = await Promise.race([failed, aborted(signal)])
   if (ended !== null) throw fatal(ended.error)
   logger.info('stopping')
+  process.off('SIGHUP', reload)
   const stopped = await Promise.race([node.stop().then(() => null), failed, delay(MAX_STOP_MS)])
   if (stopped === 'late') {
     await stderr.line(

@@ -136,6 +136,13 @@ export function integer<const O extends Common & Range>(options: O): Scalar<Pres
   return { ...scalar(common, read, fromText), json } as unknown as Scalar<Present<number, O>>
 }
 
+export function flag<const O extends Common>(options: O): Scalar<Present<boolean, O>> {
+  const read = (written: unknown): boolean | Unfit =>
+    typeof written === 'boolean' ? written : wrongType(written, 'true or false')
+  const fromText = (value: string): unknown => (value === 'true' || value === 'false' ? value === 'true' : value)
+  return { ...scalar(options, read, fromText), json: { type: 'boolean' } } as unknown as Scalar<Present<boolean, O>>
+}
+
 export function choice<const C extends readonly string[], const O extends Common>(
   options: O & {
     readonly of: C

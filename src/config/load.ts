@@ -158,6 +158,8 @@ class Loading {
     const { certFile, keyFile } = values.http
     const { cert, key } =
       readTls({ certFile, keyFile }, (name, what, fix) => this.report('error', ['http', name], what, fix)) ?? {}
+    // Read again by the node, which is given the paths so that it can do so more than once.
+    readTls(values.mqtt, (name, what, fix) => this.report('error', ['mqtt', name], what, fix))
     const http = { ...values.http, tls: cert && key && { cert, key } }
     const queue = values.queue.map((one) => ({ ...one, deadLetter: one.deadLetter ?? deadLetterOf(one.stream) }))
     const deadLetters = new Set(queue.map((one) => one.deadLetter).filter((name) => !everyStream.includes(name)))

@@ -25,14 +25,29 @@ export function checkRules(config: WrittenConfig, report: RuleReport): void {
 }
 
 function checkDoors(config: WrittenConfig, report: RuleReport): void {
-  const openMqtt = config.mqtt.listen.filter(({ host }) => !isLoopback(host))
-  if (openMqtt.length > 0 && !report.isWritten(['mqtt', 'password_file']))
+  checkMqttDoors(config, report)
+  checkHttpDoors(config, report)
+}
+
+function checkMqttDoors({ mqtt }: WrittenConfig, report: RuleReport): void {
+  const isTls = ({ protocol }: ListenAddress): boolean => protocol === 'mqtts' || protocol === 'wss'
+  const hasTls = mqtt.listen.some(isTls)
+  const byCertificate = mqtt.requireClientCert
+  const open = mqtt.listen.filter((address) => !isLoopback(address.host) && !(isTls(address) && byCertificate))
+  if (open.length > 0 && !report.isWritten(['mqtt', 'password_file']))
     report.error(
       ['mqtt', 'listen'],
-      `has ${openMqtt.map(formatAddress).join(', ')}, open to others without a password`,
+      `has ${open.map(formatAddress).join(', ')}, open to others without a password`,
       'set mqtt.password_file (make the file with: sluice passwd -c passwd USER) or listen on 127.0.0.1',
     )
-  checkHttpDoors(config, report)
+  for (const key of ['cert_file', 'key_file', 'ca_file'])
+    if (report.isWritten(['mqtt', key]) && !hasTls)
+      report.error(['mqtt', key], 'has no effect, since no address begins with mqtts:// or wss://', 'remove it')
+  for (const key of hasTls ? ['cert_file', 'key_file'] : [])
+    if (!report.isWritten(['mqtt', key]))
+      report.error(['mqtt', key], 'is missing, and mqtts:// and wss:// need it', 'name the PEM file')
+  if (byCertificate && !report.isWritten(['mqtt', 'ca_file']))
+    report.error(['mqtt', 'ca_file'], 'is missing, and require_client_cert needs it', 'name the PEM file')
 }
 
 function checkHttpDoors({ http }: WrittenConfig, report: RuleReport): void {

@@ -4,6 +4,7 @@
 
 import { Duplex } from 'node:stream'
 import { Aedes, type Client } from 'aedes'
+import { REFUSED_AT_LOGIN } from './close-reason.js'
 import type { Gate } from './gate.js'
 
 const HOUR_MS = 3_600_000
@@ -117,7 +118,7 @@ class AedesConnection extends Duplex {
   }
 
   override _destroy(_error: Error | null, done: (error: Error | null) => void): void {
-    this.gate.closeGently('closed by the broker')
+    this.gate.closeGently(REFUSED_AT_LOGIN)
     done(null)
   }
 

@@ -1,10 +1,12 @@
 // Logins and access by mosquitto's two files, read at start and again on demand. A file that cannot be read or understood lets nobody
-// in: it is said once, as an error, and the node runs on.
+// in: it is said once, as an error, and the node runs on. Guessing is slowed down (login-throttle.ts).
 
 import { readFile } from 'node:fs/promises'
+import { type Clock, systemClock } from '../base/clock.js'
 import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { type AccessKind, AclFile, type Who } from './acl-file.js'
+import { LoginThrottle } from './login-throttle.js'
 import type { Credentials } from './mqtt-front-options.js'
 import { PasswordFile } from './password-file.js'
 
@@ -14,13 +16,18 @@ export interface FileAuthOptions {
   /** Without one, everybody may do everything. */
   readonly aclFile: string | undefined
   readonly logger: Logger
+  readonly clock?: Clock
 }
 
 export class FileAuth {
   private passwords: PasswordFile | null = null
   private acl: AclFile | null = null
 
-  private constructor(private readonly options: FileAuthOptions) {}
+  private readonly throttle: LoginThrottle
+
+  private constructor(private readonly options: FileAuthOptions) {
+    this.throttle = new LoginThrottle(options.clock ?? systemClock)
+  }
 
   static async load(options: FileAuthOptions): Promise<FileAuth> {
     const auth = new FileAuth(options)
@@ -28,8 +35,12 @@ export class FileAuth {
     return auth
   }
 
-  /** Reads both files again. Afterwards call `MqttFront.accessChanged`. */
-  async reload(): Promise<void> {
+  /**
+   * Reads both files again.
+   * @returns for `MqttFront.accessChanged`: whether a login under this name, good before, would fail now.
+   */
+  async reload(): Promise<(username: string | undefined) => boolean> {
+    const before = this.passwords
     const { passwordFile, aclFile } = this.options
     const passwords = passwordFile === undefined ? null : new PasswordFile(await this.read(passwordFile))
     const acl = aclFile === undefined ? null : new AclFile(await this.read(aclFile))
@@ -37,10 +48,22 @@ export class FileAuth {
     this.acl = acl
     if (passwords?.problem) this.report('nobody can log in', passwordFile, passwords.problem)
     if (acl?.problem) this.report('nobody may publish or receive anything', aclFile, acl.problem)
+    return (username) => passwords !== null && before !== null && !passwords.hasSamePassword(username, before)
   }
 
-  readonly authenticate = async ({ username, password }: Credentials): Promise<boolean> =>
-    this.passwords === null || this.passwords.verify(username, password)
+  readonly authenticate = async (credentials: Credentials): Promise<boolean> => {
+    const { passwords } = this
+    if (passwords === null) return true
+    const { username, password, remoteAddress } = credentials
+    // Nothing is guessed where nothing is given.
+    if (username === undefined || password === undefined) return false
+    const attempt = this.throttle.begin(remoteAddress, username)
+    if (attempt === null) return false
+    const known = await passwords.verify(username, password)
+    if (known) attempt.succeeded()
+    // While it was being hashed the file may have been read again.
+    return passwords === this.passwords ? known : this.authenticate(credentials)
+  }
 
   readonly authorize = (who: Who, kind: AccessKind, topic: string): boolean =>
     this.acl === null || this.acl.allows(who, kind, topic)

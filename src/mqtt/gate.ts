@@ -10,6 +10,15 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../base/clock.js'
 import type { Commit } from '../log/types.js'
 import { AckQueue } from './ack-queue.js'
+import {
+  CLIENT_DISCONNECTED,
+  type CloseReason,
+  CONNECTION_LOST,
+  fault,
+  ordinary,
+  pastLimit,
+  violation,
+} from './close-reason.js'
 import { type ConnectPacket, readConnect } from './connect-packet.js'
 import { encodeConnack, PINGRESP } from './encode.js'
 import { Outbox } from './outbox.js'
@@ -33,7 +42,9 @@ export interface GateHost extends IntakeHost {
   schedule(outbox: Outbox): void
   /** The outbox has room again. */
   drained(gate: Gate): void
-  closed(gate: Gate, reason: string): void
+  closed(gate: Gate, reason: CloseReason): void
+  /** QoS 0 messages to this connection are being dropped: it reads too slowly. */
+  dropping(gate: Gate): void
 }
 
 /** Why reading is held. */
@@ -46,9 +57,8 @@ const HOLD_SUBSCRIBE = 16
 /** A packet in parts counts as a sign of life for every so many bytes, so that a large message over a slow link is not cut off. */
 const LIFE_SIGN_BYTES = 1024
 
-/** Why connections end in the ordinary way. */
-export const CONNECTION_LOST = 'connection lost'
-export const CLIENT_DISCONNECTED = 'client disconnected'
+const TOO_SLOW = pastLimit('reads too slowly: its queue is full', 'mqtt.max_pending_bytes')
+const KEY_OF = { 'packet size': 'mqtt.max_packet_size', handshakes: 'mqtt.max_qos2_handshakes' } as const
 
 export class Gate {
   readonly outbox: Outbox
@@ -57,7 +67,6 @@ export class Gate {
   /** What CONNECT said, once it has come. */
   connectPacket: ConnectPacket | null = null
   state: 'connect' | 'connecting' | 'open' | 'closed' = 'connect'
-  readonly remoteAddress: string
   receivedBytes = 0
   private readonly framer: PacketFramer
   private readonly acks: AckQueue
@@ -68,21 +77,22 @@ export class Gate {
   private keepaliveMs = 0
   private behindSinceMs = Number.POSITIVE_INFINITY
   private holds = 0
-  private closeReason = CONNECTION_LOST
+  private closeReason: CloseReason = CONNECTION_LOST
 
   constructor(
     readonly socket: Duplex,
     private readonly host: GateHost,
-    remoteAddress: string,
+    readonly remoteAddress: string,
+    /** The common name of the client's certificate, verified. */
+    readonly certificateName?: string,
   ) {
     const { limits, clock } = host
-    this.remoteAddress = remoteAddress
     this.openedMs = this.lastLifeSignMs = clock.monotonicMs()
     this.framer = new PacketFramer(this, Math.min(limits.maxConnectPacketBytes, limits.maxPacketBytes))
     this.acks = new AckQueue(this, limits.maxUnacknowledged)
     this.outbox = new Outbox(socket, this, limits.maxQueuedBytesPerConnection)
     socket.on('data', (chunk: Buffer) => this.onChunk(chunk))
-    socket.on('error', (error) => this.note(error.message))
+    socket.on('error', (error) => this.note(ordinary(error.message)))
     socket.on('close', () => this.onSocketClosed())
   }
 
@@ -104,13 +114,13 @@ export class Gate {
   }
 
   /** Sends a CONNACK that refuses, and closes [MQTT-3.2.2-5]. */
-  refuse(returnCode: number, reason: string): void {
+  refuse(returnCode: number, reason: CloseReason): void {
     this.outbox.write(encodeConnack(returnCode))
     this.closeGently(reason)
   }
 
   /** Closes at once. The client's will is published unless it has said goodbye. */
-  close(reason: string): void {
+  close(reason: CloseReason): void {
     this.note(reason)
     this.framer.end()
     this.acks.end()
@@ -118,7 +128,7 @@ export class Gate {
   }
 
   /** Closes after what has been written so far has left, or at the next sweep's time-out. */
-  closeGently(reason: string): void {
+  closeGently(reason: CloseReason): void {
     this.note(reason)
     this.framer.end()
     this.acks.end()
@@ -130,15 +140,16 @@ export class Gate {
   sweep(nowMs: number): void {
     const { limits } = this.host
     if ((this.state === 'connect' || this.state === 'connecting') && nowMs - this.openedMs > limits.connectTimeoutMs)
-      this.close('not connected in time')
+      this.close(pastLimit('no complete CONNECT in time', 'mqtt.connect_timeout_ms'))
     else if (this.state === 'closed' && nowMs - this.lastLifeSignMs > limits.connectTimeoutMs) this.socket.destroy()
     else if (this.state === 'open' && this.keepaliveMs > 0 && this.holds === 0) {
       // [MQTT-3.1.2-24]; not while we are the ones who do not read.
-      if (nowMs - this.lastLifeSignMs > this.keepaliveMs * 1.5) this.close('keepalive exceeded')
+      if (nowMs - this.lastLifeSignMs > this.keepaliveMs * 1.5)
+        this.close(fault(`silent for longer than one and a half keepalives of ${this.keepaliveMs / 1000} s`))
     }
     if (!this.outbox.isBehind) this.behindSinceMs = Number.POSITIVE_INFINITY
     else if (this.behindSinceMs > nowMs) this.behindSinceMs = nowMs
-    else if (nowMs - this.behindSinceMs > limits.stalledTimeoutMs) this.close('reads too slowly')
+    else if (nowMs - this.behindSinceMs > limits.stalledTimeoutMs) this.close(TOO_SLOW)
   }
 
   // ---- reading
@@ -171,16 +182,17 @@ export class Gate {
     return true
   }
 
-  onViolation(problem: string): void {
+  onViolation(problem: string, limit?: 'packet size' | 'handshakes'): void {
     this.acks.release()
-    this.close(`protocol violation: ${problem}`)
+    // Before CONNECT a smaller limit holds that is no matter of configuration.
+    this.close(violation(problem, limit === undefined || this.state === 'connect' ? undefined : KEY_OF[limit]))
   }
 
   private onOtherPacket(buffer: Buffer, first: number, start: number, bodyStart: number, end: number): void {
     const type = first >> 4
     if (this.state === 'connect') {
       if (type !== 1)
-        this.close('protocol violation: the first packet is not CONNECT') // [MQTT-3.1.0-1]
+        this.onViolation('the first packet is not CONNECT') // [MQTT-3.1.0-1]
       else this.onConnect(buffer, start, bodyStart, end)
       return
     }
@@ -206,8 +218,8 @@ export class Gate {
     const { limits } = this.host
     const connect = readConnect(buffer, bodyStart, end, limits.maxClientIdBytes)
     if ('returnCode' in connect) {
-      if (connect.returnCode === 0) this.close(`protocol violation: ${connect.problem}`)
-      else this.refuse(connect.returnCode, connect.problem)
+      if (connect.returnCode === 0) this.onViolation(connect.problem)
+      else this.refuse(connect.returnCode, fault(connect.problem))
       return
     }
     this.connectPacket = connect
@@ -236,7 +248,7 @@ export class Gate {
     const done = subscribe ? this.host.subscribe(this, packet) : this.host.unsubscribe(this, packet)
     done.then(
       () => this.release(HOLD_SUBSCRIBE),
-      (error: Error) => this.close(error.message),
+      (error: Error) => this.close(fault(error.message)),
     )
   }
 
@@ -248,7 +260,7 @@ export class Gate {
   }
 
   stopReading(reason: string): void {
-    this.note(reason)
+    this.note(fault(reason))
     this.framer.end()
   }
 
@@ -285,7 +297,7 @@ export class Gate {
   }
 
   ackFailed(commit: Commit): void {
-    this.closeGently(commit.error?.message ?? 'a commit failed')
+    this.closeGently(fault(commit.error?.message ?? 'a commit failed'))
   }
 
   gathered(outbox: Outbox): void {
@@ -293,7 +305,8 @@ export class Gate {
   }
 
   overflowed(): void {
-    if (this.host.limits.onQueueFull === 'disconnect') this.close('reads too slowly')
+    if (this.host.limits.onQueueFull === 'disconnect') this.close(TOO_SLOW)
+    else this.host.dropping(this)
   }
 
   drained(): void {
@@ -301,7 +314,7 @@ export class Gate {
     this.host.drained(this)
   }
 
-  private note(reason: string): void {
+  private note(reason: CloseReason): void {
     if (this.closeReason === CONNECTION_LOST) this.closeReason = reason
   }
 

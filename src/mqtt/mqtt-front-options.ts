@@ -8,6 +8,7 @@ import type { StateStore } from '../state/types.js'
 import type { AccessKind, Who } from './acl-file.js'
 import type { MqttLimits } from './mqtt-limits.js'
 import type { StreamRoute } from './routes.js'
+import type { TlsOptions } from './tls-identity.js'
 
 /** Who asks, as CONNECT and the connection say. */
 export interface Credentials {
@@ -18,8 +19,14 @@ export interface Credentials {
 }
 
 export interface MqttFrontOptions {
-  /** `host:port` or `mqtt://host:port`; port 0 takes a free one. */
+  /** `host:port`, or with `mqtt://`, `mqtts://`, `ws://` or `wss://` in front; port 0 takes a free one. */
   readonly listen: readonly string[]
+  /** Needed for mqtts:// and wss://. */
+  readonly tls?: TlsOptions | undefined
+  /** The name in a client's certificate, which TLS has verified, is its user name, whatever CONNECT says. */
+  readonly certificateNameIsUser?: boolean
+  /** Web pages of other hosts that may connect over WebSocket, as `https://panel.example`; `*` stands for all. */
+  readonly allowedOrigins?: readonly string[]
   readonly catalog: StreamCatalog
   /** In the order of the configuration: the first whose filter matches takes a message. */
   readonly routes: readonly StreamRoute[]

@@ -2,18 +2,20 @@
 // node.ts; `publish` is the way in for whatever else brings messages (HTTP, downlinks, the firmware bridge).
 
 import { randomUUID } from 'node:crypto'
-import type { Socket } from 'node:net'
 import type { Clock } from '../base/clock.js'
-import { SluiceError } from '../base/errors.js'
+import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Commit } from '../log/types.js'
 import type { Offset } from '../record/record.js'
 import type { AccessKind } from './acl-file.js'
 import { AedesBack, type AedesBackHost } from './aedes-back.js'
+import { ACCESS_REVOKED, type CloseReason, NODE_STOPPING } from './close-reason.js'
 import type { ConnectPacket } from './connect-packet.js'
+import { Door } from './door.js'
 import { FanOut } from './fan-out.js'
-import { CLIENT_DISCONNECTED, CONNECTION_LOST, Gate, type GateHost } from './gate.js'
-import { type Listener, listen } from './listener.js'
+import { Gate, type GateHost } from './gate.js'
+import { IncidentLog } from './incident-log.js'
+import { type Accepted, type Listener, listen } from './listener.js'
 import type { MqttFrontOptions, MqttStats, PublishMessage } from './mqtt-front-options.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
 import type { Outbox } from './outbox.js'
@@ -39,6 +41,8 @@ const CHECKPOINT_INTERVAL_MS = 5000
 const SERVER_UNAVAILABLE = 3
 const BAD_CREDENTIALS = 4
 const NOT_AUTHORIZED = 5
+/** A message of a WebSocket may hold several packets. */
+const MIN_WEBSOCKET_MESSAGE_BYTES = 1024 * 1024
 const DURABLE = SettableCommit.settled(null)
 
 export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
@@ -53,8 +57,9 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   private readonly sessions: SessionRegistry
   private readonly subscriptions: SubscriptionRequests
   private readonly wills: Wills
+  private readonly incidents: IncidentLog
   private readonly gates = new Set<Gate>()
-  private readonly perAddress = new Map<string, number>()
+  private readonly door: Door
   private readonly present = new WeakSet<Gate>()
   private listeners: Listener[] = []
   private back!: AedesBack
@@ -62,7 +67,6 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   private lastGateClosed: () => void = () => {}
   private checkpointMs = 0
   private stopping = false
-  private refusedConnections = 0
   private droppedByClosed = 0
 
   private constructor(
@@ -75,6 +79,8 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.limits = limits
     this.clock = options.clock
     this.logger = options.logger
+    this.incidents = new IncidentLog(options.logger, options.clock)
+    this.door = new Door(limits, options.clock, this.incidents)
     this.router = new Router(options.catalog, options.routes, limits.cachedTopics)
     const tree = new TopicTree<Session>()
     this.fanOut = new FanOut(tree, (session, topic) => this.mayReceive(session, topic))
@@ -123,7 +129,13 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     await front.wills.publishLeftOver()
     try {
       for (const address of options.listen) {
-        const listener = await listen(address, (socket) => front.accept(socket))
+        const listener = await listen(address, {
+          door: front.door,
+          accept: (accepted) => front.accept(accepted),
+          tls: options.tls,
+          allowedOrigins: options.allowedOrigins ?? [],
+          maxMessageBytes: Math.max(MIN_WEBSOCKET_MESSAGE_BYTES, 2 * limits.maxPacketBytes),
+        })
         front.listeners.push(listener)
         options.logger.info('listening', { address: listener.address })
       }
@@ -165,10 +177,25 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     )
   }
 
-  /** What `authorize` answers has changed: nothing remembered of it is used any more. */
-  accessChanged(): void {
+  /**
+   * What `authorize` and `authenticate` answer has changed: nothing remembered of it is used any more.
+   * @param isRevoked Whose connections are closed, by the name they logged in with.
+   */
+  accessChanged(isRevoked: (username: string | undefined) => boolean = () => false): void {
     this.sessions.accessChanged()
-    for (const gate of this.gates) gate.forgetPermissions()
+    for (const gate of this.gates) {
+      gate.forgetPermissions()
+      if (gate.connectPacket !== null && isRevoked(gate.connectPacket.username)) gate.close(ACCESS_REVOKED)
+    }
+  }
+
+  /** Reads the certificates of the listeners again; where one is not good, the one before stays and the log says why. */
+  async reloadCertificates(): Promise<void> {
+    for (const { address, reloadCertificate } of this.listeners)
+      await reloadCertificate?.().then(
+        () => this.logger.info('certificate read again', { address }),
+        (error) => this.logger.error('certificate not renewed', { address, error: messageOf(error) }),
+      )
   }
 
   stats(): MqttStats {
@@ -188,7 +215,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       refusedMessages: this.publishPath.refused,
       deliveredMessages: this.fanOut.delivered,
       droppedMessages,
-      refusedConnections: this.refusedConnections,
+      refusedConnections: this.door.refused,
     }
   }
 
@@ -198,7 +225,8 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.stopping = true
     this.stopSweep()
     const closing = this.listeners.map((listener) => listener.close())
-    for (const gate of this.gates) gate.close('the node is stopping')
+    this.door.close()
+    for (const gate of this.gates) gate.close(NODE_STOPPING)
     if (this.gates.size > 0)
       await new Promise<void>((resolve) => {
         this.lastGateClosed = resolve
@@ -208,6 +236,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.stored.stop()
     await this.wills.stop()
     await this.sessions.checkpoint()
+    this.incidents.stop()
   }
 
   // ---- what gates ask for
@@ -221,20 +250,23 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.back.disconnect(gate)
   }
 
-  closed(gate: Gate, reason: string): void {
+  closed(gate: Gate, reason: CloseReason): void {
     this.gates.delete(gate)
     this.droppedByClosed += gate.outbox.dropped
-    const count = (this.perAddress.get(gate.remoteAddress) ?? 1) - 1
-    if (count === 0) this.perAddress.delete(gate.remoteAddress)
-    else this.perAddress.set(gate.remoteAddress, count)
     this.back.closed(gate)
     if (gate.session !== null) this.sessions.detach(gate.session, gate)
     if (this.gates.size === 0) this.lastGateClosed()
-    const expected = reason === CONNECTION_LOST || reason === CLIENT_DISCONNECTED || this.stopping
-    this.logger[expected ? 'debug' : 'info']('connection closed', {
-      address: gate.remoteAddress,
-      client: gate.session?.clientId,
-      reason,
+    const fields = { ...whose(gate), reason: reason.text, raise: reason.raise }
+    if (reason.kind === 'fault') this.incidents.warn('client cut off', fields)
+    else this.logger[reason.kind === 'notable' ? 'info' : 'debug']('connection closed', fields)
+  }
+
+  dropping(gate: Gate): void {
+    const raise = 'mqtt.max_pending_bytes'
+    this.incidents.warn('QoS 0 messages to a client are being dropped', {
+      ...whose(gate),
+      reason: 'it reads too slowly and its queue is full',
+      raise,
     })
   }
 
@@ -295,16 +327,21 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       authenticate !== undefined &&
       !(await authenticate({ clientId, username, password, remoteAddress: gate.remoteAddress }))
     ) {
-      this.logger.warn('login refused', { client: clientId, username, address: gate.remoteAddress })
+      this.incidents.warn('login refused', { client: clientId, username, address: gate.remoteAddress })
       return username === undefined ? NOT_AUTHORIZED : BAD_CREDENTIALS
     }
     const opened = await this.sessions.open(gate, clientId, clean)
     if (opened === null) {
-      this.logger.warn('connection refused: the maximum of durable sessions is reached', { client: clientId })
+      this.incidents.warn('connection refused', {
+        client: clientId,
+        address: gate.remoteAddress,
+        reason: `there are ${this.limits.maxDurableSessions} durable sessions already`,
+        raise: 'mqtt.max_sessions',
+      })
       return SERVER_UNAVAILABLE
     }
     const { session, present } = opened
-    session.username = username
+    session.username = (this.options.certificateNameIsUser && gate.certificateName) || username
     gate.session = session
     if (gate.state === 'closed') this.sessions.detach(session, gate)
     if (present) this.present.add(gate)
@@ -331,20 +368,9 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
 
   // ---- own affairs
 
-  private accept(socket: Socket): void {
-    const address = socket.remoteAddress ?? ''
-    const fromThere = this.perAddress.get(address) ?? 0
-    if (
-      this.stopping ||
-      this.gates.size >= this.limits.maxConnections ||
-      fromThere >= this.limits.maxConnectionsPerAddress
-    ) {
-      this.refusedConnections += 1
-      socket.destroy()
-      return
-    }
-    this.perAddress.set(address, fromThere + 1)
-    this.gates.add(new Gate(socket, this, address))
+  private accept({ stream, remoteAddress, certificateName }: Accepted): void {
+    if (this.stopping) stream.destroy()
+    else this.gates.add(new Gate(stream, this, remoteAddress, certificateName))
   }
 
   private may(session: Session, kind: AccessKind, topic: string): boolean {
@@ -354,6 +380,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   private sweepLater(): void {
     this.stopSweep = this.clock.after(SWEEP_INTERVAL_MS, () => {
       const nowMs = this.clock.monotonicMs()
+      this.door.sweep(nowMs)
       for (const gate of this.gates) gate.sweep(nowMs)
       if (nowMs - this.checkpointMs >= CHECKPOINT_INTERVAL_MS) {
         this.checkpointMs = nowMs
@@ -362,4 +389,9 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       if (!this.stopping) this.sweepLater()
     })
   }
+}
+
+/** Which client a line of the log is about. */
+function whose(gate: Gate): { client: string | undefined; address: string } {
+  return { client: gate.session?.clientId ?? gate.connectPacket?.clientId, address: gate.remoteAddress }
 }

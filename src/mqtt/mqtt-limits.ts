@@ -7,6 +7,8 @@ export interface MqttLimits {
   readonly maxConnectPacketBytes: number
   readonly maxConnections: number
   readonly maxConnectionsPerAddress: number
+  /** New connections, on average, over all listeners. */
+  readonly maxConnectionsPerSecond: number
   /** From the opening of a connection to its CONNECT. */
   readonly connectTimeoutMs: number
   /** A longer keepalive, or none, is treated as this one, seconds; 0: no limit. Tells a dead peer in the end. */
@@ -40,6 +42,7 @@ export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   maxConnectPacketBytes: 64 * 1024,
   maxConnections: 10_000,
   maxConnectionsPerAddress: 10_000,
+  maxConnectionsPerSecond: 1_000,
   connectTimeoutMs: 10_000,
   maxKeepaliveSeconds: 0,
   maxClientIdBytes: 256,

@@ -9,7 +9,7 @@ import type { Duplex } from 'node:stream'
 export interface OutboxOwner {
   /** Something is gathered: call `flush` before long. */
   gathered(outbox: Outbox): void
-  /** A message was dropped because the queue was full. */
+  /** The queue is full and a message was dropped: the first since it last had room. */
   overflowed(): void
   /** The socket has taken what it was given: there is room again. */
   drained(): void
@@ -62,8 +62,10 @@ export class Outbox {
     const waiting = this.gatheredBytes + this.backlogBytes
     if (waiting > 0 && waiting + end - start > this.maxQueuedBytes && !mustKeep) {
       this.dropped += 1
-      this.overflowing = true
-      this.owner.overflowed()
+      if (!this.overflowing) {
+        this.overflowing = true
+        this.owner.overflowed()
+      }
       return false
     }
     const last = this.sources.length - 1

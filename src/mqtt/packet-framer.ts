@@ -19,8 +19,8 @@ export interface PacketSink {
    * @returns false if it cannot be taken now; it is offered again by `resume`. The sink must be paused then.
    */
   onPacket(buffer: Buffer, start: number, bodyStart: number, end: number): boolean
-  /** The stream breaks the protocol; no packet will follow. `problem` is a phrase for the log. */
-  onViolation(problem: string): void
+  /** The stream breaks the protocol; no packet will follow. `problem` is a phrase for the log, `limit` the one that was passed, if any. */
+  onViolation(problem: string, limit?: 'packet size'): void
 }
 
 const NOTHING = Buffer.alloc(0)
@@ -109,6 +109,7 @@ export class PacketFramer {
         if (this.packetEnd - at <= this.maxPacketBytes) return true
         return this.violated(
           `packet of ${this.packetEnd - at} bytes is larger than the limit of ${this.maxPacketBytes}`,
+          'packet size',
         )
       }
       if (shift === 21) return this.violated('remaining length is longer than four bytes') // section 2.2.3
@@ -157,9 +158,9 @@ export class PacketFramer {
     return at
   }
 
-  private violated(problem: string): false {
+  private violated(problem: string, limit?: 'packet size'): false {
     this.end()
-    this.sink.onViolation(problem)
+    this.sink.onViolation(problem, limit)
     return false
   }
 }

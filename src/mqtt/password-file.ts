@@ -63,6 +63,13 @@ export class PasswordFile {
     }
   }
 
+  /** Whether a login under this name that was good by an earlier version of the file is so by this one. */
+  hasSamePassword(username: string | undefined, before: PasswordFile): boolean {
+    const [now, then] = [this.users.get(username ?? ''), before.users.get(username ?? '')]
+    if (now === undefined || then === undefined) return false
+    return now.iterations === then.iterations && now.salt.equals(then.salt) && now.key.equals(then.key)
+  }
+
   private parse(text: string): string | null {
     for (const [index, raw] of text.split('\n').entries()) {
       const line = raw.replace(/\r$/, '')

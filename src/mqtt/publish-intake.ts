@@ -22,7 +22,7 @@ export interface IntakeHost {
 
 export interface IntakeGate {
   /** Closes: the packet breaks the protocol. */
-  onViolation(problem: string): void
+  onViolation(problem: string, limit?: 'handshakes'): void
   /** Reads nothing more until then; the packet at hand is offered again. */
   holdUntil(room: Promise<void>): void
   /** Reads nothing more for good: what is queued is acknowledged up to what has failed, then the connection ends. */
@@ -104,7 +104,7 @@ export class PublishIntake {
       if (!publishPath.hasRoom(entry, 2)) return this.wait(entry)
       const maximum = session.clean ? limits.maxQos2HandshakesPerClient : limits.maxDurableQos2HandshakesPerClient
       if (session.received.size >= maximum)
-        return this.violated(`more than ${maximum} QoS 2 handshakes begun and not ended`)
+        return this.violated(`more than ${maximum} QoS 2 handshakes begun and not ended`, 'handshakes')
       try {
         commit = session.received.take(packetId, entry.stream, () =>
           publishPath.publish(entry, session, 2, retain, buffer, start, end),
@@ -131,8 +131,8 @@ export class PublishIntake {
     return found
   }
 
-  private violated(problem: string): true {
-    this.gate.onViolation(problem)
+  private violated(problem: string, limit?: 'handshakes'): true {
+    this.gate.onViolation(problem, limit)
     return true
   }
 

@@ -6,6 +6,7 @@ import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { type LogRecord, type Offset, type Qos, qosOf } from '../record/record.js'
 import { decodeRecords } from '../record/record-batch.js'
+import { fault } from './close-reason.js'
 import { type DeliveryFlags, encodePubrel } from './encode.js'
 import type { FanOut } from './fan-out.js'
 import type { Gate } from './gate.js'
@@ -180,7 +181,7 @@ export class SessionPump {
       () => {
         if (!this.ended) then()
       },
-      (error) => this.gate.close(`session state could not be stored: ${error.message}`),
+      (error) => this.gate.close(fault(`session state could not be stored: ${error.message}`)),
     )
   }
 
@@ -201,7 +202,7 @@ export class SessionPump {
       } while (this.again && !this.ended)
     } catch (error) {
       this.host.logger.error('delivery to a session failed', { client: this.session.clientId, error })
-      this.gate.close('stored messages could not be read')
+      this.gate.close(fault('stored messages could not be read'))
     } finally {
       this.running = false
     }

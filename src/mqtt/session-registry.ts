@@ -2,6 +2,7 @@
 // identifier closes the earlier connection [MQTT-3.1.4-2]. Subscriptions are in the tree only while their session is connected.
 
 import type { Qos } from '../record/record.js'
+import { TAKEN_OVER } from './close-reason.js'
 import type { Gate } from './gate.js'
 import { handshakePrefix, type StoredHandshakes } from './received-messages.js'
 import { Session } from './session.js'
@@ -127,7 +128,7 @@ export class SessionRegistry {
     if (known?.gate) {
       const { gate: older } = known
       this.detach(known, older)
-      older.close('another connection took the session over')
+      older.close(TAKEN_OVER)
     }
     known = this.sessions.get(clientId) ?? (await this.load(clientId))
     if (known !== undefined && !clean) {

@@ -1,6 +1,7 @@
 // Answers SUBSCRIBE and UNSUBSCRIBE: what they ask for is durable before the answer leaves, and retained messages follow it.
 
 import { messageOf } from '../base/errors.js'
+import { fault } from './close-reason.js'
 import { encodeSuback, encodeUnsuback } from './encode.js'
 import type { Gate } from './gate.js'
 import type { RetainedMessages } from './retained-messages.js'
@@ -35,7 +36,7 @@ export class SubscriptionRequests {
     await sessions.save(session)
     gate.outbox.write(encodeSuback(packet.packetId, codes)) // [MQTT-3.8.4-1, -2, -5, -6]
     // Not waited for: it may need acknowledgements that come through this gate.
-    this.sendRetained(session, packet, codes).catch((error) => gate.close(messageOf(error)))
+    this.sendRetained(session, packet, codes).catch((error) => gate.close(fault(messageOf(error))))
   }
 
   async unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {

@@ -35,6 +35,7 @@ function serve(
         nodeId: 'gw-17',
         mqttAddresses: ['mqtt://127.0.0.1:1883', '[::1]:1883'],
         httpAddresses: ['127.0.0.1:7883'],
+        reload: async () => {},
         stop: async () => {},
         failed: new Promise(() => {}),
         ...node,

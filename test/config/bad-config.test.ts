@@ -237,10 +237,22 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
     /http\.key_file names .*, which holds no PRIVATE KEY/,
   ],
   [
-    'TLS, which is not built',
+    'MQTT over TLS without a certificate',
     '[mqtt]\nlisten = "mqtts://127.0.0.1:8883"',
-    /listening with mqtts:\/\/ is not available in this version/,
+    /mqtt\.cert_file is missing, and mqtts:\/\/ and wss:\/\/ need it/,
+    /mqtt\.key_file is missing/,
   ],
+  [
+    'client certificates that nobody can judge',
+    '[mqtt]\nrequire_client_cert = true',
+    /mqtt\.ca_file is missing, and require_client_cert needs it/,
+  ],
+  [
+    'MQTT over WebSocket for everyone without a password, which client certificates are of no help to',
+    '[mqtt]\nlisten = "ws://*:8080"',
+    /has ws:\/\/\[::\]:8080, open to others without a password/,
+  ],
+  ['a switch that is a word', '[mqtt]\nrequire_client_cert = "yes"', /is the text "yes"; write true or false/],
   [
     'a listener of another kind',
     '[mqtt]\nlisten = "ftp://127.0.0.1:21"',

@@ -29,6 +29,7 @@ function accepts(schema: Schema, value: unknown): boolean {
       value.length >= (schema.minItems ?? 0) &&
       value.every((item) => accepts(schema.items ?? {}, item))
     )
+  if (schema.type === 'boolean') return typeof value === 'boolean'
   if (schema.type === 'integer')
     return (
       Number.isInteger(value) &&

@@ -1,0 +1,55 @@
+// Certificates for tests of TLS, made with openssl: an authority, and what it signs.
+
+import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { findProgram } from './mosquitto.js'
+import { tempDir } from './temp-dir.js'
+
+export const opensslMissing = findProgram('openssl') === null ? 'openssl is not installed' : null
+
+export interface Identity {
+  readonly certFile: string
+  readonly keyFile: string
+}
+
+/** An authority of its own in a folder of its own. */
+export class Authority {
+  readonly folder = tempDir()
+  readonly caFile = join(this.folder, 'ca.pem')
+  private serial = 1
+
+  constructor() {
+    const keyFile = join(this.folder, 'ca.key')
+    openssl([
+      'req',
+      '-x509',
+      ...NEW_KEY,
+      '-keyout',
+      keyFile,
+      '-out',
+      this.caFile,
+      '-days',
+      '2',
+      '-subj',
+      '/CN=test authority',
+    ])
+  }
+
+  /** A certificate for 127.0.0.1 and localhost, also good for clients. */
+  issue(commonName: string, file = commonName): Identity {
+    const at = (name: string) => join(this.folder, name)
+    const [certFile, keyFile] = [at(`${file}.pem`), at(`${file}.key`)]
+    writeFileSync(at('ext'), 'subjectAltName=IP:127.0.0.1,DNS:localhost\n')
+    openssl(['req', ...NEW_KEY, '-keyout', keyFile, '-out', at('csr'), '-subj', `/CN=${commonName}`])
+    const signing = ['-CA', this.caFile, '-CAkey', at('ca.key'), '-set_serial', String(this.serial++), '-days', '2']
+    openssl(['x509', '-req', '-in', at('csr'), ...signing, '-extfile', at('ext'), '-out', certFile])
+    return { certFile, keyFile }
+  }
+}
+
+const NEW_KEY = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+
+function openssl(args: readonly string[]): void {
+  execFileSync('openssl', args, { stdio: 'ignore' })
+}
