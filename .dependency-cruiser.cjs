@@ -28,7 +28,8 @@ module.exports = {
     layer('state', ['record', 'base']),
     layer('log', ['state', 'record', 'base']),
     ...siblings.map((s) => layer(s, ['log', 'state', 'record', 'base'])),
-    layer('client', ['base']),
+    // The batch codec knows no I/O: with it a client reads stored bytes, several times as many records a second as JSON.
+    layer('client', ['record', 'base']),
     {
       name: 'below-the-cli-nobody-knows-it',
       severity: 'error',

@@ -1,43 +1,13 @@
-// A small client of a node's HTTP interface, for the commands. Built on node:http because fetch costs a command-line program more memory
-// and start-up time than all the rest of it. Errors of the node come back as the SluiceError they left as.
+// The commands' way to a node: the client's transport, with what commands need of it.
 
-import { Agent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
-import { ERROR_CODES, type ErrorCode, SluiceError } from '../base/errors.js'
+import { HttpTransport, type TransportRequest } from '../client/http-transport.js'
 
-export const DEFAULT_URL = 'http://127.0.0.1:7883'
-/** An answer larger than this is refused rather than gathered in memory. */
-const MAX_ANSWER_BYTES = 64 * 1024 * 1024
-/** How long a node may take to begin its answer, on top of what a long poll waits. */
-const ANSWER_TIMEOUT_MS = 30_000
+export type ApiRequest = TransportRequest
 
-export interface ApiRequest {
-  readonly method?: 'GET' | 'POST' | 'PUT' | 'DELETE'
-  /** Added to the path; what is undefined is left out. */
-  readonly query?: Readonly<Record<string, string | number | boolean | undefined>>
-  /** Sent as JSON. */
-  readonly body?: unknown
-  /** Media type asked for; default application/json. */
-  readonly accept?: string
-  /** How long the node was told to wait for data (long poll), milliseconds. */
-  readonly waitMs?: number
-  readonly signal?: AbortSignal
-}
-
-export class ApiClient {
-  private readonly base: URL
-  private readonly agent: Agent | undefined
-
+export class ApiClient extends HttpTransport {
   /** @throws TypeError when `url` is not an http or https URL. */
-  constructor(
-    readonly url: string = DEFAULT_URL,
-    private readonly token?: string,
-    private readonly maxAnswerBytes: number = MAX_ANSWER_BYTES,
-  ) {
-    this.base = new URL(url.includes('://') ? url : `http://${url}`)
-    if (this.base.protocol !== 'http:' && this.base.protocol !== 'https:')
-      throw new TypeError(`not an http or https URL: ${url}`)
-    // With TLS the default agent of node:https is used, which closes its connections when idle.
-    this.agent = this.base.protocol === 'http:' ? new Agent({ keepAlive: true, maxSockets: 8 }) : undefined
+  constructor(url?: string, token?: string, maxAnswerBytes?: number) {
+    super({ url, token, maxAnswerBytes, urlSetting: '--url' })
   }
 
   get<T>(path: string, request: Omit<ApiRequest, 'method' | 'body'> = {}): Promise<T> {
@@ -52,101 +22,8 @@ export class ApiClient {
     return this.json<T>(path, { ...request, method: 'DELETE' })
   }
 
-  /** Sends a request and parses the answer, null where there is none. @throws SluiceError as the node sent it, or NOT_REACHABLE. */
-  async json<T>(path: string, request: ApiRequest = {}): Promise<T> {
-    const text = (await this.bytes(path, request)).toString('utf8')
-    if (text === '') return null as T
-    try {
-      return JSON.parse(text) as T
-    } catch (error) {
-      throw this.notANode('its answer is not JSON', error)
-    }
-  }
-
-  /** The body of the answer as it came: for text, NDJSON and record batches. @throws like json. */
+  /** The body of the answer as it came. @throws like json. */
   async bytes(path: string, request: ApiRequest = {}): Promise<Buffer> {
-    const answer = await this.send(path, request)
-    const body = await this.readBody(answer)
-    const status = answer.statusCode ?? 0
-    if (status >= 200 && status < 300) return body
-    throw this.errorFrom(status, body)
-  }
-
-  /** Closes idle connections, so that the process can end by itself. */
-  close(): void {
-    this.agent?.destroy()
-  }
-
-  private async send(path: string, request: ApiRequest): Promise<IncomingMessage> {
-    const body = request.body === undefined ? undefined : Buffer.from(JSON.stringify(request.body))
-    const options: RequestOptions = {
-      method: request.method ?? 'GET',
-      agent: this.agent,
-      timeout: ANSWER_TIMEOUT_MS + (request.waitMs ?? 0),
-      signal: request.signal,
-      headers: {
-        accept: request.accept ?? 'application/json',
-        ...(body && { 'content-type': 'application/json', 'content-length': body.length }),
-        ...(this.token !== undefined && { authorization: `Bearer ${this.token}` }),
-      },
-    }
-    const url = this.urlOf(path, request.query)
-    const start = url.protocol === 'https:' ? (await import('node:https')).request : httpRequest
-    return new Promise((resolve, reject) => {
-      const outgoing = start(url, options, resolve)
-      outgoing.on('timeout', () => outgoing.destroy(new Error('it did not answer in time')))
-      outgoing.on('error', (error) => reject(request.signal?.aborted ? error : this.notReachable(error)))
-      outgoing.end(body)
-    })
-  }
-
-  private urlOf(path: string, query: ApiRequest['query'] = {}): URL {
-    const url = new URL(this.base)
-    url.pathname = this.base.pathname.replace(/\/$/, '') + path
-    for (const [name, value] of Object.entries(query)) if (value !== undefined) url.searchParams.set(name, `${value}`)
-    return url
-  }
-
-  private async readBody(answer: IncomingMessage): Promise<Buffer> {
-    const chunks: Buffer[] = []
-    let bytes = 0
-    try {
-      for await (const chunk of answer as AsyncIterable<Buffer>) {
-        bytes += chunk.length
-        if (bytes > this.maxAnswerBytes) throw this.notANode(`its answer is larger than ${this.maxAnswerBytes} bytes`)
-        chunks.push(chunk)
-      }
-    } catch (error) {
-      if (error instanceof SluiceError || (error instanceof Error && error.name === 'AbortError')) throw error
-      throw this.notReachable(error as Error)
-    }
-    return Buffer.concat(chunks)
-  }
-
-  private errorFrom(status: number, body: Buffer): SluiceError {
-    let sent: { error?: { code?: unknown; message?: unknown; details?: unknown } } | undefined
-    try {
-      sent = JSON.parse(body.toString('utf8'))
-    } catch {
-      // Said below: an answer without our error object did not come from a node.
-    }
-    const { code, message, details } = sent?.error ?? {}
-    if (typeof code !== 'string' || typeof message !== 'string')
-      return this.notANode(`it answered with HTTP status ${status}`)
-    const known: ErrorCode = code in ERROR_CODES ? (code as ErrorCode) : 'INTERNAL'
-    return new SluiceError(known, message, { ...(details as Record<string, unknown> | undefined), httpStatus: status })
-  }
-
-  private notANode(what: string, cause?: unknown): SluiceError {
-    const message = `what answers at ${this.url} is not a Sluice node: ${what}; check --url`
-    return new SluiceError('INTERNAL', message, { url: this.url }, cause)
-  }
-
-  private notReachable(cause: Error & { code?: string }): SluiceError {
-    const message =
-      cause.code === 'ECONNREFUSED'
-        ? `no node answers at ${this.url}; is it running? start one with: sluice serve`
-        : `no node can be reached at ${this.url}: ${cause.message || cause.code}`
-    return new SluiceError('NOT_REACHABLE', message, { url: this.url }, cause)
+    return (await this.send(path, request)).body
   }
 }

@@ -7,12 +7,17 @@ import { type LogRecord, type Offset, toOffset, toPartitionId } from '../record/
 import { decodeRecords } from '../record/record-batch.js'
 import type { AssignedPartition } from './assign-range.js'
 
+/** Of one answer, inclusive: stored batches are told apart in a header, which is bounded. The others have their turn next. */
+const MAX_PARTITIONS_PER_FETCH = 32
+
 export interface PullFetch {
   readonly maxRecords: number
   /** Bounds what is read from the log; a single batch is read whole whatever its size. */
   readonly maxBytes: number
   /** `fetchId` of the last answer that arrived. */
   readonly after?: number
+  /** Stored batches instead of records: not decoded, not cut. */
+  readonly asStored?: boolean
 }
 
 export interface PullFetched {
@@ -23,7 +28,11 @@ export interface PullFetched {
 }
 
 export interface PartitionRecords extends AssignedPartition {
+  /** Where this began to read. */
+  readonly position: Offset
   readonly records: readonly LogRecord[]
+  /** Where stored bytes were asked for; the first may begin below `position`. */
+  readonly batches: readonly Buffer[]
   readonly nextOffset: Offset
   readonly logStartOffset: Offset
   readonly highWatermark: Offset
@@ -81,19 +90,20 @@ export class PullMember {
   }
 
   /** Reads from all partitions that have records, each an even share, without moving. @throws SluiceError OFFSET_OUT_OF_RANGE. */
-  async read({ maxRecords, maxBytes }: PullFetch): Promise<PartitionRecords[]> {
+  async read({ maxRecords, maxBytes, asStored = false }: PullFetch): Promise<PartitionRecords[]> {
     const { positions, turn } = this
     const inTurn = positions.map((_, i) => positions[(turn + i) % positions.length])
-    const behind = inTurn.filter((position) => this.isBehind(position))
+    const behind = inTurn.filter((position) => this.isBehind(position)).slice(0, MAX_PARTITIONS_PER_FETCH)
     const read: PartitionRecords[] = []
     let recordsLeft = maxRecords
     let bytesLeft = maxBytes
     for (let i = 0; i < behind.length && recordsLeft > 0 && bytesLeft > 0; i++) {
       const sharers = behind.length - i
       const limits = { maxRecords: Math.ceil(recordsLeft / sharers), maxBytes: Math.ceil(bytesLeft / sharers) }
-      const part = await this.readPartition(behind[i], limits)
+      const part = await this.readPartition(behind[i], limits, asStored)
       for (const { key, value } of part.records) bytesLeft -= (key?.length ?? 0) + (value?.length ?? 0)
-      recordsLeft -= part.records.length
+      for (const { length } of part.batches) bytesLeft -= length
+      recordsLeft -= part.nextOffset - part.position
       read.push(part)
     }
     return read
@@ -108,7 +118,7 @@ export class PullMember {
     }
     this.turn = (this.turn + 1) % Math.max(1, this.positions.length)
     this.fetchId += 1
-    const partitions = read.filter(({ records }) => records.length > 0)
+    const partitions = read.filter(({ records, batches }) => records.length + batches.length > 0)
     return { generation: this.generation, fetchId: this.fetchId, partitions }
   }
 
@@ -123,14 +133,17 @@ export class PullMember {
   private async readPartition(
     position: Position,
     limits: { readonly maxRecords: number; readonly maxBytes: number },
+    asStored: boolean,
   ): Promise<PartitionRecords> {
     const { stream, partition, next } = position
     try {
       const fetched = await this.streams.stream(stream).fetch(toPartitionId(partition), next, limits)
       const { logStartOffset, highWatermark } = fetched
+      const place = { stream, partition, position: next, logStartOffset, highWatermark }
+      if (asStored) return { ...place, records: [], batches: fetched.batches, nextOffset: fetched.nextOffset }
       const records = decodeUpTo(fetched.batches, next, limits.maxRecords)
       const nextOffset = records.length === 0 ? fetched.nextOffset : toOffset(records[records.length - 1].offset + 1)
-      return { stream, partition, records, nextOffset, logStartOffset, highWatermark }
+      return { ...place, records, batches: [], nextOffset }
     } catch (error) {
       if (!(error instanceof SluiceError) || error.code !== 'OFFSET_OUT_OF_RANGE') throw error
       throw this.overtaken(position)

@@ -57,7 +57,12 @@ export interface Groups {
   fetch(
     group: string,
     memberId: string,
-    request: { readonly maxRecords: number; readonly maxBytes: number; readonly after?: number },
+    request: {
+      readonly maxRecords: number
+      readonly maxBytes: number
+      readonly after?: number
+      readonly asStored?: boolean
+    },
     wait: (work: { ready(): boolean; subscribe(wake: () => void): () => void }) => Promise<boolean>,
   ): Promise<GroupFetched>
   heartbeat(group: string, memberId: string, generation?: number): { readonly generation: number }
@@ -130,7 +135,10 @@ export interface GroupFetched {
   readonly generation: number
   readonly fetchId: number
   readonly partitions: readonly (Assigned & {
+    readonly position: Offset
     readonly records: readonly LogRecord[]
+    /** Instead of records, where stored bytes were asked for. */
+    readonly batches: readonly Buffer[]
     readonly nextOffset: Offset
     readonly logStartOffset: Offset
     readonly highWatermark: Offset

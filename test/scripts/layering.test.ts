@@ -54,7 +54,7 @@ const planted: readonly [rule: string, importer: string, statement: string, impo
     'src/consumer/y.ts',
   ],
   ['http-imports-only-what-lies-below', 'src/http/x.ts', "export * from '../consumer/y.js'", 'src/consumer/y.ts'],
-  ['client-imports-only-what-lies-below', 'src/client/x.ts', "import { a } from '../record/y.js'", 'src/record/y.ts'],
+  ['client-imports-only-what-lies-below', 'src/client/x.ts', "import { a } from '../state/y.js'", 'src/state/y.ts'],
   ['below-the-cli-nobody-knows-it', 'src/node.ts', "import { a } from './cli/y.js'", 'src/cli/y.ts'],
   ['only-cli-and-index-import-node', 'src/x.ts', "import { a } from './node.js'", 'src/node.ts'],
   ['the-bridge-uses-the-public-api', 'firmware-bridge/x.ts', "import { a } from '../src/log/y.js'", 'src/log/y.ts'],

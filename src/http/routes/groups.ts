@@ -5,10 +5,10 @@ import type { StreamCatalog } from '../../log/types.js'
 import { toOffset, toPartitionId } from '../../record/record.js'
 import { integerOf, listOf, objectOf, optionalInteger, optionalText, textOf } from '../json-body.js'
 import { checkParameter, numberOf, startPositionOf } from '../parameters.js'
-import type { DescribedGroup, Groups } from '../ports.js'
+import type { DescribedGroup, GroupFetched, Groups } from '../ports.js'
 import { recordsAsJson } from '../record-json.js'
 import { type HttpReply, type HttpRequest, jsonReply, type Route } from '../route.js'
-import { FETCH_LIMITS, NDJSON, ndjsonReply } from './records.js'
+import { FETCH_LIMITS, NDJSON, ndjsonReply, STORED_BATCHES } from './records.js'
 
 const DEFAULT_SESSION_TIMEOUT_MS = 30_000
 const MAX_COMMITS_PER_REQUEST = 10_000
@@ -103,7 +103,9 @@ async function join(groups: Groups, request: HttpRequest): Promise<HttpReply> {
 async function fetch(groups: Groups, request: HttpRequest): Promise<HttpReply> {
   const { group, member } = request.params
   const waitMs = numberOf(request, 'wait_ms', FETCH_LIMITS.waitMs)
+  const asStored = request.header('accept')?.includes(STORED_BATCHES) === true
   const limits = {
+    asStored,
     maxRecords: numberOf(request, 'max_records', FETCH_LIMITS.maxRecords),
     maxBytes: numberOf(request, 'max_bytes', FETCH_LIMITS.maxBytes),
     after: request.query.has('after')
@@ -114,6 +116,8 @@ async function fetch(groups: Groups, request: HttpRequest): Promise<HttpReply> {
     await request.wait({ ...work, waitMs })
     return !request.gone
   })
+  if (asStored)
+    return storedReply(partitions, { 'x-sluice-generation': String(generation), 'x-sluice-fetch-id': String(fetchId) })
   const texts = partitions.flatMap(({ stream, partition, records }) => recordsAsJson(stream, partition, records))
   const headers = { 'x-sluice-generation': String(generation), 'x-sluice-fetch-id': String(fetchId) }
   if (request.header('accept')?.includes(NDJSON) === true) return ndjsonReply(texts, headers)
@@ -128,6 +132,25 @@ async function fetch(groups: Groups, request: HttpRequest): Promise<HttpReply> {
   return {
     headers: { ...headers, 'content-type': 'application/json' },
     body: `{"records":[${texts.join(',')}],${tail}`,
+  }
+}
+
+/** Batches of all partitions, one behind the other; a header tells them apart, in their order. */
+function storedReply(partitions: GroupFetched['partitions'], headers: Readonly<Record<string, string>>): HttpReply {
+  const parts = partitions.map(
+    ({ stream, partition, position, batches, nextOffset, logStartOffset, highWatermark }) => ({
+      stream,
+      partition,
+      position,
+      bytes: batches.reduce((sum, { length }) => sum + length, 0),
+      next_offset: nextOffset,
+      log_start_offset: logStartOffset,
+      high_watermark: highWatermark,
+    }),
+  )
+  return {
+    headers: { ...headers, 'x-sluice-partitions': JSON.stringify(parts), 'content-type': STORED_BATCHES },
+    body: partitions.flatMap(({ batches }) => batches),
   }
 }
 

@@ -48,7 +48,11 @@ async function read(stream: StreamReader, request: HttpRequest): Promise<HttpRep
   })
   if (asStored)
     return {
-      headers: { ...headersOf(fetched, fetched.nextOffset), 'content-type': STORED_BATCHES },
+      headers: {
+        ...headersOf(fetched, fetched.nextOffset),
+        'x-sluice-offset': String(from),
+        'content-type': STORED_BATCHES,
+      },
       body: fetched.batches,
     }
   const records = decode(fetched.batches, from, maxRecords)

@@ -1,0 +1,306 @@
+// A member of a consumer group, as a loop: `for await (const record of consumer)`. Reads one answer ahead of the loop and no further, so a slow
+// loop holds the node back rather than filling memory. Goes on by itself after a lost connection, a restart of the node and a rebalance.
+//
+// What is committed is never beyond what the loop has finished: a record counts as finished when the loop asks for the next one.
+
+import { messageOf, SluiceError } from '../base/errors.js'
+import type { ConsumerRecord } from './consumer-record.js'
+import { type AssignedPartition, GroupSession, type OffsetToCommit } from './group-session.js'
+import type { HttpTransport } from './http-transport.js'
+import { Pauses } from './pauses.js'
+
+export interface ConsumerOptions {
+  readonly group: string
+  readonly streams: readonly string[]
+  /** Commits what the loop has finished, every `autoCommitIntervalMs`, before a rebalance and at the end. Default true. */
+  readonly autoCommit?: boolean
+  /** Default 1,000. */
+  readonly autoCommitIntervalMs?: number
+  /** Where to begin without a committed offset: `earliest` (default), `latest`, an offset, `@TIME`. */
+  readonly offsetReset?: string
+  /** First part of the member's id. */
+  readonly memberName?: string
+  /** Keeps its partitions over a restart within the session time-out; unique in the group. */
+  readonly instanceId?: string
+  /** Default 30,000. */
+  readonly sessionTimeoutMs?: number
+  /** A loop that does not come back for the next record within this gives its partitions up. Default 300,000. */
+  readonly maxLoopMs?: number
+  /** Of one answer. Default 10,000. */
+  readonly maxRecords?: number
+  /** Of one answer; two are held at most. Default 1 MB. */
+  readonly maxBytes?: number
+  /** How long a request waits at the node for records. Default 30,000. */
+  readonly waitMs?: number
+  /** After each rebalance, before the first record. */
+  readonly onAssigned?: (partitions: readonly AssignedPartition[]) => void | Promise<void>
+  /** Before each rebalance: the last moment to commit by hand. With `lost` the partitions are somebody else's already. */
+  readonly onRevoked?: (partitions: readonly AssignedPartition[], lost: boolean) => void | Promise<void>
+  /** Retention was faster: OFFSET_OUT_OF_RANGE, whose details name what is left. The loop goes on there. Default: a warning of the process. */
+  readonly onSkipped?: (error: SluiceError) => void
+  /** Something failed and is tried again. */
+  readonly onTrouble?: (error: SluiceError) => void
+}
+
+export interface ConsumerBatch {
+  readonly records: readonly ConsumerRecord[]
+  /** False once a rebalance has given the partitions to others: the rest need not be worked on. */
+  readonly isCurrent: boolean
+}
+
+interface Fetched {
+  readonly records: readonly ConsumerRecord[]
+  readonly epoch: number
+}
+
+const GONE = new Set(['UNKNOWN_MEMBER_ID', 'ILLEGAL_GENERATION', 'GROUP_ID_NOT_FOUND'])
+
+export class Consumer implements AsyncIterable<ConsumerRecord> {
+  private readonly session: GroupSession
+  private readonly abort = new AbortController()
+  private readonly pauses: Pauses
+  private assigned: readonly AssignedPartition[] = []
+  private mustJoin = true
+  /** Counts assignments: what was fetched under an earlier one is not delivered. */
+  private epoch = 0
+  private ahead: Promise<Fetched> | null = null
+  /** Next offset of what the loop has finished and nobody has committed. */
+  private finished = new Map<string, OffsetToCommit>()
+  private committing: Promise<void> = Promise.resolve()
+  private heartbeat: NodeJS.Timeout | null = null
+  private autoCommit: NodeJS.Timeout | null = null
+  private lastAskedMs = 0
+  private failed: SluiceError | null = null
+  private isLooping = false
+
+  constructor(
+    transport: HttpTransport,
+    private readonly options: ConsumerOptions,
+  ) {
+    const { sessionTimeoutMs = 30_000 } = options
+    this.session = new GroupSession(
+      transport,
+      {
+        group: options.group,
+        streams: options.streams,
+        memberName: options.memberName ?? 'client',
+        instanceId: options.instanceId,
+        sessionTimeoutMs,
+        rebalanceTimeoutMs: sessionTimeoutMs,
+        offsetReset: options.offsetReset ?? 'earliest',
+        maxRecords: options.maxRecords ?? 10_000,
+        maxBytes: options.maxBytes ?? 1024 * 1024,
+      },
+      this.abort.signal,
+    )
+    this.pauses = new Pauses(100, 10_000, this.abort.signal)
+  }
+
+  /** The partitions this member has. */
+  get partitions(): readonly AssignedPartition[] {
+    return this.assigned
+  }
+
+  /** @throws SluiceError what cannot be tried again: UNAUTHORIZED, FORBIDDEN, FENCED_INSTANCE_ID, UNKNOWN_STREAM_OR_PARTITION … */
+  async *[Symbol.asyncIterator](): AsyncGenerator<ConsumerRecord, void, undefined> {
+    for await (const batch of this.batches()) {
+      for (const record of batch.records) {
+        if (!batch.isCurrent) break
+        yield record
+        this.finish(record)
+      }
+    }
+  }
+
+  /** Records as they come, at most `maxRecords` at once; all of a batch are finished when the loop asks for the next one. */
+  async *batches(): AsyncGenerator<ConsumerBatch, void, undefined> {
+    if (this.isLooping) throw new TypeError('a consumer is read by one loop at a time')
+    this.isLooping = true
+    this.startTimers()
+    try {
+      while (!this.abort.signal.aborted) {
+        const { records, epoch } = await this.next()
+        if (records.length === 0) continue
+        const isCurrent = (): boolean => this.epoch === epoch && !this.mustJoin
+        yield {
+          records,
+          get isCurrent() {
+            return isCurrent()
+          },
+        }
+        if (this.epoch === epoch) for (const record of lastOfEach(records)) this.finish(record)
+      }
+    } finally {
+      this.isLooping = false
+      this.stopTimers()
+      if (this.options.autoCommit !== false) await this.commitQuietly()
+      // A later loop begins where the group is: what this one was given and did not finish comes again.
+      this.mustJoin = true
+      this.ahead = null
+    }
+  }
+
+  /**
+   * Durable when it resolves. Without `offsets`: everything handed to the loop so far that it has finished, and `upTo` itself.
+   * @throws SluiceError UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION, REBALANCE_IN_PROGRESS: the partitions are being given to others.
+   */
+  async commit(upTo?: ConsumerRecord | readonly OffsetToCommit[]): Promise<void> {
+    if (Array.isArray(upTo)) return this.session.commit(upTo as readonly OffsetToCommit[])
+    if (upTo !== undefined) this.finish(upTo as ConsumerRecord)
+    await this.commitFinished()
+  }
+
+  /** Commits (unless autoCommit is false), leaves the group and ends the loop. */
+  async close(): Promise<void> {
+    if (this.abort.signal.aborted) return
+    if (this.options.autoCommit !== false) await this.commitQuietly()
+    this.abort.abort()
+    this.stopTimers()
+    await this.ahead?.catch(() => {})
+    // The group would find out by itself, a session time-out later.
+    await this.session.leave().catch(() => {})
+  }
+
+  private finish({ stream, partition, offset }: ConsumerRecord): void {
+    this.lastAskedMs = performance.now()
+    this.finished.set(`${stream}/${partition}`, { stream, partition, offset: offset + 1 })
+  }
+
+  private async next(): Promise<Fetched> {
+    for (;;) {
+      this.lastAskedMs = performance.now()
+      try {
+        if (this.failed !== null) throw this.failed
+        if (this.mustJoin) await this.join()
+        this.ahead ??= this.fetch()
+        const fetched = await this.ahead
+        this.ahead = null
+        if (fetched.epoch !== this.epoch || this.abort.signal.aborted) return { records: [], epoch: fetched.epoch }
+        // The next answer is on its way while the loop works on this one.
+        if (fetched.records.length > 0) {
+          this.pauses.reset()
+          this.ahead = this.fetch()
+          this.ahead.catch(() => {})
+        }
+        return fetched
+      } catch (error) {
+        this.ahead = null
+        if (this.abort.signal.aborted) return { records: [], epoch: -1 }
+        await this.recover(error)
+      }
+    }
+  }
+
+  private async fetch(): Promise<Fetched> {
+    const { epoch } = this
+    return { epoch, records: await this.session.fetch(this.options.waitMs ?? 30_000) }
+  }
+
+  /** @throws what cannot be helped. */
+  private async recover(error: unknown): Promise<void> {
+    this.failed = null
+    if (!(error instanceof SluiceError)) throw error
+    if (error.code === 'REBALANCE_IN_PROGRESS' || GONE.has(error.code)) {
+      await this.revoke(error.code !== 'REBALANCE_IN_PROGRESS')
+      if (error.code === 'UNKNOWN_MEMBER_ID') this.session.forget()
+      return
+    }
+    if (error.code === 'OFFSET_OUT_OF_RANGE') {
+      if (this.options.onSkipped === undefined) process.emitWarning(error.message, 'SluiceWarning')
+      else this.options.onSkipped(error)
+      return
+    }
+    if (!error.retriable) throw error
+    this.options.onTrouble?.(error)
+    await this.pauses.next()
+  }
+
+  private async join(): Promise<void> {
+    if (this.assigned.length > 0) await this.revoke(false)
+    this.assigned = await this.session.join()
+    this.epoch += 1
+    this.mustJoin = false
+    this.ahead = null
+    this.finished.clear()
+    this.lastAskedMs = performance.now()
+    await this.options.onAssigned?.(this.assigned)
+  }
+
+  private async revoke(isLost: boolean): Promise<void> {
+    this.mustJoin = true
+    const before = this.assigned
+    this.assigned = []
+    if (before.length === 0) return
+    await this.options.onRevoked?.(before, isLost)
+    if (!isLost && this.options.autoCommit !== false) await this.commitQuietly()
+    this.finished.clear()
+  }
+
+  /** One after the other: a commit that overtakes another would take the group back. */
+  private commitFinished(): Promise<void> {
+    const committed = this.committing.catch(() => {}).then(() => this.commitNow())
+    this.committing = committed
+    return committed
+  }
+
+  private async commitNow(): Promise<void> {
+    const { finished } = this
+    if (finished.size === 0 || !this.session.isMember) return
+    this.finished = new Map()
+    try {
+      await this.session.commit([...finished.values()])
+    } catch (error) {
+      // What the loop has finished meanwhile is further.
+      for (const [key, offset] of finished) if (!this.finished.has(key)) this.finished.set(key, offset)
+      throw error
+    }
+  }
+
+  /** A commit that fails is made up for by the next, or the records come again: at least once. */
+  private async commitQuietly(): Promise<void> {
+    await this.commitFinished().catch((error) => this.trouble(error))
+  }
+
+  private startTimers(): void {
+    const {
+      sessionTimeoutMs = 30_000,
+      autoCommitIntervalMs = 1_000,
+      autoCommit = true,
+      maxLoopMs = 300_000,
+    } = this.options
+    this.heartbeat = setInterval(() => {
+      // A waiting request keeps the member alive; a loop that never comes back should not.
+      if (this.mustJoin || performance.now() - this.lastAskedMs > maxLoopMs) return
+      this.session.heartbeat().catch((error) => this.trouble(error))
+    }, sessionTimeoutMs / 3)
+    if (autoCommit) this.autoCommit = setInterval(() => void this.commitQuietly(), autoCommitIntervalMs)
+  }
+
+  private stopTimers(): void {
+    clearInterval(this.heartbeat ?? undefined)
+    clearInterval(this.autoCommit ?? undefined)
+  }
+
+  /** Heard beside the loop: the loop acts on it when it comes back. */
+  private trouble(error: unknown): void {
+    if (this.abort.signal.aborted) return
+    const known = error instanceof SluiceError ? error : new SluiceError('INTERNAL', messageOf(error), {}, error)
+    if (known.code === 'REBALANCE_IN_PROGRESS' || GONE.has(known.code)) {
+      this.failed ??= known
+      this.mustJoin = true
+    } else this.options.onTrouble?.(known)
+  }
+}
+
+function lastOfEach(records: readonly ConsumerRecord[]): Iterable<ConsumerRecord> {
+  const last = new Map<string, ConsumerRecord>()
+  for (let i = records.length - 1, seen = ''; i >= 0; i--) {
+    const record = records[i]
+    const key = `${record.stream}/${record.partition}`
+    // Records of one partition lie together.
+    if (key === seen) continue
+    seen = key
+    if (!last.has(key)) last.set(key, record)
+  }
+  return last.values()
+}
