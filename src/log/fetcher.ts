@@ -105,6 +105,10 @@ export class Fetcher {
     } catch (error) {
       // The one in its place is asked next.
       if (segment.state === 'replaced') return []
+      if (segment.state === 'dropped') {
+        const { segments, ends } = this.options.store
+        throw this.outOfRange(partition, from, segments.startOf(partition) as Offset, ends[partition].offset as Offset)
+      }
       if (!isDamage(error)) throw error
       await this.passOver(segment, partition, from)
       return []
