@@ -23,6 +23,8 @@ import type { Stream, StreamCatalog } from './types.js'
 const MAINTENANCE_MS = 1000
 /** Of a stream's max_bytes a segment takes at most an eighth, so that retention never frees more than that at once. */
 const SEGMENTS_PER_STREAM = 8
+/** At least so many of the largest commits fit into a segment: with one each, every commit would pay for a seal and a birth. */
+const COMMITS_PER_SEGMENT = 4
 const MIN_SEGMENT_BYTES = 256 * 1024
 
 export interface StreamOptions {
@@ -137,7 +139,7 @@ export class Log implements StreamCatalog {
       segmentBytes,
       maxBatchBytes: options.maxBatchBytes,
       // A commit goes into one segment, and a memtable holds twice that: LevelDB never flushes in between.
-      maxPendingBytes: Math.min(options.maxPendingBytes, segmentBytes / 2),
+      maxPendingBytes: Math.min(options.maxPendingBytes, segmentBytes / COMMITS_PER_SEGMENT),
       lingerMs: stream.lingerMs,
       compression: stream.compression,
       maxRecordBytes: options.maxRecordBytes,
