@@ -137,24 +137,22 @@ async function read(log: Stream): Promise<unknown> {
   return { records, bytes, recordsPerSecond: records / elapsed, bytesPerSecond: bytes / elapsed }
 }
 
-/** Writes until so much is stored, while the anonymous memory is watched. */
+/** Writes until so much is stored. @returns the peak of the anonymous memory in each eighth of it. */
 async function grow({ bytes }: JobOf<'grow'>, log: Stream): Promise<unknown> {
   const record = recordOf(Buffer.alloc(1000, 0x2e))
-  const warm = bytes / 8
-  const samples = { empty: anonymousBytes(), early: 0, late: 0 }
+  const peaks = new Array<number>(8).fill(0)
   let stored = 0
   for (let appended = 0; stored < bytes; appended++) {
     log.append(P0, record)
     if (appended % 1000 === 0) {
       stored = log.stats().bytes
-      const now = anonymousBytes()
-      if (stored < warm) samples.early = Math.max(samples.early, now)
-      else samples.late = Math.max(samples.late, now)
+      const eighth = Math.min(7, Math.floor((stored / bytes) * 8))
+      peaks[eighth] = Math.max(peaks[eighth], anonymousBytes())
     }
     if (!log.hasRoom) await log.whenRoom()
   }
   await log.append(P0, record).durable()
-  return { stored, ...samples }
+  return { stored, peaks }
 }
 
 /** Values of 32 KB with retention at work and a reader that jumps about: what LevelDB writes for each byte it is given. */
