@@ -50,7 +50,7 @@ export async function openLog(
   const state = await ballast.withRoom(() => openState(dataDirectory, { logger: silentLogger, onFatal }))
   const cursors = await Cursors.open(state)
   const ledger = await Ledger.open(state)
-  const poweredOn = await PoweredOnClock.open(state, systemClock)
+  const poweredOn = await PoweredOnClock.open(state, more.clock ?? systemClock)
   const log = await Log.open({
     dataDirectory,
     streams: streams.map((stream) => ({
