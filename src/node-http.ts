@@ -10,14 +10,17 @@ import { GroupCoordinator } from './consumer/group-coordinator.js'
 import { PullGroups } from './consumer/pull-groups.js'
 import { WorkQueues } from './consumer/work-queues.js'
 import { AccessTokens } from './http/access-tokens.js'
+import { healthOf } from './http/health.js'
 import { HttpServer } from './http/http-server.js'
 import { MetricsRegistry } from './http/metrics.js'
 import { groupMetrics, httpMetrics, processMetrics, queueMetrics, streamMetrics } from './http/node-metrics.js'
+import { healthMetrics, type MqttNumbers, mqttMetrics, upstreamMetrics } from './http/part-metrics.js'
 import type { Producer } from './http/ports.js'
 import { groupRoutes } from './http/routes/groups.js'
 import { healthRoutes } from './http/routes/health.js'
 import { ledgerRoutes } from './http/routes/ledger.js'
 import { metricsRoutes } from './http/routes/metrics.js'
+import { openApiRoutes } from './http/routes/openapi.js'
 import { produceRoutes } from './http/routes/produce.js'
 import { queueRoutes } from './http/routes/queues.js'
 import { recordRoutes } from './http/routes/records.js'
@@ -30,6 +33,7 @@ import { GroupOffsets } from './state/group-offsets.js'
 
 export interface HttpParts {
   readonly storage: Pick<NodeStorage, 'state' | 'log' | 'ledger'>
+  readonly mqtt: { stats(): MqttNumbers }
   readonly upstreams: UpstreamsPort
   readonly producer: Producer
   readonly clock: Clock
@@ -47,7 +51,7 @@ export async function startHttp(
   { http: config, queue }: Pick<Config, 'http' | 'queue'>,
   parts: HttpParts,
 ): Promise<HttpSide> {
-  const { storage, upstreams, producer, clock, logger } = parts
+  const { storage, mqtt, upstreams, producer, clock, logger } = parts
   const { state, log, ledger } = storage
   const tokens = await AccessTokens.open(state, clock.wallMs)
   refuseOpenDoors(config, tokens)
@@ -60,12 +64,29 @@ export async function startHttp(
     visibilityTimeoutMs: visibilityTimeout,
   }))
   const queues = await WorkQueues.open({ streams: log, state, clock, logger, configured })
+  const health = () => healthOf(log)
   const metrics = new MetricsRegistry().register(
     ...streamMetrics(log),
     ...groupMetrics(groups, log),
     ...queueMetrics(queues),
+    ...mqttMetrics(() => mqtt.stats()),
+    ...upstreamMetrics(() => upstreams.status(), clock.wallMs),
+    ...healthMetrics(health),
     ...processMetrics(),
   )
+  const routes = [
+    ...streamRoutes({ streams: log }),
+    ...recordRoutes({ streams: log }),
+    ...produceRoutes({ streams: log, producer }),
+    ...groupRoutes({ groups, streams: log }),
+    ...queueRoutes({ queues }),
+    ...upstreamRoutes({ upstreams }),
+    ...ledgerRoutes({ ledger }),
+    ...verifyRoutes({ streams: log, ledger }),
+    ...tokenRoutes({ tokens }),
+    ...healthRoutes({ health }),
+    ...metricsRoutes({ metrics }),
+  ]
   const server = await HttpServer.start({
     listen: config.listen.map(formatAddress),
     logger,
@@ -73,19 +94,7 @@ export async function startHttp(
     access: tokens,
     tls: config.tls,
     clock,
-    routes: [
-      ...streamRoutes({ streams: log }),
-      ...recordRoutes({ streams: log }),
-      ...produceRoutes({ streams: log, producer }),
-      ...groupRoutes({ groups, streams: log }),
-      ...queueRoutes({ queues }),
-      ...upstreamRoutes({ upstreams }),
-      ...ledgerRoutes({ ledger }),
-      ...verifyRoutes({ streams: log, ledger }),
-      ...tokenRoutes({ tokens }),
-      ...healthRoutes({ health: () => ({ ready: true, reasons: [] }) }),
-      ...metricsRoutes({ metrics }),
-    ],
+    routes: [...routes, ...openApiRoutes(routes)],
   })
   metrics.register(...httpMetrics(() => server.stats()))
   return {

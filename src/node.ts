@@ -92,7 +92,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     started.push(() => upstreams.stop())
 
     const producer = producerOf(mqtt, config.mqtt.maxPacketSize)
-    const http = await startHttp(config, { storage, upstreams, producer, clock, logger: logger.child('http') })
+    const http = await startHttp(config, { storage, mqtt, upstreams, producer, clock, logger: logger.child('http') })
     started.push(() => http.stop())
 
     const reload = async (): Promise<void> => {

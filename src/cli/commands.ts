@@ -17,4 +17,5 @@ export const COMMANDS: Commands = {
   tokens: () => import('./tokens.js'),
   passwd: () => import('./passwd.js'),
   doctor: () => import('./doctor.js'),
+  completion: () => import('./completion.js'),
 }

@@ -16,6 +16,14 @@ export interface Metric {
   collect(): number | Iterable<Sample>
 }
 
+export function gauge(name: string, help: string, collect: Metric['collect']): Metric {
+  return { name, help, type: 'gauge', collect }
+}
+
+export function counter(name: string, help: string, collect: Metric['collect']): Metric {
+  return { name, help, type: 'counter', collect }
+}
+
 export class MetricsRegistry {
   private readonly metrics = new Map<string, Metric>()
 

@@ -4,7 +4,7 @@
 import type { Stream, StreamCatalog, StreamStats } from '../log/types.js'
 import { toPartitionId } from '../record/record.js'
 import type { HttpStats } from './http-server.js'
-import type { Metric, Sample } from './metrics.js'
+import { counter, gauge, type Metric, type Sample } from './metrics.js'
 import type { DescribedQueue, Groups, Queues } from './ports.js'
 
 export function streamMetrics(catalog: StreamCatalog): Metric[] {
@@ -123,12 +123,4 @@ export function processMetrics(): Metric[] {
     }),
     gauge('process_uptime_seconds', 'Seconds since the process started.', () => process.uptime()),
   ]
-}
-
-function gauge(name: string, help: string, collect: Metric['collect']): Metric {
-  return { name, help, type: 'gauge', collect }
-}
-
-function counter(name: string, help: string, collect: Metric['collect']): Metric {
-  return { name, help, type: 'counter', collect }
 }

@@ -193,6 +193,7 @@ export class LogStream implements Stream {
       pendingBytes: this.queue.pendingBytes,
       appendedRecords: this.appendedRecords,
       commits: this.commits,
+      refusal: (this.refusal ?? this.full)?.message ?? null,
     }
   }
 

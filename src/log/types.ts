@@ -113,6 +113,8 @@ export interface StreamStats {
   readonly pendingBytes: number
   readonly appendedRecords: number
   readonly commits: number
+  /** Why it takes no records at the moment, as a sentence; null while it does. */
+  readonly refusal: string | null
 }
 
 /** All streams of a node, in the order of the configuration. */

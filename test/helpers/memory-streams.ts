@@ -147,7 +147,7 @@ export class MemoryStream implements Stream {
   async whenRoom(): Promise<void> {}
 
   stats(): StreamStats {
-    return { bytes: 0, segments: 1, pendingBytes: 0, appendedRecords: 0, commits: 0 }
+    return { bytes: 0, segments: 1, pendingBytes: 0, appendedRecords: 0, commits: 0, refusal: null }
   }
 
   private changed(): void {

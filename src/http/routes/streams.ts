@@ -20,7 +20,7 @@ export function streamRoutes({ streams }: { readonly streams: StreamCatalog }): 
 }
 
 function describe(stream: Stream): unknown {
-  const { bytes, segments, pendingBytes, appendedRecords, commits } = stream.stats()
+  const { bytes, segments, pendingBytes, appendedRecords, commits, refusal } = stream.stats()
   return {
     name: stream.name,
     topics: stream.topics,
@@ -34,5 +34,7 @@ function describe(stream: Stream): unknown {
     pending_bytes: pendingBytes,
     appended_records: appendedRecords,
     commits,
+    /** Why it takes no records at the moment. */
+    refusal,
   }
 }

@@ -2,6 +2,7 @@
 
 import { integerOf, objectOf, textOf } from '../json-body.js'
 import { checkParameter } from '../parameters.js'
+import type { UpstreamNumbers } from '../part-metrics.js'
 import { type HttpRequest, jsonReply, type Route } from '../route.js'
 import { snakeCased } from '../snake-cased.js'
 
@@ -10,7 +11,7 @@ type Plain = object
 
 /** What the routes need of replication's Upstreams. */
 export interface UpstreamsPort {
-  status(): readonly Plain[]
+  status(): readonly UpstreamNumbers[]
   /** @throws SluiceError UNKNOWN_UPSTREAM, as do the others. */
   statusOf(name: string): Plain
   pause(name: string): void
