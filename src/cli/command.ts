@@ -52,6 +52,8 @@ export interface CommandContext<O extends OptionSpecs = OptionSpecs> {
   readonly stderr: Output
   readonly stdin: Readable & { readonly isTTY?: boolean; setRawMode?(raw: boolean): unknown }
   readonly env: Readonly<Record<string, string | undefined>>
+  /** All commands there are: for what is made from them. */
+  loadCommands(): Promise<readonly Command[]>
   /** Talks to the node at --url. */
   readonly api: ApiClient
   /**

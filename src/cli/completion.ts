@@ -22,17 +22,15 @@ export const command = defineCommand({
     'source <(sluice completion bash)  # for this shell',
     'sluice completion bash > /etc/bash_completion.d/sluice  # for everyone',
   ],
-  async run({ positionals, stdout }) {
+  async run({ positionals, stdout, loadCommands }) {
     const [shell] = positionals
     if (shell !== 'bash') throw new UsageError(`there is a script for bash only, not for ${JSON.stringify(shell)}`)
-    const { COMMANDS } = await import('./commands.js')
-    const commands = await Promise.all(Object.values(COMMANDS).map(async (load) => (await load()).command))
-    await stdout.write(bashScript(commands))
+    await stdout.write(bashScript(await loadCommands()))
     return 0
   },
 })
 
-export function bashScript(commands: readonly Command[]): string {
+function bashScript(commands: readonly Command[]): string {
   const names = commands.map(({ name }) => name)
   const options = commands.map(({ name, options: own }) => {
     const words = Object.keys({ ...own, ...COMMON_OPTIONS }).map((option) => `--${option}`)

@@ -76,7 +76,7 @@ export async function main(argv: readonly string[], surroundings: Surroundings):
 
 async function runCommand(command: Command, args: string[], surroundings: Surroundings): Promise<number> {
   const { values, positionals } = parse(command, args)
-  const { interruption, commands: _, ...streams } = surroundings
+  const { interruption, commands = COMMANDS, ...streams } = surroundings
   if (values['help'] === true) {
     await streams.stdout.write(commandHelp(command))
     return 0
@@ -90,6 +90,7 @@ async function runCommand(command: Command, args: string[], surroundings: Surrou
       ...streams,
       values: values as CommandContext['values'],
       positionals,
+      loadCommands: () => loadAll(commands),
       api,
       get signal() {
         return interruption.signal
