@@ -4,17 +4,20 @@
 import { randomBytes } from 'node:crypto'
 import { mkdir, readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { messageOf, SluiceError } from '../base/errors.js'
+import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
-import { writeFileDurably } from './durable-files.js'
+import { listDirectory, makeDirectory, syncDirectory, writeFileDurably } from './durable-files.js'
 import { storageError } from './level-database.js'
 import { LevelStateStore, type StateStoreOptions } from './state-store.js'
+import { checkWal } from './wal-check.js'
 
 /** Raised when older versions could no longer read what this one writes. */
 export const DATA_FORMAT = 1
 const FORMAT_FILE = 'format'
 const FORMAT_LINE = /^sluice-data (\d+)\n$/
 const NODE_ID_FILE = 'node-id'
+const WHAT_IS_LOST =
+  'consumer groups start at the earliest record, upstreams are sent what is stored, the ledger and sessions begin anew; no record is lost'
 /** What a freshly made file system has in its root. */
 const IGNORED_ENTRIES = new Set(['lost+found'])
 
@@ -58,16 +61,28 @@ export async function nodeIdOf(directory: string, configured: string | undefined
 }
 
 /**
- * Opens the state database. A damaged one is set aside and a new one begun: positions are lost, records are not (D6).
+ * Opens the state database. A damaged one is set aside and a new one begun: positions are lost, records are not (D6). Rows that are left
+ * of a damaged one are not taken over: what had been deleted could be among them.
  * @throws SluiceError DATA_DIR_LOCKED if another node runs on this directory.
  */
 export async function openState(
   directory: string,
   options: Omit<StateStoreOptions, 'directory'>,
 ): Promise<LevelStateStore> {
-  const stateDirectory = join(directory, 'state')
+  const inState = { ...options, directory: join(directory, 'state') }
+  const names = (await listDirectory(inState.directory)).filter((name) => name !== 'LOCK' && !/^LOG/.test(name))
+  // Without the file CURRENT, LevelDB would begin a new database in the place of the old one.
+  const isThere = names.includes('CURRENT')
+  if (names.length === 0 && (await listDirectory(join(directory, 'streams'))).length > 0)
+    options.logger.error('the state database is gone; a new one is begun', { meaning: WHAT_IS_LOST })
+  // LevelDB removes the log, and with it what this would find, when it opens.
+  let problem = (await checkWal(inState.directory)).damaged ? 'its write-ahead log is damaged' : null
+  if (isThere && !names.some((name) => name.endsWith('.log'))) problem = 'its write-ahead log is missing'
   try {
-    return await LevelStateStore.open({ ...options, directory: stateDirectory })
+    const state = await LevelStateStore.open({ ...inState, createIfMissing: names.length === 0 || isThere })
+    problem ??= await state.problem()
+    if (problem === null) return state
+    await state.close()
   } catch (error) {
     if (!(error instanceof SluiceError)) throw error
     if (error.code === 'DATA_DIR_LOCKED') {
@@ -75,16 +90,19 @@ export async function openState(
       throw new SluiceError('DATA_DIR_LOCKED', message, { directory }, error)
     }
     if (error.code !== 'CORRUPT_MESSAGE') throw error
-    const aside = join(directory, 'quarantine', `state-${Date.now()}`)
-    await mkdir(join(directory, 'quarantine'), { recursive: true })
-    await rename(stateDirectory, aside)
-    options.logger.error('the state database is damaged and was set aside', {
-      aside,
-      reason: messageOf(error.cause),
-      meaning: 'consumer groups start at the earliest record, upstreams are sent what is stored; nothing is lost',
-    })
-    return LevelStateStore.open({ ...options, directory: stateDirectory })
+    problem ??= error.message
   }
+  const quarantine = join(directory, 'quarantine')
+  const aside = join(quarantine, `state-${Date.now()}`)
+  await makeDirectory(quarantine)
+  await rename(inState.directory, aside)
+  await syncDirectory(directory)
+  options.logger.error('the state database is damaged and was set aside', {
+    aside,
+    reason: problem,
+    meaning: WHAT_IS_LOST,
+  })
+  return LevelStateStore.open(inState)
 }
 
 async function entriesOf(directory: string): Promise<string[]> {

@@ -6,15 +6,17 @@
 
 import { Encoder } from 'cbor-x'
 import { assert } from '../base/assert.js'
-import { SluiceError } from '../base/errors.js'
+import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { type LevelDatabase, openLevel, storageError } from './level-database.js'
+import { damagedTables } from './table-check.js'
 import type { StateOperation, StateStore, StateTable } from './types.js'
 
 export const MAX_STATE_KEY_BYTES = 1024
 export const MAX_STATE_VALUE_BYTES = 1024 * 1024
 const WRITE_BUFFER_BYTES = 1024 * 1024
 const REOPEN_DELAY_MS = 1000
+const KEYS_PER_READ = 1000
 
 // Records would put a table of shapes into the stream: lose it and every value is unreadable.
 const cbor = new Encoder({ useRecords: false })
@@ -28,6 +30,8 @@ interface Waiting {
 
 export interface StateStoreOptions {
   readonly directory: string
+  /** Default: true. */
+  readonly createIfMissing?: boolean
   readonly logger: Logger
   /** Called once for a failed write after which nothing may be trusted (D4): the process must end. */
   readonly onFatal: (error: SluiceError) => void
@@ -48,11 +52,26 @@ export class LevelStateStore implements StateStore {
 
   /** @throws SluiceError as `openLevel`; DATA_DIR_LOCKED means that another node uses this data directory. */
   static async open(options: StateStoreOptions): Promise<LevelStateStore> {
-    return new LevelStateStore(options, await LevelStateStore.openDatabase(options.directory))
+    return new LevelStateStore(options, await LevelStateStore.openDatabase(options.directory, options.createIfMissing))
   }
 
-  private static openDatabase(directory: string): Promise<LevelDatabase> {
-    return openLevel(directory, { writeBufferBytes: WRITE_BUFFER_BYTES, createIfMissing: true })
+  /** Reads everything there is. @returns what is damaged, as a phrase, or null. */
+  async problem(): Promise<string | null> {
+    const tables = await damagedTables(this.options.directory)
+    if (tables.length > 0) return `bytes have changed in ${tables.join(', ')}`
+    const keys = this.usable().keys()
+    try {
+      while ((await keys.nextv(KEYS_PER_READ)).length > 0);
+      return null
+    } catch (error) {
+      return messageOf(error)
+    } finally {
+      await keys.close()
+    }
+  }
+
+  private static openDatabase(directory: string, createIfMissing = true): Promise<LevelDatabase> {
+    return openLevel(directory, { writeBufferBytes: WRITE_BUFFER_BYTES, createIfMissing })
   }
 
   table<V>(name: string): StateTable<V> {

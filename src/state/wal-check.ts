@@ -120,7 +120,7 @@ function fragmentProblem(block: Buffer, at: number): 'torn' | 'changed' | null {
   const end = at + FRAGMENT_HEADER_BYTES + length
   if (type === 0 && length === 0) return isZero(block, at) ? 'torn' : 'changed'
   if (end > BLOCK_BYTES) return 'changed'
-  const crc = unmasked(block.readUInt32LE(at))
+  const crc = unmaskedCrc(block.readUInt32LE(at))
   if (end > block.length) return endsSomewhere(block, at + 6, crc) ? 'changed' : 'torn'
   if (crc32c(block, at + 6, end) === crc && type >= WHOLE && type <= LAST) return null
   // Where the file had grown but its last sectors were not written, they read as zeros.
@@ -143,7 +143,7 @@ function isZero(block: Buffer, from: number): boolean {
 }
 
 /** LevelDB stores CRCs rotated and offset, so that a CRC of bytes that hold CRCs stays meaningful. */
-function unmasked(stored: number): number {
+export function unmaskedCrc(stored: number): number {
   const rotated = (stored - 0xa282ead8) >>> 0
   return ((rotated >>> 17) | (rotated << 15)) >>> 0
 }

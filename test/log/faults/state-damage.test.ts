@@ -1,0 +1,133 @@
+// Changes bytes in, cuts short and removes files of the state database. SLUICE_TEST_SEED repeats a run, SLUICE_TEST_DAMAGES=50 makes a
+// longer one.
+
+import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { Logger } from '../../../src/base/logger.js'
+import { openState } from '../../../src/state/data-directory.js'
+import type { LevelStateStore } from '../../../src/state/state-store.js'
+import { codeOf } from '../../helpers/rejection.js'
+import { withSeed } from '../../helpers/seeded-random.js'
+import { tempDir } from '../../helpers/temp-dir.js'
+
+const DAMAGES = Number(process.env['SLUICE_TEST_DAMAGES'] ?? 10)
+const ROWS = 300
+
+async function open(directory: string): Promise<{ state: LevelStateStore; said: string }> {
+  let said = ''
+  const logger = new Logger('state', 'warn', (line) => {
+    said += line
+  })
+  const state = await openState(directory, { logger, onFatal: (error) => assert.unreachable(error.message) })
+  return { state, said }
+}
+
+/** A state database with tables and a log, as a killed node leaves it: each row holds its own name and the number of its last change. */
+async function original(): Promise<string> {
+  const directory = tempDir()
+  mkdirSync(join(directory, 'streams', 's'), { recursive: true })
+  // The second life finds the log of the first made into a table.
+  for (let life = 0; life < 3; life++) {
+    const { state } = await open(directory)
+    const table = state.table<unknown[]>('rows')
+    for (let i = 0; i < ROWS; i++) await table.put(`row-${i}`, [`row-${i}`, life, 'x'.repeat(i)])
+    for (let i = 0; i < ROWS; i += 3) await table.delete(`row-${i}`)
+    if (life === 2) break
+    await state.close()
+  }
+  const copy = tempDir()
+  cpSync(directory, copy, { recursive: true })
+  return copy
+}
+
+/** @returns true if everything is there as it was written last; false if it all began anew. */
+async function isWhole(state: LevelStateStore): Promise<boolean> {
+  const found = new Map<string, unknown[]>()
+  for await (const [key, value] of state.table<unknown[]>('rows').entries()) found.set(key, value)
+  if (found.size === 0) return false
+  for (let i = 0; i < ROWS; i++) {
+    const expected = i % 3 === 0 ? undefined : [`row-${i}`, 2, 'x'.repeat(i)]
+    assert.equal(found.get(`row-${i}`), expected, `row ${i} is neither right nor lost with all others`)
+  }
+  return true
+}
+
+test('a damaged state database is set aside whole and a new one begun, and it is said what that means', async () => {
+  const source = await original()
+  const files = readdirSync(join(source, 'state')).filter((name) => name !== 'LOCK' && !/^LOG/.test(name))
+  assert.ok(files.some((name) => name.endsWith('.ldb')) && files.some((name) => name.endsWith('.log')))
+  await withSeed(async (random) => {
+    let begunAnew = 0
+    for (const file of files) {
+      for (let i = 0; i < DAMAGES; i++) {
+        const directory = tempDir()
+        cpSync(source, directory, { recursive: true })
+        const path = join(directory, 'state', file)
+        const at = random.below(statSync(path).size)
+        // A log cut short cannot be told from one whose end was never written; nor the end of the list of tables.
+        const kind = i === 0 ? 'removed' : i === 1 && !/log|MANIFEST/.test(file) ? 'cut' : 'bit'
+        if (kind === 'removed') rmSync(path)
+        else if (kind === 'cut') truncateSync(path, at)
+        else {
+          const bytes = readFileSync(path)
+          bytes[at] ^= 1 << random.below(8)
+          writeFileSync(path, bytes)
+        }
+        try {
+          const { state, said } = await open(directory)
+          const whole = await isWhole(state)
+          assert.is(/set aside.*meaning=/.test(said), !whole, said)
+          if (!whole) begunAnew += 1
+          await state.table('rows').put('a', 1)
+          await state.close()
+          const again = await open(directory)
+          assert.is(again.said, '')
+          await again.state.close()
+        } catch (error) {
+          console.log(`with ${kind} at ${at} of ${file}:`)
+          throw error
+        }
+        rmSync(directory, { recursive: true })
+      }
+    }
+    console.log(`${files.length * DAMAGES} damages; ${begunAnew} times it began anew`)
+  })
+})
+
+test('one that a kill has left is not damaged, also when its last write was torn', async () => {
+  const directory = await original()
+  const [log] = readdirSync(join(directory, 'state')).filter((name) => name.endsWith('.log'))
+  // A fragment's header: checksum, 1,000 bytes, a whole record; then not all of them.
+  const torn = Buffer.from('01234567e80301000102', 'hex')
+  writeFileSync(join(directory, 'state', log), torn, { flag: 'a' })
+  const { state, said } = await open(directory)
+  assert.is(said, '')
+  assert.ok(await isWhole(state))
+  await state.close()
+})
+
+test('a state database that is gone is begun anew, and said', async () => {
+  const directory = await original()
+  rmSync(join(directory, 'state'), { recursive: true })
+  const { state, said } = await open(directory)
+  assert.match(said, /state database is gone.*meaning=/)
+  await state.close()
+  const first = await open(tempDir())
+  assert.is(first.said, '', 'a new node has lost nothing')
+  await first.state.close()
+})
+
+test('a database that another node uses is left alone, whatever it looks like meanwhile', async () => {
+  const directory = await original()
+  const { state } = await open(directory)
+  await state.table('rows').put('a', 1)
+  writeFileSync(join(directory, 'state', '000099.ldb'), 'half a table')
+  assert.is(await codeOf(open(directory)), 'DATA_DIR_LOCKED')
+  assert.ok(await isWhole(state).catch(() => true))
+  assert.not.ok(readdirSync(directory).includes('quarantine'))
+  await state.close()
+})
+
+test.run()
