@@ -8,6 +8,7 @@ import { formatAddress, isLoopback } from './config/address.js'
 import type { Config } from './config/schema.js'
 import { GroupCoordinator } from './consumer/group-coordinator.js'
 import { PullGroups } from './consumer/pull-groups.js'
+import { StreamAnnouncer } from './consumer/stream-announcer.js'
 import { WorkQueues } from './consumer/work-queues.js'
 import { AccessTokens } from './http/access-tokens.js'
 import { healthOf } from './http/health.js'
@@ -33,7 +34,10 @@ import { GroupOffsets } from './state/group-offsets.js'
 
 export interface HttpParts {
   readonly storage: Pick<NodeStorage, 'state' | 'log' | 'ledger'>
-  readonly mqtt: { stats(): MqttNumbers }
+  readonly mqtt: {
+    stats(): MqttNumbers
+    publish(message: { readonly mqttTopic: string; readonly payload: Buffer; readonly qos: 0 }): unknown
+  }
   readonly upstreams: UpstreamsPort
   readonly producer: Producer
   readonly clock: Clock
@@ -97,9 +101,12 @@ export async function startHttp(
     routes: [...routes, ...openApiRoutes(routes)],
   })
   metrics.register(...httpMetrics(() => server.stats()))
+  const publish = (mqttTopic: string, payload: Buffer) => void mqtt.publish({ mqttTopic, payload, qos: 0 })
+  const announcer = new StreamAnnouncer({ streams: log, clock, publish })
   return {
     addresses: server.addresses,
     async stop() {
+      announcer.stop()
       coordinator.stop()
       await server.stop()
     },

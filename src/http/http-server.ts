@@ -197,7 +197,33 @@ export class HttpServer {
     if ((reply.status ?? 200) >= 500) this.failures += 1
     const { 'content-length': length, 'transfer-encoding': coding } = message.headers
     const unread = !message.complete && (length !== undefined || coding !== undefined)
-    send(response, reply, { close: this.stopping || unread })
+    const close = this.stopping || unread
+    const { body } = reply
+    if (typeof body === 'object' && Symbol.asyncIterator in body) await this.stream(response, reply, body, close)
+    else send(response, reply, body, close)
+  }
+
+  /** Never more than one chunk ahead of the client; one that reads nothing for the idle time-out is cut off like any other. */
+  private async stream(
+    response: ServerResponse,
+    reply: HttpReply,
+    body: AsyncIterable<string | Uint8Array>,
+    close: boolean,
+  ): Promise<void> {
+    response.writeHead(reply.status ?? 200, headersOf(reply, close))
+    if (response.req.method === 'HEAD') return void response.end()
+    try {
+      for await (const chunk of body) {
+        if (response.destroyed) return
+        if (!response.write(chunk)) await drained(response)
+      }
+      response.end()
+    } catch (error) {
+      if (error instanceof BrokenInvariant) throw error
+      // The status has gone out: an answer that is cut short is the only way left to say it.
+      this.logger.warn('a streamed answer was cut short', { reason: messageOf(error) })
+      response.destroy()
+    }
   }
 
   private async handle(message: IncomingMessage, response: ServerResponse): Promise<HttpReply> {
@@ -241,20 +267,37 @@ function errorBody(error: SluiceError): HttpReply {
   return { status: error.httpStatus, headers, body: `${JSON.stringify({ error: { code, message, details } })}\n` }
 }
 
-function send(response: ServerResponse, reply: HttpReply, options: { readonly close: boolean }): void {
-  const { body } = reply
-  const parts = typeof body === 'string' ? [Buffer.from(body)] : body instanceof Uint8Array ? [body] : body
-  let bytes = 0
-  for (const part of parts) bytes += part.length
-  const headers: Record<string, string | number> = {
-    'content-length': bytes,
+function headersOf(reply: HttpReply, close: boolean): Record<string, string | number> {
+  return {
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
     ...reply.headers,
+    // A body that was not read to its end would be taken for the next request.
+    ...(close && { connection: 'close' }),
   }
-  // A body that was not read to its end would be taken for the next request.
-  if (options.close) headers['connection'] = 'close'
-  response.writeHead(reply.status ?? 200, headers)
+}
+
+/** Resolves when the client has taken what was written, or has gone. */
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = (): void => {
+      response.off('drain', settle).off('close', settle)
+      resolve()
+    }
+    response.on('drain', settle).on('close', settle)
+  })
+}
+
+function send(
+  response: ServerResponse,
+  reply: HttpReply,
+  body: string | Uint8Array | readonly Uint8Array[],
+  close: boolean,
+): void {
+  const parts = typeof body === 'string' ? [Buffer.from(body)] : body instanceof Uint8Array ? [body] : body
+  let bytes = 0
+  for (const part of parts) bytes += part.length
+  response.writeHead(reply.status ?? 200, { 'content-length': bytes, ...headersOf(reply, close) })
   response.cork()
   for (const part of parts) response.write(part)
   response.end()

@@ -18,6 +18,10 @@ export class LongPolls {
     private readonly clock: Clock,
   ) {}
 
+  get isStopped(): boolean {
+    return this.stopped
+  }
+
   get count(): number {
     return this.waiting.size
   }

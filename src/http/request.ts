@@ -27,6 +27,10 @@ export class Request implements HttpRequest {
     return this.response.destroyed || this.message.socket.destroyed
   }
 
+  get stopping(): boolean {
+    return this.polls.isStopped
+  }
+
   header(name: string): string | undefined {
     const value = this.message.headers[name]
     return Array.isArray(value) ? value.join(', ') : value

@@ -20,6 +20,8 @@ export interface HttpRequest {
   wait(wait: Wait): Promise<void>
   /** True once the client has hung up: nobody will read the reply. */
   readonly gone: boolean
+  /** True once the server stops: answer with what there is. */
+  readonly stopping: boolean
 }
 
 /** A long poll: ends when `ready` says so, after `waitMs`, when the client hangs up, or when the server stops. */
@@ -35,7 +37,8 @@ export interface HttpReply {
   /** Default 200. */
   readonly status?: number
   readonly headers?: Readonly<Record<string, string>>
-  readonly body: string | Uint8Array | readonly Uint8Array[]
+  /** An iterable is asked for more only once the client has taken what came before; it ends when the client hangs up. */
+  readonly body: string | Uint8Array | readonly Uint8Array[] | AsyncIterable<string | Uint8Array>
 }
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'DELETE'

@@ -78,7 +78,7 @@ export class PublishPath {
       commit = stream.append(partition, record)
     }
     this.messages += 1
-    if (!entry.routed) this.unrouted += 1
+    if (!entry.routed && !entry.reserved) this.unrouted += 1
     this.fanOut.deliver(entry, qos, value, start, end)
     return retain ? this.retained.store(entry, qos, Buffer.from(value.subarray(start, end)), commit) : commit
   }

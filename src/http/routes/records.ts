@@ -6,6 +6,7 @@ import type { StartPosition } from '../../base/start-position.js'
 import type { Fetched, StreamCatalog, StreamReader } from '../../log/types.js'
 import { type LogRecord, type Offset, type PartitionId, toOffset, toPartitionId } from '../../record/record.js'
 import { decodeRecords } from '../../record/record-batch.js'
+import { followRecords } from '../follow-records.js'
 import { MAX_WAIT_MS } from '../long-polls.js'
 import { numberOf, startPositionOf } from '../parameters.js'
 import { recordsAsJson } from '../record-json.js'
@@ -24,7 +25,7 @@ export function recordRoutes({ streams }: { readonly streams: StreamCatalog }): 
     {
       method: 'GET',
       pattern: '/v1/streams/{stream}/partitions/{partition}/records',
-      query: ['offset', 'max_records', 'max_bytes', 'wait_ms'],
+      query: ['offset', 'max_records', 'max_bytes', 'wait_ms', 'follow'],
       handle: (request) => read(streams.stream(request.params['stream']), request),
     },
   ]
@@ -39,6 +40,7 @@ async function read(stream: StreamReader, request: HttpRequest): Promise<HttpRep
       { stream: stream.name, partition, partitions: stream.partitions },
     )
   const from = await resolve(stream, partition, startPositionOf('offset', request.query.get('offset') ?? 'earliest'))
+  if (request.query.has('follow')) return followReply(stream, partition, from, request)
   const asStored = request.header('accept')?.includes(STORED_BATCHES) === true
   const maxRecords = numberOf(request, 'max_records', FETCH_LIMITS.maxRecords)
   const fetched = await fetchOrWait(stream, partition, from, request, {
@@ -66,6 +68,23 @@ async function read(stream: StreamReader, request: HttpRequest): Promise<HttpRep
     headers: { ...headers, 'content-type': 'application/json' },
     body: `{"records":[${texts.join(',')}],${tail}`,
   }
+}
+
+async function followReply(
+  stream: StreamReader,
+  partition: PartitionId,
+  from: Offset,
+  request: HttpRequest,
+): Promise<HttpReply> {
+  const follow = request.query.get('follow')
+  const others = ['max_records', 'max_bytes', 'wait_ms'].filter((name) => request.query.has(name))
+  if (follow !== 'true' || others.length > 0)
+    throw new SluiceError('INVALID_REQUEST', 'follow has to be true, and stands beside offset only', { others })
+  if (request.header('accept')?.includes(NDJSON) !== true)
+    throw new SluiceError('UNSUPPORTED_MEDIA_TYPE', `follow=true answers with lines: send Accept: ${NDJSON}`)
+  const start = stream.logStartOffset(partition)
+  if (from < start || from > stream.highWatermark(partition)) throw outOfRange(stream, partition, from)
+  return { headers: { 'content-type': NDJSON }, body: followRecords(stream, partition, from, request) }
 }
 
 export function ndjsonReply(texts: readonly string[], headers: Readonly<Record<string, string>>): HttpReply {
