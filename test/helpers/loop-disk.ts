@@ -1,9 +1,9 @@
 // A disk of its own: ext4 in a file, mounted through a loop device. Its power can be cut, it can be frozen and made read-only, each for real.
 // Needs root, mkfs.ext4 and perl (or python3); `make` says what is missing elsewhere.
 
-import { spawnSync } from 'node:child_process'
-import { mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { tempDir } from './temp-dir.js'
 
 /** EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH: from now on nothing reaches the disk, not even the journal. */
@@ -13,16 +13,20 @@ const CUT_POWER = {
     'import fcntl, os, struct, sys; fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587d, struct.pack("I", 2))',
 }
 const UNMOUNT_TRIES = 50
+const PREFIX = 'sluice-loop-'
+const FORGOTTEN = new RegExp(` (/\\S*/${PREFIX}(\\d+)-\\w+/disk) `, 'g')
 const made = new Set<LoopDisk>()
-process.once('exit', () => {
+// Before the folder it lies in is removed.
+process.prependOnceListener('exit', () => {
   for (const disk of made) disk.remove()
 })
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
 
 export class LoopDisk {
   readonly path: string
   private readonly image: string
   private readonly cutter: readonly [string, ...string[]]
-  private frozen = false
+  private thawer: ChildProcess | null = null
 
   private constructor(folder: string, cutter: readonly [string, ...string[]]) {
     this.path = join(folder, 'disk')
@@ -37,7 +41,8 @@ export class LoopDisk {
     const other = succeeds('python3', '-V') ? (['python3', '-c', CUT_POWER.python3] as const) : null
     const chosen = cutter ?? other
     if (chosen === null) return 'cutting its power needs perl or python3'
-    const disk = new LoopDisk(tempDir('sluice-loop-'), chosen)
+    removeForgotten()
+    const disk = new LoopDisk(tempDir(`${PREFIX}${process.pid}-`), chosen)
     writeFileSync(disk.image, '')
     truncateSync(disk.image, megabytes * 1024 * 1024)
     if (!succeeds('mkfs.ext4', '-q', '-F', disk.image)) return 'mkfs.ext4 is not to be had'
@@ -59,15 +64,21 @@ export class LoopDisk {
     if (!this.mount()) throw new Error('the disk cannot be mounted again')
   }
 
-  /** Writes hang until `thaw`. */
-  freeze(): void {
+  /**
+   * Writes hang until `thaw`.
+   * @param atMostSeconds After that it thaws by itself: a process that is killed meanwhile cannot end before.
+   */
+  freeze(atMostSeconds = 60): void {
     must('fsfreeze', '-f', this.path)
-    this.frozen = true
+    const script = 'sleep "$1"; fsfreeze -u "$2"'
+    const args = ['-c', script, 'thaw', String(atMostSeconds), this.path]
+    this.thawer = spawn('sh', args, { detached: true, stdio: 'ignore' })
+    this.thawer.unref()
   }
 
   thaw(): void {
     must('fsfreeze', '-u', this.path)
-    this.frozen = false
+    this.endThawer()
   }
 
   /** The kernel finds an error and makes the file system read-only under whoever has files open, until `powerOn`. */
@@ -77,7 +88,7 @@ export class LoopDisk {
 
   remove(): void {
     if (!made.delete(this)) return
-    if (this.frozen) spawnSync('fsfreeze', ['-u', this.path])
+    if (this.thawer !== null) this.thaw()
     spawnSync('umount', ['-l', this.path])
     rmSync(this.image, { force: true })
   }
@@ -85,6 +96,13 @@ export class LoopDisk {
   /** The loop device goes with the mount. */
   private mount(): boolean {
     return succeeds('mount', '-o', 'loop,errors=remount-ro', this.image, this.path)
+  }
+
+  /** And the sleep it waits for. */
+  private endThawer(): void {
+    const pid = this.thawer?.pid
+    this.thawer = null
+    if (pid !== undefined) process.kill(-pid)
   }
 
   /** As in /sys: loop3. */
@@ -100,6 +118,16 @@ export class LoopDisk {
       spawnSync('sleep', ['0.05'])
     }
     throw new Error(`${this.path} is in use and cannot be unmounted`)
+  }
+}
+
+/** Those of a test that was killed, and could not unmount them. */
+function removeForgotten(): void {
+  for (const [, path, pid] of readFileSync('/proc/mounts', 'utf8').matchAll(FORGOTTEN)) {
+    if (existsSync(`/proc/${pid}`)) continue
+    spawnSync('fsfreeze', ['-u', path])
+    spawnSync('umount', ['-l', path])
+    rmSync(dirname(path), { recursive: true, force: true })
   }
 }
 

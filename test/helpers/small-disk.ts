@@ -7,7 +7,8 @@ import { join } from 'node:path'
 import { tempDir } from './temp-dir.js'
 
 const mounted = new Set<string>()
-process.once('exit', () => {
+// Before the folder it is mounted on is removed.
+process.prependOnceListener('exit', () => {
   for (const path of mounted) spawnSync('umount', ['-l', path])
 })
 

@@ -60,7 +60,7 @@ whereDisksCanBeMade(
     await stream.append(P0, recordOf(`${appended++}:${VALUE}`)).durable()
     assert.is(acked, 200)
 
-    disk.freeze()
+    disk.freeze(STALL_MS / 1000 + 10)
     stalledAtMs = performance.now()
     while (performance.now() - stalledAtMs < STALL_MS) {
       while (stream.hasRoom) append()
