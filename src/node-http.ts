@@ -23,6 +23,7 @@ import { ledgerRoutes } from './http/routes/ledger.js'
 import { metricsRoutes } from './http/routes/metrics.js'
 import { openApiRoutes } from './http/routes/openapi.js'
 import { produceRoutes } from './http/routes/produce.js'
+import { queryRoutes } from './http/routes/query.js'
 import { queueRoutes } from './http/routes/queues.js'
 import { recordRoutes } from './http/routes/records.js'
 import { streamRoutes } from './http/routes/streams.js'
@@ -81,6 +82,7 @@ export async function startHttp(
   const routes = [
     ...streamRoutes({ streams: log }),
     ...recordRoutes({ streams: log }),
+    ...queryRoutes({ streams: log }),
     ...produceRoutes({ streams: log, producer }),
     ...groupRoutes({ groups, streams: log }),
     ...queueRoutes({ queues }),

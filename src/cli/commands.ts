@@ -9,6 +9,7 @@ export const COMMANDS: Commands = {
   check: () => import('./check.js'),
   produce: () => import('./produce.js'),
   consume: () => import('./consume.js'),
+  query: () => import('./query.js'),
   streams: () => import('./streams.js'),
   groups: () => import('./groups.js'),
   upstreams: () => import('./upstreams.js'),

@@ -5,6 +5,7 @@ import { COMMON_OPTIONS, type Command, defineCommand, UsageError } from './comma
 /** What stands first after a command, where the node or a fixed list knows it. */
 const FIRST_WORDS: Readonly<Record<string, string>> = {
   consume: '$(_sluice_names streams name)',
+  query: '$(_sluice_names streams name)',
   streams: '$(_sluice_names streams name)',
   groups: '$(_sluice_names groups group)',
   upstreams: '$(_sluice_names upstreams name)',

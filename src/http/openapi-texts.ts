@@ -47,6 +47,17 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
     summary: 'Checks what is stored, a stretch at a time',
     answer: { next_offset: 'integer' },
   },
+  'GET /v1/streams/{stream}/partitions/{partition}/query': {
+    summary: 'Finds records by time and MQTT topic, a stretch at a time',
+    answer: {
+      records: 'array of object',
+      next_offset: 'integer',
+      end_offset: 'integer',
+      scanned_records: 'integer',
+      scanned_bytes: 'integer',
+      done: 'boolean',
+    },
+  },
   'POST /v1/streams/{stream}/records': {
     summary: 'Publishes records; answers when all are on disk',
     body: { records: 'array of object' },

@@ -16,6 +16,7 @@ import { healthRoutes } from '../../src/http/routes/health.js'
 import { ledgerRoutes } from '../../src/http/routes/ledger.js'
 import { metricsRoutes } from '../../src/http/routes/metrics.js'
 import { produceRoutes } from '../../src/http/routes/produce.js'
+import { queryRoutes } from '../../src/http/routes/query.js'
 import { queueRoutes } from '../../src/http/routes/queues.js'
 import { recordRoutes } from '../../src/http/routes/records.js'
 import { streamRoutes } from '../../src/http/routes/streams.js'
@@ -75,6 +76,7 @@ export async function startApi(
     routes: [
       ...streamRoutes({ streams: log }),
       ...recordRoutes({ streams: log }),
+      ...queryRoutes({ streams: log }),
       ...produceRoutes({ streams: log, producer: producer?.(log) ?? logProducer(log) }),
       ...groupRoutes({ groups, streams: log }),
       ...queueRoutes({ queues }),

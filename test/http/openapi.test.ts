@@ -97,6 +97,7 @@ test('answers hold what is described', async () => {
   for (const path of ['/v1/streams', '/v1/streams/{stream}', '/v1/upstreams', '/v1/ledger', '/v1/tokens', '/healthz'])
     await get(path)
   await get('/v1/streams/{stream}/partitions/{partition}/records')
+  await get('/v1/streams/{stream}/partitions/{partition}/query')
   await send('/v1/streams/{stream}/partitions/{partition}/verify', {})
   const { json: joined } = await send('/v1/groups/{group}/members', { streams: ['mqtt'] })
   const member = `/v1/groups/x/members/${joined.member_id}`

@@ -116,7 +116,7 @@ async function fetchOrWait(
   }
 }
 
-function outOfRange(stream: StreamReader, partition: PartitionId, offset: Offset): SluiceError {
+export function outOfRange(stream: StreamReader, partition: PartitionId, offset: Offset): SluiceError {
   const start = stream.logStartOffset(partition)
   const end = stream.highWatermark(partition)
   return new SluiceError(
