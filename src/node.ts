@@ -11,6 +11,7 @@ import type { UpstreamsPort } from './http/routes/upstreams.js'
 import { FileAuth } from './mqtt/file-auth.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt/mqtt-limits.js'
+import type { NumberedBy } from './mqtt/numbered-publishes.js'
 import type { TlsOptions } from './mqtt/tls-identity.js'
 import { startHttp } from './node-http.js'
 import { openStorage } from './node-storage.js'
@@ -30,10 +31,35 @@ export interface RunningNode {
   readonly httpAddresses: readonly string[]
   /** Reads password, ACL and certificate files again; what has changed holds for connected clients when it resolves. */
   reload(): Promise<void>
+  /**
+   * Publishes a message as a device would: stored, delivered to subscribers, forwarded. Calls are appended in their order.
+   * @throws SluiceError, at once, when the message is not taken: INVALID_TOPIC, RECORD_TOO_LARGE, TOO_MANY_REQUESTS, STORAGE_FULL,
+   * STORAGE_READ_ONLY, SHUTTING_DOWN.
+   */
+  publish(message: NodeMessage): NodePublish
   /** Stops taking connections, makes durable what was taken, closes. */
   stop(): Promise<void>
   /** Resolves when the node cannot go on (D4): the process must end, a supervisor restarts it. */
   readonly failed: Promise<Error>
+}
+
+export interface NodeMessage {
+  readonly mqttTopic: string
+  /** Copied before `publish` returns. */
+  readonly payload: Uint8Array
+  /** Default: false. */
+  readonly retain?: boolean
+  /** Decides the partition where the stream's key is `client`. */
+  readonly clientId?: string
+  /** Lets a resend be recognised, also after restarts: of one epoch, a number not above the highest stored is not stored again. */
+  readonly numberedBy?: NumberedBy
+}
+
+export interface NodePublish {
+  /** Resolves when the message is on disk (for a duplicate: the first one); rejects when it may not be. */
+  readonly durable: Promise<void>
+  /** It was published before: nothing was added. */
+  readonly duplicate: boolean
 }
 
 /** Starts a node. @throws SluiceError when it cannot: nothing stays open then. */
@@ -99,7 +125,8 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       mqtt.accessChanged(await auth.reload())
       await mqtt.reloadCertificates()
     }
-    return { nodeId, mqttAddresses: mqtt.addresses, httpAddresses: http.addresses, reload, stop, failed }
+    const publish = (message: NodeMessage): NodePublish => publishTo(mqtt, message)
+    return { nodeId, mqttAddresses: mqtt.addresses, httpAddresses: http.addresses, publish, reload, stop, failed }
   } catch (error) {
     await stop()
     throw error
@@ -131,6 +158,14 @@ function mqttLimits(mqtt: Config['mqtt']): Partial<MqttLimits> {
 function listenerTls({ certFile, keyFile, caFile, requireClientCert }: Config['mqtt']): TlsOptions | undefined {
   if (certFile === undefined || keyFile === undefined) return undefined
   return { certFile, keyFile, caFile, requireClientCert }
+}
+
+/** The publish path as an embedding program uses it: QoS 1, so that everything is stored. */
+function publishTo(mqtt: MqttFront, { numberedBy, ...message }: NodeMessage): NodePublish {
+  const published = { ...message, qos: 1 as const }
+  if (numberedBy === undefined) return { durable: mqtt.publish(published).durable(), duplicate: false }
+  const { commit, duplicate } = mqtt.publishNumbered(published, numberedBy)
+  return { durable: commit.durable(), duplicate }
 }
 
 /** The publish path as HTTP uses it. */

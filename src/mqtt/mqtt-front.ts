@@ -18,11 +18,12 @@ import { IncidentLog } from './incident-log.js'
 import { type Accepted, type Listener, listen } from './listener.js'
 import type { MqttFrontOptions, MqttStats, PublishMessage } from './mqtt-front-options.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
+import { type NumberedBy, type NumberedPublish, NumberedPublishes } from './numbered-publishes.js'
 import type { Outbox } from './outbox.js'
 import { PublishPath } from './publish-path.js'
 import { handshakePrefix, StoredHandshakes } from './received-messages.js'
 import { RetainedMessages, type RetainedValue } from './retained-messages.js'
-import { Router } from './router.js'
+import { Router, type TopicEntry } from './router.js'
 import type { Session } from './session.js'
 import type { SessionPumpHost } from './session-pump.js'
 import { SessionRegistry } from './session-registry.js'
@@ -54,6 +55,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   readonly logger: Logger
   readonly maxInflight: number
   private readonly stored: StoredDelivery
+  private readonly numbered = new NumberedPublishes()
   private readonly sessions: SessionRegistry
   private readonly subscriptions: SubscriptionRequests
   private readonly wills: Wills
@@ -159,6 +161,21 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
    * STORAGE_READ_ONLY, SHUTTING_DOWN.
    */
   publish(message: PublishMessage): Commit {
+    return this.publishTo(this.writableEntry(message), message)
+  }
+
+  /**
+   * As publish, for a message its producer has numbered: one that is sent again is neither stored nor delivered again.
+   * @throws RangeError for numbers out of range, and for a message that nothing would store (QoS 0 that no stream takes).
+   */
+  publishNumbered(message: PublishMessage, by: NumberedBy): NumberedPublish {
+    const entry = this.writableEntry(message)
+    if (entry.stream === null || (message.qos === 0 && !entry.routed))
+      throw new RangeError('only a message that is stored can be numbered')
+    return this.numbered.publish(by, entry.stream, this.clock.wallMs(), () => this.publishTo(entry, message))
+  }
+
+  private writableEntry(message: PublishMessage): TopicEntry<Session> {
     const topic = Buffer.from(message.mqttTopic)
     const entry = this.router.resolve(topic, 0, topic.length)
     if ('problem' in entry)
@@ -168,6 +185,10 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
         'TOO_MANY_REQUESTS',
         'more is being published than the disk can take: try again in a moment',
       )
+    return entry
+  }
+
+  private publishTo(entry: TopicEntry<Session>, message: PublishMessage): Commit {
     this.publishPath.timestampMs = this.clock.wallMs()
     const { payload } = message
     const publisher = { clientIdBytes: Buffer.from(message.clientId ?? '') }

@@ -1,7 +1,7 @@
 import { request } from 'node:http'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { Logger, loadValidConfig, SluiceError, startNode } from '../../src/index.js'
+import { Logger, loadValidConfig, type RunningNode, SluiceError, startNode } from '../../src/index.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
 const quiet = new Logger('test', 'error')
@@ -41,6 +41,47 @@ test('a node that cannot start says why and leaves nothing open', async () => {
   }
   await first.stop()
   await (await startNode(config, { logger: quiet })).stop()
+})
+
+test('a numbered message that is sent again, also after a restart, is stored once and said to be a duplicate', async () => {
+  const dataDir = tempDir()
+  const text = `${TEXT}[[stream]]\nname = "plant"\ntopics = ["plant/#"]\n`
+  const config = loadValidConfig({ text, dataDir, environment: {} })
+  const send = (node: RunningNode, epoch: number, sequence: number) =>
+    node.publish({
+      mqttTopic: 'plant/a',
+      payload: Buffer.from(`${epoch}/${sequence}`),
+      numberedBy: { id: 'sensor', epoch, sequence },
+    })
+  const first = await startNode(config, { logger: quiet })
+  const inFlight = [1, 2, 5].map((sequence) => send(first, 7, sequence))
+  assert.equal(
+    [...inFlight, send(first, 7, 2)].map(({ duplicate }) => duplicate),
+    [false, false, false, true],
+  )
+  await Promise.all(inFlight.map(({ durable }) => durable))
+  await first.stop()
+  assert.throws(
+    () => send(first, 7, 6),
+    (error: SluiceError) => error.code === 'SHUTTING_DOWN',
+  )
+
+  const second = await startNode(config, { logger: quiet })
+  const again = [send(second, 7, 1), send(second, 7, 5), send(second, 7, 6), send(second, 8, 1)]
+  assert.equal(
+    again.map(({ duplicate }) => duplicate),
+    [true, true, false, false],
+  )
+  await Promise.all(again.map(({ durable }) => durable))
+  await second.stop()
+  const stored = await startNode(config, { logger: quiet })
+  const answer = await fetch(`http://${stored.httpAddresses[0]}/v1/streams/plant/partitions/0/records?offset=0`)
+  const { records } = (await answer.json()) as { records: { value: string }[] }
+  assert.equal(
+    records.map(({ value }) => value),
+    ['7/1', '7/2', '7/5', '7/6', '8/1'],
+  )
+  await stored.stop()
 })
 
 test.run()
