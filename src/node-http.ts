@@ -31,7 +31,7 @@ import { tokenRoutes } from './http/routes/tokens.js'
 import { type UpstreamsPort, upstreamRoutes } from './http/routes/upstreams.js'
 import { verifyRoutes } from './http/routes/verify.js'
 import type { NodeStorage } from './node-storage.js'
-import { GroupOffsets } from './state/group-offsets.js'
+import type { GroupOffsets } from './state/group-offsets.js'
 
 export interface HttpParts {
   readonly storage: Pick<NodeStorage, 'state' | 'log' | 'ledger'>
@@ -39,6 +39,8 @@ export interface HttpParts {
     stats(): MqttNumbers
     publish(message: { readonly mqttTopic: string; readonly payload: Buffer; readonly qos: 0 }): unknown
   }
+  /** Committed offsets of consumer groups. */
+  readonly offsets: GroupOffsets
   readonly upstreams: UpstreamsPort
   readonly producer: Producer
   readonly clock: Clock
@@ -56,11 +58,10 @@ export async function startHttp(
   { http: config, queue }: Pick<Config, 'http' | 'queue'>,
   parts: HttpParts,
 ): Promise<HttpSide> {
-  const { storage, mqtt, upstreams, producer, clock, logger } = parts
+  const { storage, mqtt, offsets, upstreams, producer, clock, logger } = parts
   const { state, log, ledger } = storage
   const tokens = await AccessTokens.open(state, clock.wallMs)
   refuseOpenDoors(config, tokens)
-  const offsets = await GroupOffsets.open(state, clock.wallMs)
   const coordinator = new GroupCoordinator({ streams: log, offsets, clock })
   const groups = new PullGroups(coordinator, log, offsets)
   const configured = queue.map(({ name, visibilityTimeout, ...same }) => ({

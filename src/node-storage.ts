@@ -69,8 +69,9 @@ export async function openStorage(config: Config, options: StorageOptions): Prom
       ballast,
       ledger,
       poweredOn,
+      mirrorRetention: { ...config.mirrors.retention, maxAgeMs: config.mirrors.retention.maxAge ?? null },
       destinationsOf: (stream) =>
-        config.upstream.filter(({ streams }) => streams.includes(stream)).map(({ name }) => name),
+        config.upstream.filter(({ streams }) => streams.some((one) => covers(one, stream))).map(({ name }) => name),
       clock,
       logger,
       onFatal,
@@ -81,6 +82,13 @@ export async function openStorage(config: Config, options: StorageOptions): Prom
     await close()
     throw error
   }
+}
+
+/** `*.telemetry` stands for every mirror of a stream `telemetry`. */
+function covers(listed: string, stream: string): boolean {
+  if (!listed.startsWith('*.')) return listed === stream
+  const [, name, older] = stream.split('.')
+  return name === listed.slice(2) && older === undefined
 }
 
 function configuredStreams(config: Config): StreamOptions[] {

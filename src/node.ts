@@ -1,6 +1,7 @@
 // The composition root: configuration in, running node out. What starts when, and stops in the opposite order, is readable top to bottom;
 // nothing here decides anything else.
 
+import { join } from 'node:path'
 import { type Clock, systemClock } from './base/clock.js'
 import { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
@@ -11,14 +12,22 @@ import type { UpstreamsPort } from './http/routes/upstreams.js'
 import { FileAuth } from './mqtt/file-auth.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt/mqtt-limits.js'
+import type { NodeLinks } from './mqtt/node-links.js'
 import type { NumberedBy } from './mqtt/numbered-publishes.js'
 import type { TlsOptions } from './mqtt/tls-identity.js'
 import { startHttp } from './node-http.js'
 import { openStorage } from './node-storage.js'
 import { hasZstd } from './record/compression.js'
 import { toOffset } from './record/record.js'
+import { DOWN_TOPIC, UP_TOPIC } from './replication/node-protocol.js'
+import { Origins } from './replication/origins.js'
+import { Receiver } from './replication/receiver.js'
 import type { UpstreamOptions } from './replication/upstream-options.js'
 import type { Upstreams } from './replication/upstreams.js'
+import { GroupOffsets } from './state/group-offsets.js'
+
+/** Frames of other nodes may be so large, however small the packets of devices must be. */
+const MIN_FRAME_LIMIT_BYTES = 1024 * 1024
 
 export interface NodeOptions {
   readonly logger?: Logger
@@ -83,6 +92,19 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     started.push(() => storage.close())
     const { nodeId, state, cursors, ledger, log } = storage
 
+    const groupOffsets = await GroupOffsets.open(state, clock.wallMs)
+    const origins = await Origins.open(state, clock, logger.child('origins'))
+    const receiver = new Receiver({
+      nodeId,
+      mirrors: log.mirrors,
+      origins,
+      ledger,
+      commitGroup: (group, stream, partition, offset, metadata) =>
+        groupOffsets.commit(group, [{ stream, partition, offset, metadata }]),
+      maxFrameBytes: Math.max(MIN_FRAME_LIMIT_BYTES, config.mqtt.maxPacketSize * 4),
+      clock,
+      logger: logger.child('receiver'),
+    })
     const { passwordFile, aclFile } = config.mqtt
     const auth = await FileAuth.load({ passwordFile, aclFile, clock, logger: logger.child('mqtt') })
     const mqtt = await MqttFront.start({
@@ -99,6 +121,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
         const entry = { destination: `session:${clientId}`, stream, partition, firstOffset, lastOffset }
         ledger.add([{ ...entry, reason: 'session_overtaken', atMs: clock.wallMs() }]).catch(fail)
       },
+      nodes: nodeLinks(receiver),
       state,
       clock,
       logger: logger.child('mqtt'),
@@ -109,6 +132,8 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       nodeId,
       upstreams: config.upstream.map((upstream) => upstreamOptions(upstream, nodeId)),
       catalog: log,
+      mirrors: log.mirrors,
+      epochDirectory: join(config.dataDir, 'origin-epochs'),
       cursors,
       ledger,
       clock,
@@ -118,7 +143,15 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     started.push(() => upstreams.stop())
 
     const producer = producerOf(mqtt, config.mqtt.maxPacketSize)
-    const http = await startHttp(config, { storage, mqtt, upstreams, producer, clock, logger: logger.child('http') })
+    const http = await startHttp(config, {
+      storage,
+      mqtt,
+      offsets: groupOffsets,
+      upstreams,
+      producer,
+      clock,
+      logger: logger.child('http'),
+    })
     started.push(() => http.stop())
 
     const reload = async (): Promise<void> => {
@@ -166,6 +199,15 @@ function publishTo(mqtt: MqttFront, { numberedBy, ...message }: NodeMessage): No
   if (numberedBy === undefined) return { durable: mqtt.publish(published).durable(), duplicate: false }
   const { commit, duplicate } = mqtt.publishNumbered(published, numberedBy)
   return { durable: commit.durable(), duplicate }
+}
+
+function nodeLinks(receiver: Receiver): NodeLinks {
+  return {
+    upTopic: UP_TOPIC,
+    downTopic: DOWN_TOPIC,
+    maxFrameBytes: receiver.maxFrameBytes,
+    open: (peer) => receiver.open(peer),
+  }
 }
 
 /** The publish path as HTTP uses it. */

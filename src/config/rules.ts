@@ -171,7 +171,7 @@ function checkUpstreams(config: WrittenConfig, report: RuleReport): void {
   for (const [i, upstream] of config.upstream.entries()) {
     const path = (key: string): KeyPath => ['upstream', i, key]
     // Without any, [[stream]] itself was reported.
-    const unknown = upstream.streams.filter((one) => !streams.includes(one) && one !== UNROUTED)
+    const unknown = upstream.streams.filter((one) => !streams.includes(one) && one !== UNROUTED && !one.includes('.'))
     for (const name of streams.length === 0 ? [] : unknown)
       report.error(
         path('streams'),
@@ -181,6 +181,8 @@ function checkUpstreams(config: WrittenConfig, report: RuleReport): void {
     if (upstream.reconnectMinMs > upstream.reconnectMaxMs)
       report.error(path('reconnect_min_ms'), 'is more than reconnect_max_ms', 'lower it or raise the other')
     const written = (key: string): boolean => report.isWritten(path(key))
+    if (upstream.type === 'sluice' && written('topic'))
+      report.error(path('topic'), 'has no effect: a Sluice node keeps the topics as they are', 'remove it')
     if (written('password') && written('password_file'))
       report.error(path('password'), 'stands beside password_file', 'keep one of the two')
     if ((written('password') || written('password_file')) && !written('username'))

@@ -50,6 +50,27 @@ const topicFilter = parsed({ description: 'An MQTT topic filter.' }, (written) =
 const STREAM_KEY = /^(topic|client|level:[1-9]\d?)$/
 export type StreamKey = 'topic' | 'client' | `level:${number}`
 
+const retentionFields = {
+  max_bytes: bytes({
+    description: 'Most bytes kept on disk; the oldest go first.',
+    default: '1GB',
+    min: '1MB',
+    max: '1024TB',
+  }),
+  max_age: duration({
+    description: 'Records older than this are removed, by the time the node was switched on. Default: no limit.',
+    optional: true,
+    min: '1s',
+    max: '36500d',
+  }),
+  on_full: choice({
+    description:
+      'When records that an upstream still needs fill the stream: drop the oldest and name them in the ledger, or accept no more.',
+    of: ['drop_oldest', 'reject'],
+    default: 'drop_oldest',
+  }),
+}
+
 const streamFields = {
   name: name('What programs and upstreams call the stream.'),
   topics: list({
@@ -76,26 +97,7 @@ const streamFields = {
         ? (written as StreamKey)
         : new Unfit(`is ${quote(written)}`, 'write "topic", "client" or "level:N", N from 1 to 99'),
   ),
-  retention: table('What is kept, and what happens when there is no room.', {
-    max_bytes: bytes({
-      description: 'Most bytes kept on disk; the oldest go first.',
-      default: '1GB',
-      min: '1MB',
-      max: '1024TB',
-    }),
-    max_age: duration({
-      description: 'Records older than this are removed, by the time the node was switched on. Default: no limit.',
-      optional: true,
-      min: '1s',
-      max: '36500d',
-    }),
-    on_full: choice({
-      description:
-        'When records that an upstream still needs fill the stream: drop the oldest and name them in the ledger, or accept no more.',
-      of: ['drop_oldest', 'reject'],
-      default: 'drop_oldest',
-    }),
-  }),
+  retention: table('What is kept, and what happens when there is no room.', retentionFields),
   compression: choice({
     description: 'How record batches are stored and forwarded, where it saves at least 15 %; zstd needs Node.js 22.15.',
     of: ['none', 'gzip', 'zstd'],
@@ -115,8 +117,8 @@ const upstreamFields = {
   name: name('What the ledger, the metrics and `sluice upstreams` call it.'),
   type: choice({
     description: 'What is on the other side.',
-    of: ['mqtt'],
-    unavailable: ['sluice', 'kafka', 'nats'],
+    of: ['mqtt', 'sluice'],
+    unavailable: ['kafka', 'nats'],
   }),
   url: parsed({ description: 'mqtt://HOST:PORT or mqtts://HOST:PORT.' }, (written) => {
     const fix = 'write "mqtt://HOST:PORT" or "mqtts://HOST:PORT"'
@@ -131,8 +133,13 @@ const upstreamFields = {
     return written.replace(/\/$/, '')
   }),
   streams: list({
-    description: 'The streams that are forwarded. Default: all but "unrouted".',
-    of: text({ description: 'The name of a stream.', pattern: NAME, fix: NAME_FIX }),
+    description:
+      'The streams that are forwarded; "ORIGIN.STREAM" is the mirror of another node\'s, "*.STREAM" stands for all mirrors. Default: all own ones but "unrouted".',
+    of: text({
+      description: 'The name of a stream.',
+      pattern: /^(([A-Za-z0-9_-]{1,64}|\*)\.)?[A-Za-z0-9_-]{1,64}$/,
+      fix: `${NAME_FIX}, after "ORIGIN." or "*." for mirrors`,
+    }),
     default: [],
     minItems: 1,
     maxItems: 1000,
@@ -402,6 +409,9 @@ export const CONFIG_FIELDS = {
       min: '0B',
       max: '1GB',
     }),
+  }),
+  mirrors: table('The streams other Sluice nodes forward to this one.', {
+    retention: table('What is kept of all mirrors of one stream name together.', retentionFields),
   }),
   stream: entries('Named logs. Without any, one stream "mqtt" takes every message.', 256, streamFields),
   upstream: entries('Where records are forwarded to.', 64, upstreamFields),

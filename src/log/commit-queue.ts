@@ -70,6 +70,13 @@ export class CommitQueue {
     return this.gathering.commit
   }
 
+  /** As append, for a batch that is encoded already; its bytes must stay as they are until the commit has settled. */
+  appendBatch(partition: number, batch: Buffer): Commit {
+    this.gathering.appendBatch(partition, batch)
+    this.running ??= this.run()
+    return this.gathering.commit
+  }
+
   /** Stores a small fact together with whatever is gathered; see Stream.setFact. */
   setFact(name: string, value: Uint8Array | null): Commit {
     this.gathering.setFact(name, value)

@@ -2,7 +2,9 @@
 // that a node at work allocates nothing per record.
 
 import type { RecordInput } from '../record/record.js'
+import { recordCountOf } from '../record/record-batch.js'
 import { maxEncodedRecordBytes, RecordBatchBuilder } from '../record/record-batch-builder.js'
+import type { StoredBatch } from './batch-reader.js'
 import { GroupCommit } from './commit.js'
 import { type ProducerSequence, wrapped } from './producer-table.js'
 import { TopicSet } from './topic-set.js'
@@ -36,6 +38,8 @@ export class Gathering {
   /** Facts to be stored with the records; null removes one. */
   readonly facts = new Map<string, Uint8Array | null>()
   readonly topics = new TopicSet()
+  /** Batches that came encoded, in order. */
+  private readonly encoded: StoredBatch[] = []
   /** Per partition: batches in order, the last one open. */
   private readonly lines: (RecordBatchBuilder[] | undefined)[] = []
 
@@ -75,6 +79,14 @@ export class Gathering {
     })
   }
 
+  /** Takes a batch as it is; its bytes must stay as they are until the commit has settled. */
+  appendBatch(partition: number, batch: Buffer): void {
+    this.encoded.push({ partition, batch })
+    this.bytes += batch.length
+    this.records += recordCountOf(batch)
+    this.topics.addAny()
+  }
+
   get isEmpty(): boolean {
     return this.records === 0 && this.facts.size === 0
   }
@@ -85,10 +97,11 @@ export class Gathering {
   }
 
   /** Completes all batches, in partition order. The bytes are valid until `recycle`. */
-  *finish(epochOf: (partition: number) => number): Iterable<{ partition: number; batch: Buffer }> {
+  *finish(epochOf: (partition: number) => number): Iterable<StoredBatch> {
     for (let partition = 0; partition < this.lines.length; partition++) {
       for (const builder of this.lines[partition] ?? []) yield { partition, batch: builder.finish(epochOf(partition)) }
     }
+    yield* this.encoded
   }
 
   recycle(): void {

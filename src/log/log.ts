@@ -13,10 +13,12 @@ import { listDirectory, makeDirectory } from '../state/durable-files.js'
 import type { Ledger } from '../state/ledger.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
-import type { RetentionPolicy } from './retention.js'
+import { uncoveredRanges } from '../state/uncovered-ranges.js'
+import { Mirrors, type OpenedLog } from './mirrors.js'
+import type { Place, RetentionPolicy } from './retention.js'
 import { keepPolicy, keptPolicy } from './retention-file.js'
 import { OpenSegments } from './segment-list.js'
-import { type Damage, SegmentStore } from './segment-store.js'
+import { type Damage, SegmentStore, type SegmentStoreOptions } from './segment-store.js'
 import { LogStream } from './stream.js'
 import type { Stream, StreamCatalog } from './types.js'
 
@@ -59,6 +61,8 @@ export interface LogOptions {
   readonly ballast: Ballast
   readonly ledger: Ledger
   readonly poweredOn: PoweredOnClock
+  /** Of the mirrors of one stream name together. */
+  readonly mirrorRetention: RetentionPolicy
   /** Names of the upstreams that list a stream. */
   readonly destinationsOf: (stream: string) => readonly string[]
   readonly clock: Clock
@@ -66,21 +70,42 @@ export interface LogOptions {
   readonly onFatal: (error: SluiceError) => void
 }
 
+interface LogPlace extends Pick<SegmentStoreOptions, 'directory' | 'partitions' | 'ceilings' | 'onDamage'> {
+  readonly placeOf: (partition: number) => Place
+}
+
+type PlacedDamage = Damage & { readonly stream: string }
+
+const NO_CEILINGS: SegmentStoreOptions['ceilings'] = {
+  cover: async () => {},
+  floorOf: () => 0,
+  hideEnds: async () => {},
+}
+
 export class Log implements StreamCatalog {
-  readonly streams = new Map<string, LogStream>()
+  readonly streams = new Map<string, Stream>()
+  /** What other nodes forward to this one. */
+  readonly mirrors: Mirrors
+  private readonly own: LogStream[] = []
   private readonly openSegments = new OpenSegments()
   private stopMaintenance: () => void = () => {}
   private closed = false
 
-  private constructor(private readonly options: LogOptions) {}
+  private constructor(private readonly options: LogOptions) {
+    this.mirrors = new Mirrors({
+      openLog: (stream, placeOf) => this.openMirrors(stream, placeOf),
+      catalog: this.streams,
+    })
+  }
 
   /** @throws SluiceError INVALID_CONFIG (fewer partitions than on disk), DATA_DIR_TOO_NEW, STORAGE_*. */
   static async open(options: LogOptions): Promise<Log> {
     const log = new Log(options)
     await makeDirectory(join(options.dataDirectory, 'streams'))
     try {
-      for (const stream of options.streams) log.streams.set(stream.name, await log.openStream(stream))
+      for (const stream of options.streams) log.enter(await log.openStream(stream))
       await log.openRetired()
+      for (const stream of await listDirectory(join(options.dataDirectory, 'mirrors'))) await log.mirrors.load(stream)
     } catch (error) {
       await log.close()
       throw error
@@ -104,30 +129,87 @@ export class Log implements StreamCatalog {
   async close(): Promise<void> {
     this.closed = true
     this.stopMaintenance()
-    await Promise.all([...this.streams.values()].map((stream) => stream.close()))
+    await Promise.all(this.logs.map((log) => log.close()))
     await this.options.ballast.settled()
   }
 
-  private async openStream(stream: StreamOptions): Promise<LogStream> {
+  private get logs(): readonly LogStream[] {
+    return [...this.own, ...this.mirrors.logs]
+  }
+
+  private enter(stream: LogStream): void {
+    this.own.push(stream)
+    this.streams.set(stream.name, stream)
+  }
+
+  private openStream(stream: StreamOptions): Promise<LogStream> {
+    const { dataDirectory, ceilings } = this.options
+    return this.openLog(stream, {
+      directory: join(dataDirectory, 'streams', stream.name),
+      partitions: stream.partitions,
+      ceilings,
+      placeOf: (partition) => ({ stream: stream.name, partition }),
+      onDamage: (damage) => this.enterDamage(damage.map((range) => ({ ...range, stream: stream.name }))),
+    })
+  }
+
+  /** They have no ceilings: what damage hides is asked again from where it came. */
+  private async openMirrors(stream: string, placeOf: (partition: number) => Place): Promise<OpenedLog> {
+    const name = `*.${stream}`
+    const retention = this.options.mirrorRetention
+    const enter = (damage: readonly Damage[]): Promise<void> => this.enterDamage(this.unknownDamage(damage, placeOf))
+    const found: Damage[] = []
+    let opened = false
+    const log = await this.openLog(
+      { name, topics: [], partitions: 0, allPartitions: true, lingerMs: 0, compression: 'none', retention },
+      {
+        directory: join(this.options.dataDirectory, 'mirrors', stream),
+        partitions: 0,
+        ceilings: NO_CEILINGS,
+        placeOf,
+        onDamage: async (damage) => {
+          if (opened) await enter(damage)
+          else found.push(...damage)
+        },
+      },
+    )
+    opened = true
+    return { log, enterDamage: () => enter(found) }
+  }
+
+  /** Offsets that their origin has named as gone are no damage. */
+  private unknownDamage(damage: readonly Damage[], placeOf: (partition: number) => Place): PlacedDamage[] {
+    const rows = this.options.ledger.list()
+    return damage.flatMap(({ partition, first, last }) => {
+      const place = placeOf(partition)
+      const known = rows.filter((row) => row.stream === place.stream && row.partition === place.partition)
+      return uncoveredRanges({ first: first as Offset, last: last as Offset }, known).map((range) => ({
+        ...place,
+        ...range,
+      }))
+    })
+  }
+
+  private async openLog(stream: StreamOptions, where: LogPlace): Promise<LogStream> {
     const { options, openSegments } = this
-    const directory = this.directoryOf(stream.name)
+    const { directory, partitions, ceilings, placeOf, onDamage } = where
     const segmentBytes = this.segmentBytesOf(stream)
     if (!stream.retired) await keepPolicy(directory, stream.retention)
     const store = await SegmentStore.open({
       stream: stream.name,
       directory,
       quarantineDirectory: join(options.dataDirectory, 'quarantine', stream.name),
-      partitions: stream.partitions,
+      partitions,
       allPartitions: stream.allPartitions ?? false,
       retired: stream.retired ?? false,
       ballast: options.ballast,
       segmentBytes,
-      ceilings: options.ceilings,
+      ceilings,
       openSegments,
       poweredOn: options.poweredOn,
       clock: options.clock,
       logger: options.logger.child(`log ${stream.name}`),
-      onDamage: (damage) => this.enterDamage(stream.name, damage),
+      onDamage,
     })
     return new LogStream({
       name: stream.name,
@@ -147,12 +229,13 @@ export class Log implements StreamCatalog {
         policy: stream.retention,
         cursors: options.cursors,
         ledger: options.ledger,
-        destinations: () => options.destinationsOf(stream.name),
+        placeOf,
+        destinationsOf: options.destinationsOf,
         poweredOnMs: () => options.poweredOn.nowMs(),
         wallMs: () => options.clock.wallMs(),
       },
       ballast: options.ballast,
-      onDamage: (damage) => this.enterDamage(stream.name, damage),
+      onDamage,
       onFatal: options.onFatal,
     })
   }
@@ -161,19 +244,14 @@ export class Log implements StreamCatalog {
     const { segmentBytes, memoryBudgetBytes, streams } = this.options
     const eighth = Math.floor(stream.retention.maxBytes / SEGMENTS_PER_STREAM)
     // A stream holds the memtables of the segment it writes and of the one it seals.
-    const share = Math.floor(memoryBudgetBytes / (streams.length * 2))
+    const share = Math.floor(memoryBudgetBytes / (Math.max(streams.length, this.logs.length + 1) * 2))
     return Math.max(MIN_SEGMENT_BYTES, Math.min(segmentBytes, eighth, share))
   }
 
-  private directoryOf(stream: string): string {
-    return join(this.options.dataDirectory, 'streams', stream)
-  }
-
-  private async enterDamage(stream: string, damage: readonly Damage[]): Promise<void> {
-    for (const range of damage)
-      this.options.logger.error('records are damaged and will not be delivered', { stream, ...range })
+  private async enterDamage(damage: readonly PlacedDamage[]): Promise<void> {
+    for (const range of damage) this.options.logger.error('records are damaged and will not be delivered', { ...range })
     await this.options.ledger.add(
-      damage.map(({ partition, first, last }) => ({
+      damage.map(({ stream, partition, first, last }) => ({
         destination: '*',
         stream,
         partition,
@@ -189,7 +267,7 @@ export class Log implements StreamCatalog {
   private async openRetired(): Promise<void> {
     const names = await listDirectory(join(this.options.dataDirectory, 'streams'))
     for (const name of names.filter((one) => !this.streams.has(one))) {
-      const retention = await keptPolicy(this.directoryOf(name))
+      const retention = await keptPolicy(join(this.options.dataDirectory, 'streams', name))
       const kept = {
         topics: [],
         partitions: 0,
@@ -201,10 +279,10 @@ export class Log implements StreamCatalog {
       const stream = await this.openStream({ ...kept, name, retired: true })
       if (stream.partitions === 0) {
         await stream.close()
-        await rm(this.directoryOf(name), { recursive: true, force: true })
+        await rm(join(this.options.dataDirectory, 'streams', name), { recursive: true, force: true })
         continue
       }
-      this.streams.set(name, stream)
+      this.enter(stream)
       const meaning = 'it can be read until it has expired, and takes no records'
       this.options.logger.warn('a stream is no longer in the configuration', { stream: name, meaning })
     }
@@ -212,7 +290,7 @@ export class Log implements StreamCatalog {
 
   private async maintain(): Promise<void> {
     await this.options.ballast.restore()
-    for (const stream of this.streams.values()) await stream.maintain()
+    for (const log of this.logs) await log.maintain()
     await this.keepBudget()
   }
 
@@ -220,7 +298,7 @@ export class Log implements StreamCatalog {
   private async keepBudget(): Promise<void> {
     const budget = this.options.diskBudgetBytes ?? Number.POSITIVE_INFINITY
     for (;;) {
-      const streams = [...this.streams.values()]
+      const streams = this.logs
       if (streams.reduce((sum, stream) => sum + stream.stats().bytes, 0) <= budget) return
       const candidates = streams.flatMap((stream) => {
         const candidate = stream.dropCandidate

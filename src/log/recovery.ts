@@ -8,10 +8,11 @@ import type { Logger } from '../base/logger.js'
 import { baseOffsetOf, decodeRecords } from '../record/record-batch.js'
 import { makeDirectory, syncDirectory } from '../state/durable-files.js'
 import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
+import { addedPartition } from './added-partition.js'
 import { allBatches } from './batch-reader.js'
 import { metaKey } from './keys.js'
 import { Segment, UNSEALED_WRITE_BUFFER_BYTES } from './segment.js'
-import { decodeHeader, decodeSummary, extend, type SegmentHeader } from './segment-index.js'
+import { decodeHeader, decodeSummary, emptyExtent, extend, type SegmentHeader } from './segment-index.js'
 
 /** Verifies and seals the segment in `directory`. @throws SluiceError CORRUPT_MESSAGE if it cannot be read at all. */
 export async function recoverSegment(directory: string, logger: Logger): Promise<Segment> {
@@ -20,6 +21,7 @@ export async function recoverSegment(directory: string, logger: Logger): Promise
   try {
     const header = await readHeader(database, directory)
     segment = Segment.unsealed(directory, header, database)
+    addPartitions(segment, await segment.facts())
     await scan(database, segment)
     await compareWithIndex(database, segment)
     await segment.seal()
@@ -53,6 +55,12 @@ async function readHeader(database: LevelDatabase, directory: string): Promise<S
   return header
 }
 
+/** Those that came after the segment's birth, which its header does not know. */
+function addPartitions({ extents }: Segment, facts: ReadonlyMap<string, Uint8Array>): void {
+  for (let added = addedPartition(facts, extents.length); added; added = addedPartition(facts, extents.length))
+    extents.push(emptyExtent(added.base, added.epoch))
+}
+
 /** Walks all batches; a bad one, and what is missing between two, becomes a gap. */
 async function scan(database: LevelDatabase, { extents, topics }: Segment): Promise<void> {
   for await (const { partition, batch } of allBatches(database)) {
@@ -60,7 +68,6 @@ async function scan(database: LevelDatabase, { extents, topics }: Segment): Prom
     if (extent === undefined) continue
     const base = baseOffsetOf(batch)
     if (base < extent.end) continue
-    if (base > extent.end) extent.gaps.push([extent.end, base - 1])
     extend(extent, batch)
     for (const { key } of decodeRecords(batch)) topics.add(key)
   }

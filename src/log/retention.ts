@@ -15,14 +15,20 @@ export interface RetentionPolicy {
   readonly onFull: 'drop_oldest' | 'reject'
 }
 
-export interface RetentionOptions {
+export interface Place {
   readonly stream: string
+  readonly partition: number
+}
+
+export interface RetentionOptions {
   readonly policy: RetentionPolicy
   readonly store: SegmentStore
-  readonly cursors: Cursors
+  readonly cursors: Pick<Cursors, 'get'>
   readonly ledger: Ledger
-  /** Names of the upstreams that list this stream. */
-  readonly destinations: () => readonly string[]
+  /** What upstreams and the ledger call a partition of this stream. */
+  readonly placeOf: (partition: number) => Place
+  /** Names of the upstreams that list a stream. */
+  readonly destinationsOf: (stream: string) => readonly string[]
   readonly poweredOnMs: () => number
   readonly wallMs: () => number
 }
@@ -39,7 +45,8 @@ export async function enforceRetention(options: RetentionOptions): Promise<boole
     if (oldest === undefined) return overBytes && policy.onFull === 'reject'
     if (!overBytes && !isExpired(oldest, options)) return false
     const owed = owedOf(oldest, options, 'retention')
-    if (overBytes && policy.onFull === 'reject' && !isExpired(oldest, options) && !isSpent(owed, options)) return true
+    if (overBytes && policy.onFull === 'reject' && !isExpired(oldest, options) && !isSpent(oldest, owed, options))
+      return true
     await options.ledger.add(owed)
     await store.dropOldest()
   }
@@ -58,7 +65,7 @@ export function dropCandidate(options: RetentionOptions): DropCandidate | null {
   const oldest = store.oldestDroppable
   // The newest carries the ends of the partitions; to let it go another would have to be begun first.
   if (oldest === undefined || oldest === store.segments.newest) return null
-  const spent = isSpent(owedOf(oldest, options, 'retention'), options)
+  const spent = isSpent(oldest, owedOf(oldest, options, 'retention'), options)
   return spent || policy.onFull === 'drop_oldest' ? { spent, lastWritePoweredOnMs: oldest.lastWritePoweredOnMs } : null
 }
 
@@ -75,8 +82,11 @@ export async function dropOldest(options: RetentionOptions, reason: LedgerReason
 }
 
 /** With nobody to deliver to, a stream that rejects keeps everything. */
-function isSpent(owed: readonly LedgerEntry[], { destinations }: RetentionOptions): boolean {
-  return owed.length === 0 && destinations().length > 0
+function isSpent(segment: Segment, owed: readonly LedgerEntry[], options: RetentionOptions): boolean {
+  const { placeOf, destinationsOf } = options
+  return (
+    owed.length === 0 && segment.extents.some((_, partition) => destinationsOf(placeOf(partition).stream).length > 0)
+  )
 }
 
 function isExpired(segment: Segment, { policy, poweredOnMs }: RetentionOptions): boolean {
@@ -86,17 +96,18 @@ function isExpired(segment: Segment, { policy, poweredOnMs }: RetentionOptions):
 /** What the upstreams have not acknowledged of a segment. */
 function owedOf(
   segment: Segment,
-  { stream, cursors, destinations, wallMs }: RetentionOptions,
+  { cursors, placeOf, destinationsOf, wallMs }: RetentionOptions,
   reason: LedgerReason,
 ): LedgerEntry[] {
   const owed: LedgerEntry[] = []
-  for (const destination of destinations()) {
-    segment.extents.forEach(({ base, end }, partition) => {
+  segment.extents.forEach(({ base, end }, index) => {
+    const { stream, partition } = placeOf(index)
+    for (const destination of destinationsOf(stream)) {
       const firstOffset = Math.max(base, cursors.get(destination, stream, partition) ?? 0) as Offset
-      if (firstOffset >= end) return
+      if (firstOffset >= end) continue
       const lastOffset = (end - 1) as Offset
       owed.push({ destination, stream, partition, firstOffset, lastOffset, reason, atMs: wallMs() })
-    })
-  }
+    }
+  })
   return owed
 }

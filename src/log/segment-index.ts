@@ -3,7 +3,7 @@
 
 import { Encoder } from 'cbor-x'
 import { crc32c } from '../base/crc32c.js'
-import { lastOffsetOf, leaderEpochOf, maxTimestampOf, recordCountOf } from '../record/record-batch.js'
+import { baseOffsetOf, lastOffsetOf, leaderEpochOf, maxTimestampOf, recordCountOf } from '../record/record-batch.js'
 
 const cbor = new Encoder({ useRecords: false })
 
@@ -57,19 +57,17 @@ export interface SegmentSummary {
 }
 
 export function emptyExtents(header: SegmentHeader): Extent[] {
-  return header.bases.map((base, partition) => ({
-    base,
-    end: base,
-    bytes: 0,
-    records: 0,
-    maxTimestampMs: -1,
-    epoch: header.epochs[partition] ?? 0,
-    gaps: [],
-  }))
+  return header.bases.map((base, partition) => emptyExtent(base, header.epochs[partition] ?? 0))
 }
 
-/** Takes a batch that was stored into account. */
+export function emptyExtent(base: number, epoch: number): Extent {
+  return { base, end: base, bytes: 0, records: 0, maxTimestampMs: -1, epoch, gaps: [] }
+}
+
+/** Takes a batch that was stored into account. Offsets left out before it become a gap; see SegmentWrite. */
 export function extend(extent: Extent, batch: Buffer): void {
+  const base = baseOffsetOf(batch)
+  if (base > extent.end) addGap(extent, extent.end, base - 1)
   extent.end = lastOffsetOf(batch) + 1
   extent.bytes += batch.length
   extent.records += recordCountOf(batch)

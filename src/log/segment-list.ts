@@ -72,8 +72,8 @@ export class SegmentList {
     return this.list[low]
   }
 
-  /** Undefined when there is no segment. */
+  /** Undefined when there is no segment, or none that knows the partition: it was added later. */
   startOf(partition: number): number | undefined {
-    return this.list[0] && (this.list[0].extents[partition]?.base ?? 0)
+    return this.list.find(({ extents }) => partition < extents.length)?.extents[partition].base
   }
 }

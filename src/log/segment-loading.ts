@@ -91,7 +91,7 @@ function missingBefore(segment: Segment, before: SegmentList): Damage[] {
   if (previous === undefined) return []
   const damage: Damage[] = []
   segment.extents.forEach(({ base }, partition) => {
-    const end = previous.extents[partition]?.end ?? 0
+    const end = previous.extents[partition]?.end ?? base
     if (base > end) damage.push({ partition, first: end, last: base - 1 })
   })
   return damage

@@ -14,7 +14,7 @@ import type { StoredBatch } from './batch-reader.js'
 import { batchKey, factKey } from './keys.js'
 import { recoverSegment } from './recovery.js'
 import { type PreparedSegment, prepareSegment, Segment, type SegmentOperation, segmentName } from './segment.js'
-import { type Extent, extend } from './segment-index.js'
+import { addGap, type Extent, emptyExtent, extend } from './segment-index.js'
 import type { OpenSegments, SegmentList } from './segment-list.js'
 import { loadSegments } from './segment-loading.js'
 import type { TopicSet } from './topic-set.js'
@@ -31,7 +31,7 @@ export interface SegmentStoreOptions {
   readonly ballast: Ballast
   /** A segment rolls before it would exceed this. */
   readonly segmentBytes: number
-  readonly ceilings: OffsetCeilings
+  readonly ceilings: Pick<OffsetCeilings, 'cover' | 'floorOf' | 'hideEnds'>
   readonly openSegments: OpenSegments
   readonly poweredOn: PoweredOnClock
   readonly clock: Clock
@@ -55,6 +55,7 @@ export interface PartitionEnd {
 }
 
 export interface SegmentWrite {
+  /** Ascending per partition. Offsets that are left out must be in the ledger. */
   readonly batches: Iterable<StoredBatch>
   /** null removes. */
   readonly facts: ReadonlyMap<string, Uint8Array | null>
@@ -76,7 +77,7 @@ export class SegmentStore {
     private readonly options: SegmentStoreOptions,
     readonly segments: SegmentList,
     /** Of each partition, as durable. */
-    readonly ends: readonly PartitionEnd[],
+    readonly ends: PartitionEnd[],
     /** As durable. */
     readonly facts: Map<string, Uint8Array>,
   ) {
@@ -124,6 +125,12 @@ export class SegmentStore {
     }
   }
 
+  /** Adds a partition, to begin there. Durable once a fact says so (added-partition.ts), or with the next segment. */
+  addPartition(end: PartitionEnd): void {
+    this.active?.extents.push(emptyExtent(end.offset, end.epoch))
+    this.ends.push(end)
+  }
+
   /** Seals the active segment, so that the next write begins another. Resolves when the seal is complete. */
   async roll(): Promise<void> {
     const segment = this.active
@@ -136,7 +143,9 @@ export class SegmentStore {
 
   /** The oldest offset of a partition. With nothing stored: its end if retention has removed all, else 0. */
   startOf(partition: number): number {
-    return this.segments.startOf(partition) ?? (this.allDropped ? this.ends[partition].offset : 0)
+    return (
+      this.segments.startOf(partition) ?? (this.allDropped || this.segments.newest ? this.ends[partition].offset : 0)
+    )
   }
 
   /** Milliseconds of powered-on time since the active segment was begun; 0 if there is none. */
@@ -183,8 +192,9 @@ export class SegmentStore {
       this.unsealed.delete(segment)
       if (segment !== this.active) continue
       this.active = null
-      recovered.extents.forEach(({ end }, partition) => {
+      recovered.extents.forEach(({ end, epoch }, partition) => {
         this.ends[partition].offset = end
+        this.ends[partition].epoch = epoch
       })
     }
   }
@@ -265,9 +275,12 @@ export class SegmentStore {
   private advance(segment: Segment, extents: readonly Extent[]): void {
     segment.lastWritePoweredOnMs = this.options.poweredOn.nowMs()
     for (let partition = 0; partition < extents.length; partition++) {
+      const { gaps, end, epoch } = extents[partition]
       // Gaps may have been found meanwhile.
       Object.assign(segment.extents[partition], extents[partition], { gaps: segment.extents[partition].gaps })
-      this.ends[partition].offset = extents[partition].end
+      for (const [first, last] of gaps) addGap(segment.extents[partition], first, last)
+      this.ends[partition].offset = end
+      this.ends[partition].epoch = epoch
     }
   }
 

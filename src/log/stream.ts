@@ -3,13 +3,16 @@
 // Invariants: an offset is given at append and never twice; a Commit settles as durable only after the sync write that holds it; what is
 // above the high watermark is shown to nobody.
 
+import { assert } from '../base/assert.js'
 import { SluiceError } from '../base/errors.js'
 import type { CompressionCodec } from '../record/compression.js'
 import type { Offset, PartitionId, RecordInput } from '../record/record.js'
+import { baseOffsetOf, lastOffsetOf, recordCountOf } from '../record/record-batch.js'
 import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
 import type { Ballast } from '../state/ballast.js'
 import type { LedgerReason } from '../state/ledger.js'
 import { storageError } from '../state/level-database.js'
+import { type AddedPartition, addedPartitionName, encodeAddedPartition } from './added-partition.js'
 import { BatchCompressor } from './batch-compressor.js'
 import { GroupCommit } from './commit.js'
 import { CommitQueue } from './commit-queue.js'
@@ -40,7 +43,7 @@ export interface LogStreamOptions {
   readonly compression: CompressionCodec
   /** Largest encoded record taken, inclusive. */
   readonly maxRecordBytes: number
-  readonly retention: Omit<RetentionOptions, 'stream' | 'store'>
+  readonly retention: Omit<RetentionOptions, 'store'>
   /** Given up when the disk is full, so that reading goes on. */
   readonly ballast: Ballast
   /** Names offsets that turned out to be damaged; durable when it resolves. */
@@ -72,7 +75,7 @@ export class LogStream implements Stream {
 
   constructor(private readonly options: LogStreamOptions) {
     this.store = options.store
-    this.retention = { ...options.retention, stream: options.name, store: options.store }
+    this.retention = { ...options.retention, store: options.store }
     this.next = this.store.ends.map((end) => end.offset)
     this.producers.load(this.store.facts)
     this.compressor = new BatchCompressor(options.compression)
@@ -130,6 +133,11 @@ export class LogStream implements Stream {
     return this.store.startOf(this.checked(partition)) as Offset
   }
 
+  /** Of the last durable batch. */
+  epoch(partition: PartitionId): number {
+    return this.store.ends[this.checked(partition)].epoch
+  }
+
   highWatermark(partition: PartitionId): Offset {
     return this.store.ends[this.checked(partition)].offset as Offset
   }
@@ -158,6 +166,27 @@ export class LogStream implements Stream {
     for (const { name, value } of this.producers.appended(partition, producer, batch, usedAtMs))
       this.queue.setFact(name, value)
     return { firstOffset, commit, duplicate: false }
+  }
+
+  /**
+   * Appends a batch that is encoded already, as it is: offsets, times, producer and epoch stay. What it leaves out before it must be in
+   * the ledger. Its bytes must not change before the commit has settled. @throws SluiceError as append.
+   */
+  appendBatch(partition: PartitionId, batch: Buffer): Commit {
+    this.checkWritable()
+    assert(baseOffsetOf(batch) >= this.nextOffset(partition), 'no offset is used twice')
+    this.next[partition] = lastOffsetOf(batch) + 1
+    this.appendedRecords += recordCountOf(batch)
+    return this.queue.appendBatch(partition, batch)
+  }
+
+  /** Adds a partition behind the last one. Durable with the commit. */
+  addPartition(added: AddedPartition): Commit {
+    this.checkWritable()
+    const commit = this.setFact(addedPartitionName(this.partitions), encodeAddedPartition(added))
+    this.store.addPartition({ offset: added.base, epoch: added.epoch })
+    this.next.push(added.base)
+    return commit
   }
 
   setFact(name: string, value: Uint8Array | null): Commit {

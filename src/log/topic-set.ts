@@ -30,6 +30,11 @@ export class TopicSet {
     else this.byHash.set(hash, Uint8Array.from(topic))
   }
 
+  /** Of records that are not looked into. */
+  addAny(): void {
+    this.overflow()
+  }
+
   addAll(other: TopicSet): void {
     if (other.overflown) this.overflow()
     for (const topic of other.byHash.values()) this.add(topic)

@@ -21,6 +21,7 @@ import {
 } from './close-reason.js'
 import { type ConnectPacket, readConnect } from './connect-packet.js'
 import { encodeConnack, PINGRESP } from './encode.js'
+import { encodeForNode, type NodeLink } from './node-links.js'
 import { Outbox } from './outbox.js'
 import { PacketFramer } from './packet-framer.js'
 import { type IntakeHost, PublishIntake } from './publish-intake.js'
@@ -77,6 +78,7 @@ export class Gate {
   private keepaliveMs = 0
   private behindSinceMs = Number.POSITIVE_INFINITY
   private holds = 0
+  private nodeLink: NodeLink | null = null
   private closeReason: CloseReason = CONNECTION_LOST
 
   constructor(
@@ -259,6 +261,19 @@ export class Gate {
     void room.then(() => this.release(HOLD_NO_ROOM))
   }
 
+  receiveFromNode(payload: Buffer): Promise<void> | null {
+    const { nodes } = this.host
+    if (nodes === null) return null
+    if (this.nodeLink === null) {
+      this.nodeLink = nodes.open({
+        send: (bytes) => this.outbox.write(encodeForNode(nodes.downTopic, bytes)),
+        close: (reason) => this.closeGently(fault(reason)),
+      })
+      this.framer.maxPacketBytes = nodes.maxFrameBytes
+    }
+    return this.nodeLink.receive(payload)
+  }
+
   stopReading(reason: string): void {
     this.note(fault(reason))
     this.framer.end()
@@ -323,6 +338,7 @@ export class Gate {
     this.framer.end()
     this.acks.end()
     this.outbox.end()
+    this.nodeLink?.end()
     this.host.closed(this, this.closeReason)
   }
 }

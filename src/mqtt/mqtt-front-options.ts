@@ -7,6 +7,7 @@ import type { Offset, Qos } from '../record/record.js'
 import type { StateStore } from '../state/types.js'
 import type { AccessKind, Who } from './acl-file.js'
 import type { MqttLimits } from './mqtt-limits.js'
+import type { NodeLinks } from './node-links.js'
 import type { StreamRoute } from './routes.js'
 import type { TlsOptions } from './tls-identity.js'
 
@@ -37,6 +38,8 @@ export interface MqttFrontOptions {
   readonly authorize?: (who: Who, kind: AccessKind, topic: string) => boolean
   /** Retention removed records [first, last] before this durable session was sent them: for the ledger. */
   readonly onOvertaken?: (clientId: string, stream: string, partition: number, first: Offset, last: Offset) => void
+  /** Takes what other nodes forward. Left out: nothing is taken from them. */
+  readonly nodes?: NodeLinks
   readonly state: StateStore
   readonly clock: Clock
   readonly logger: Logger

@@ -18,6 +18,7 @@ import { IncidentLog } from './incident-log.js'
 import { type Accepted, type Listener, listen } from './listener.js'
 import type { MqttFrontOptions, MqttStats, PublishMessage } from './mqtt-front-options.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
+import type { NodeLinks } from './node-links.js'
 import { type NumberedBy, type NumberedPublish, NumberedPublishes } from './numbered-publishes.js'
 import type { Outbox } from './outbox.js'
 import { PublishPath } from './publish-path.js'
@@ -53,6 +54,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   readonly publishPath: PublishPath
   readonly fanOut: FanOut
   readonly logger: Logger
+  readonly nodes: NodeLinks | null
   readonly maxInflight: number
   private readonly stored: StoredDelivery
   private readonly numbered = new NumberedPublishes()
@@ -83,6 +85,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.logger = options.logger
     this.incidents = new IncidentLog(options.logger, options.clock)
     this.door = new Door(limits, options.clock, this.incidents)
+    this.nodes = options.nodes ?? null
     this.router = new Router(options.catalog, options.routes, limits.cachedTopics)
     const tree = new TopicTree<Session>()
     this.fanOut = new FanOut(tree, (session, topic) => this.mayReceive(session, topic))
@@ -178,8 +181,10 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   private writableEntry(message: PublishMessage): TopicEntry<Session> {
     const topic = Buffer.from(message.mqttTopic)
     const entry = this.router.resolve(topic, 0, topic.length)
-    if ('problem' in entry)
-      throw new SluiceError('INVALID_TOPIC', `topic ${entry.problem}`, { mqttTopic: message.mqttTopic })
+    if ('problem' in entry || entry.forNodes) {
+      const problem = 'problem' in entry ? entry.problem : 'is for other nodes only'
+      throw new SluiceError('INVALID_TOPIC', `topic ${problem}`, { mqttTopic: message.mqttTopic })
+    }
     if (!this.publishPath.hasRoom(entry, message.qos))
       throw new SluiceError(
         'TOO_MANY_REQUESTS',

@@ -8,6 +8,7 @@ import type { Commit } from '../log/types.js'
 import type { Qos } from '../record/record.js'
 import { type AckQueue, PUBACK, PUBCOMP, PUBREC } from './ack-queue.js'
 import type { MqttLimits } from './mqtt-limits.js'
+import type { NodeLinks } from './node-links.js'
 import type { PublishPath } from './publish-path.js'
 import { type InvalidTopic, type Router, sameBytes, type TopicEntry } from './router.js'
 import type { Session } from './session.js'
@@ -17,6 +18,8 @@ export interface IntakeHost {
   readonly limits: MqttLimits
   readonly router: Router<Session>
   readonly publishPath: PublishPath
+  /** null: nothing is taken from other nodes. */
+  readonly nodes: NodeLinks | null
   mayPublish(session: Session, mqttTopic: string): boolean
 }
 
@@ -25,6 +28,8 @@ export interface IntakeGate {
   onViolation(problem: string, limit?: 'handshakes'): void
   /** Reads nothing more until then; the packet at hand is offered again. */
   holdUntil(room: Promise<void>): void
+  /** @returns null if the next may come at once, else when it may. */
+  receiveFromNode(payload: Buffer): Promise<void> | null
   /** Reads nothing more for good: what is queued is acknowledged up to what has failed, then the connection ends. */
   stopReading(reason: string): void
 }
@@ -64,6 +69,7 @@ export class PublishIntake {
     const packetId = qos === 0 ? 0 : (buffer[topicEnd] << 8) | buffer[topicEnd + 1]
     if (qos > 0 && packetId === 0) return this.violated('packet identifier is 0') // [MQTT-2.3.1-1]
     if (!this.lastEntryAllowed) return this.deny(qos, packetId, entry)
+    if (entry.forNodes) return this.publishFromNode(qos, packetId, buffer.subarray(payloadStart, end))
     const retain = (firstByte & RETAIN) !== 0
     if (qos === 2) return this.publishQos2(entry, packetId, retain, buffer, payloadStart, end)
     const { publishPath } = this.host
@@ -75,6 +81,15 @@ export class PublishIntake {
       commit = this.refusedByLog(error, qos)
     }
     if (qos === 1) this.acks.push(PUBACK, packetId, commit) // [MQTT-4.3.2-2]
+    return true
+  }
+
+  /** The protocol between nodes has acknowledgements of its own: a PUBACK says no more than that it was read. */
+  private publishFromNode(qos: Qos, packetId: number, payload: Buffer): true {
+    if (qos !== 1) return this.violated('a node publishes at QoS 1')
+    const ready = this.gate.receiveFromNode(payload)
+    this.acks.push(PUBACK, packetId, null)
+    if (ready !== null) this.gate.holdUntil(ready)
     return true
   }
 
@@ -122,7 +137,8 @@ export class PublishIntake {
     if ('problem' in found) return found
     let allowed = this.permissions.get(found.mqttTopic)
     if (allowed === undefined) {
-      allowed = !found.reserved && this.host.mayPublish(this.session, found.mqttTopic)
+      allowed = !found.reserved && (!found.forNodes || this.host.nodes?.upTopic === found.mqttTopic)
+      allowed &&= this.host.mayPublish(this.session, found.mqttTopic)
       if (this.permissions.size >= MAX_REMEMBERED_PERMISSIONS) this.permissions.clear()
       this.permissions.set(found.mqttTopic, allowed)
     }

@@ -8,6 +8,7 @@ import { isUtf8 } from 'node:buffer'
 import { topicNameProblem } from '../base/topic-filter.js'
 import type { Stream, StreamCatalog } from '../log/types.js'
 import type { PartitionId } from '../record/record.js'
+import { NODE_TOPIC_PREFIX } from './node-links.js'
 import { type PartitionRule, parsePartitionRule, partitionOfTopic, routeOf, type StreamRoute } from './routes.js'
 import type { Subscriber, TopicMatches } from './topic-tree.js'
 
@@ -24,6 +25,8 @@ export interface TopicEntry<S extends Subscriber = Subscriber> {
   readonly mqttTopic: string
   /** The name begins with $SYS/: only the node itself publishes there. */
   readonly reserved: boolean
+  /** The name begins with $sluice/: for other nodes, not for streams and subscribers. */
+  readonly forNodes: boolean
   /** Where messages are stored; `unrouted` when no configured stream takes them, null when the catalog has not even that. */
   readonly stream: Stream | null
   /** False: only QoS 1 and 2 are stored (in `unrouted`). */
@@ -112,6 +115,7 @@ export class Router<S extends Subscriber = Subscriber> {
       bytes,
       mqttTopic,
       reserved: mqttTopic.startsWith('$SYS/'),
+      forNodes: mqttTopic.startsWith(NODE_TOPIC_PREFIX),
       stream,
       routed: route !== null,
       streamIndex: route?.index ?? this.routes.length,

@@ -71,6 +71,24 @@ export function leaderEpochOf(batch: Buffer): number {
   return batch.readInt32BE(AT.partitionLeaderEpoch)
 }
 
+export function baseTimestampOf(batch: Buffer): number {
+  return readInt64(batch, AT.baseTimestamp)
+}
+
+export interface BatchProducer {
+  readonly producerId: number
+  readonly producerEpoch: number
+  readonly baseSequence: number
+}
+
+/** Who numbered the records of a batch; null for nobody. */
+export function producerOf(batch: Buffer): BatchProducer | null {
+  const producerId = readInt64(batch, AT.producerId)
+  if (producerId === -1) return null
+  const producerEpoch = batch.readInt16BE(AT.producerEpoch)
+  return { producerId, producerEpoch, baseSequence: batch.readInt32BE(AT.baseSequence) }
+}
+
 /** Undefined for a codec of Kafka's that Sluice never writes (snappy, lz4). */
 export function codecOf(batch: Buffer): CompressionCodec | undefined {
   return CODECS[batch.readInt16BE(AT.attributes) & CODEC_MASK]

@@ -43,6 +43,11 @@ export class CursorSaver<L extends CursorHolder> {
     this.saved = new Map(onDisk)
   }
 
+  /** What is on disk of a lane that came later. */
+  onDisk(lane: L, cursor: Offset): void {
+    this.saved.set(lane, cursor)
+  }
+
   /** Call when a cursor has moved by so many offsets. */
   moved(offsets: number): void {
     this.unsaved += offsets

@@ -10,10 +10,10 @@ import type { Logger } from '../base/logger.js'
 import type { StreamReader } from '../log/types.js'
 import type { Offset, PartitionId } from '../record/record.js'
 import type { Ledger, LedgerReason } from '../state/ledger.js'
+import { uncoveredRanges } from '../state/uncovered-ranges.js'
 import { AckLine, type Flight } from './ack-line.js'
 import { ReadAhead } from './read-ahead.js'
 import type { Shipment, Target } from './targets/target.js'
-import { uncoveredRanges } from './uncovered-ranges.js'
 
 export type LedgerPort = Pick<Ledger, 'add' | 'list'>
 
@@ -24,7 +24,7 @@ export interface LaneOptions<S extends Shipment> {
   readonly cursor: Offset
   readonly maxInFlight: number
   readonly fetchBytes: number
-  readonly target: Pick<Target<S>, 'pack'>
+  readonly target: Pick<Target<S>, 'pack' | 'packBatches' | 'tellsPositions'>
   readonly ledger: LedgerPort
   readonly clock: Clock
   readonly logger: Logger
@@ -43,6 +43,10 @@ export class Lane<S extends Shipment> {
   problem: string | null = null
   /** True while it stands in the sender's line of ready lanes. */
   queued = false
+  /** Until the destination has said where to go on, nothing is sent. */
+  held: boolean
+  /** The destination does not want it. */
+  unwanted = false
   /** Records the destination could never take. */
   rejected = 0
   private readonly reader: ReadAhead<S>
@@ -53,13 +57,15 @@ export class Lane<S extends Shipment> {
 
   constructor(private readonly options: LaneOptions<S>) {
     const { stream, partition, cursor, maxInFlight, fetchBytes, target } = options
+    this.held = target.tellsPositions
     this.acks = new AckLine(cursor, maxInFlight)
     this.reader = new ReadAhead<S>(
       {
         stream,
         partition,
         fetchBytes,
-        pack: (batch, from) => target.pack({ stream: stream.name, partition }, batch, from),
+        packBatches: target.packBatches,
+        pack: (batches, from) => target.pack({ stream: stream.name, partition }, batches, from),
         onReady: () => options.onReady(this),
         onProblem: (error) => this.failed(error),
       },
@@ -85,6 +91,7 @@ export class Lane<S extends Shipment> {
 
   get backlog(): number {
     const { stream, partition } = this.options
+    if (this.unwanted) return 0
     return Math.max(0, this.highWatermark - Math.max(this.acks.cursor, stream.logStartOffset(partition)))
   }
 
@@ -108,7 +115,7 @@ export class Lane<S extends Shipment> {
 
   /** The next shipment to send, or undefined if there is none now. Follow it with `sent`. */
   next(): S | undefined {
-    if (this.passing || this.closed || this.problem !== null || this.acks.isFull) return undefined
+    if (this.held || this.passing || this.closed || this.problem !== null || this.acks.isFull) return undefined
     if (this.overtaken) {
       this.passRetention()
       return undefined

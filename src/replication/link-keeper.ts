@@ -5,7 +5,7 @@ import { Backoff } from '../base/backoff.js'
 import type { Clock } from '../base/clock.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
-import type { Link, Shipment, Target } from './targets/target.js'
+import type { Link, LinkEvents, Shipment, Target } from './targets/target.js'
 
 export interface LinkKeeperOptions<S extends Shipment> {
   readonly target: Target<S>
@@ -14,6 +14,8 @@ export interface LinkKeeperOptions<S extends Shipment> {
   readonly random: () => number
   readonly reconnectMinMs: number
   readonly reconnectMaxMs: number
+  readonly lanes: LinkEvents['lanes']
+  readonly onPositions: LinkEvents['onPositions']
   readonly onUp: () => void
   readonly onAck: (slot: number) => void
   readonly onRoom: () => void
@@ -93,6 +95,8 @@ export class LinkKeeper<S extends Shipment> {
     try {
       const link: Link<S> = target.connect({
         onUp: () => this.up(link),
+        lanes: this.options.lanes,
+        onPositions: this.options.onPositions,
         onAck: this.options.onAck,
         onRoom: this.options.onRoom,
         onDown: (reason) => this.down(reason),

@@ -1,11 +1,17 @@
-// The lanes of an upstream, one per partition of its streams, each where its cursor on disk says, or at the oldest record stored.
+// The lanes of one stream of an upstream, one per partition, each where its cursor on disk says, or at the oldest record stored.
 
+import type { StreamReader } from '../log/types.js'
 import { type Offset, toPartitionId } from '../record/record.js'
 import { Lane } from './lane.js'
 import type { SenderOptions } from './sender.js'
 import type { Shipment } from './targets/target.js'
 
-export interface LaneEvents<S extends Shipment> {
+export interface LanesToMake<S extends Shipment> {
+  readonly stream: StreamReader
+  /** The first partition to make one for. */
+  readonly from: number
+  /** No more than so many. */
+  readonly maxLanes: number
   /** The lane may have something to send. */
   readonly onReady: (lane: Lane<S>) => void
   /** A cursor has moved by so many offsets, over what will not be sent. */
@@ -17,28 +23,29 @@ const MIN_FETCH_BYTES = 16 * 1024
 
 /** @returns the lanes, and what is on disk of their cursors. */
 export function makeLanes<S extends Shipment>(
-  options: SenderOptions<S> & LaneEvents<S>,
-): { readonly lanes: readonly Lane<S>[]; readonly onDisk: ReadonlyMap<Lane<S>, Offset> } {
-  const { upstream, target, streams, cursors, ledger, clock, logger, onReady, onPassed } = options
-  const count = streams.reduce((sum, stream) => sum + stream.partitions, 0)
+  options: SenderOptions<S> & LanesToMake<S>,
+): { readonly lanes: Lane<S>[]; readonly onDisk: ReadonlyMap<Lane<S>, Offset> } {
+  const { upstream, target, streams, stream, cursors, ledger, clock, logger, onReady, onPassed } = options
+  const count = Math.max(
+    stream.partitions,
+    streams.reduce((sum, one) => sum + one.partitions, 0),
+  )
   const readAheadBytes = upstream.readAheadBytes ?? DEFAULT_READ_AHEAD_BYTES
   const fetchBytes = Math.max(MIN_FETCH_BYTES, Math.floor(readAheadBytes / Math.max(1, count)))
   const lanes: Lane<S>[] = []
   const onDisk = new Map<Lane<S>, Offset>()
-  for (const stream of streams) {
-    for (let index = 0; index < stream.partitions; index++) {
-      const partition = toPartitionId(index)
-      const saved = cursors.get(upstream.name, stream.name, partition)
-      const lane = new Lane<S>({
-        ...{ stream, partition, target, ledger, clock, logger, fetchBytes, onReady },
-        upstream: upstream.name,
-        maxInFlight: upstream.maxInFlight,
-        cursor: saved ?? stream.logStartOffset(partition),
-        onPassed: (_lane, offsets) => onPassed(offsets),
-      })
-      if (saved !== undefined) onDisk.set(lane, saved)
-      lanes.push(lane)
-    }
+  for (let index = options.from; index < stream.partitions && lanes.length < options.maxLanes; index++) {
+    const partition = toPartitionId(index)
+    const saved = cursors.get(upstream.name, stream.name, partition)
+    const lane = new Lane<S>({
+      ...{ stream, partition, target, ledger, clock, logger, fetchBytes, onReady },
+      upstream: upstream.name,
+      maxInFlight: upstream.maxInFlight,
+      cursor: saved ?? stream.logStartOffset(partition),
+      onPassed: (_lane, offsets) => onPassed(offsets),
+    })
+    if (saved !== undefined) onDisk.set(lane, saved)
+    lanes.push(lane)
   }
   return { lanes, onDisk }
 }

@@ -1,5 +1,6 @@
-// Reads one partition ahead of the sender: stored batches fetched in the background, cut into shipments one batch at a time when they
-// are needed. Holds at most what one fetch gave, plus one batch cut up; the next fetch starts when the last batch is taken on.
+// Reads one partition ahead of the sender: stored batches fetched in the background, made shipments of when they are needed,
+// as many batches at a time as the target likes. Holds at most what one fetch gave, plus what was packed last; the next fetch starts when
+// the last batch is taken on.
 
 import type { StreamReader } from '../log/types.js'
 import type { Offset, PartitionId } from '../record/record.js'
@@ -10,7 +11,9 @@ export interface ReadAheadOptions<S> {
   readonly partition: PartitionId
   /** Stored bytes per fetch; a batch that is larger alone comes all the same. */
   readonly fetchBytes: number
-  readonly pack: (batch: Buffer, from: Offset) => S[]
+  /** Batches that `pack` takes at once. */
+  readonly packBatches: number
+  readonly pack: (batches: readonly Buffer[], from: Offset) => S[] | Promise<S[]>
   /** There may be something to take now, or the log start has passed the position. */
   readonly onReady: () => void
   /** Reading or cutting failed; nothing more happens until `read` or `restart`. */
@@ -23,6 +26,7 @@ export class ReadAhead<S extends Shipment> {
   private index = 0
   private fetchFrom: Offset
   private fetching = false
+  private packing = false
   /** Raised by restart: a fetch begun before is void. */
   private round = 0
 
@@ -37,15 +41,16 @@ export class ReadAhead<S extends Shipment> {
   /** The next shipment, or undefined while there is none (more may be on its way: see onReady). */
   peek(): S | undefined {
     while (this.index === this.shipments.length) {
-      const batch = this.batches.shift()
+      if (this.packing) return undefined
+      const batches = this.batches.splice(0, this.options.packBatches)
       if (this.batches.length === 0) this.read()
-      if (batch === undefined) return undefined
+      if (batches.length === 0) return undefined
       try {
-        this.shipments = this.options.pack(batch, this.position)
-        this.index = 0
+        const packed = this.options.pack(batches, this.position)
+        if (packed instanceof Promise) void this.whenPacked(packed, this.round)
+        else this.show(packed)
       } catch (error) {
-        this.restart(this.position)
-        this.options.onProblem(error)
+        this.failed(error)
         return undefined
       }
     }
@@ -57,7 +62,10 @@ export class ReadAhead<S extends Shipment> {
    * `peek`.
    */
   get nextKnown(): Offset {
-    return this.shipments[this.index]?.offset ?? (this.batches.length === 0 ? this.fetchFrom : this.position)
+    return (
+      this.shipments[this.index]?.offset ??
+      (this.batches.length === 0 && !this.packing ? this.fetchFrom : this.position)
+    )
   }
 
   /** Moves over a gap, up to `nextKnown`. */
@@ -92,6 +100,30 @@ export class ReadAhead<S extends Shipment> {
     this.position = from
     this.fetchFrom = from
     this.fetching = false
+    this.packing = false
+  }
+
+  private async whenPacked(packed: Promise<S[]>, round: number): Promise<void> {
+    this.packing = true
+    try {
+      const shipments = await packed
+      if (round !== this.round) return
+      this.packing = false
+      this.show(shipments)
+      this.options.onReady()
+    } catch (error) {
+      if (round === this.round) this.failed(error)
+    }
+  }
+
+  private show(shipments: readonly S[]): void {
+    this.shipments = shipments
+    this.index = 0
+  }
+
+  private failed(error: unknown): void {
+    this.restart(this.position)
+    this.options.onProblem(error)
   }
 
   private async fetch(round: number): Promise<void> {

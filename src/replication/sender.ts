@@ -20,7 +20,7 @@ import type { Lane, LedgerPort } from './lane.js'
 import { LinkKeeper } from './link-keeper.js'
 import { makeLanes } from './make-lanes.js'
 import { RateMeter } from './rate-meter.js'
-import type { Link, Shipment, Target } from './targets/target.js'
+import type { LanePosition, Link, OfferedLane, Shipment, Target } from './targets/target.js'
 import { TokenBucket } from './token-bucket.js'
 import type { UpstreamOptions } from './upstream-options.js'
 import { Window } from './window.js'
@@ -30,6 +30,7 @@ export type CursorsPort = Pick<Cursors, 'get' | 'set'>
 export interface SenderOptions<S extends Shipment> {
   readonly upstream: UpstreamOptions
   readonly target: Target<S>
+  /** Those there are from the start. */
   readonly streams: readonly StreamReader[]
   readonly cursors: CursorsPort
   readonly ledger: LedgerPort
@@ -44,11 +45,15 @@ const TURN = 8
 /** How long an orderly end waits for what is in flight: what is acknowledged need not be sent again. */
 const SETTLE_MS = 2_000
 const DEFAULT_CURSOR_SAVE_DELAY_MS = 1_000
+/** Partitions one upstream forwards, inclusive. */
+export const MAX_LANES = 4096
+/** Where the destination knows better, saved cursors only tell retention what is spent. */
+const MAX_UNSAVED_HINTS = 1_000_000
 /** Weight of the latest record in the running average of sizes. */
 const SIZE_WEIGHT = 1 / 64
 
 export class Sender<S extends Shipment> {
-  readonly lanes: readonly Lane<S>[]
+  readonly lanes: Lane<S>[] = []
   readonly keeper: LinkKeeper<S>
   readonly deadline: AckDeadline
   readonly delivered: RateMeter
@@ -58,7 +63,7 @@ export class Sender<S extends Shipment> {
   averageBytes: number | null = null
   paused = false
   private readonly forgotten: ForgottenWatch<Lane<S>>
-  private readonly laneOf: ReadonlyMap<AckLine, Lane<S>>
+  private readonly laneOf = new Map<AckLine, Lane<S>>()
   private readonly window: Window<Flight>
   /** Lanes that may have something to send, in turn. */
   private readonly ready: BoundedQueue<Lane<S>>
@@ -84,30 +89,26 @@ export class Sender<S extends Shipment> {
     const { reconnectMinMs, reconnectMaxMs } = upstream
     this.keeper = new LinkKeeper<S>({
       ...{ target, clock, logger, random, reconnectMinMs, reconnectMaxMs },
+      lanes: () => this.offeredLanes(),
+      onPositions: (positions) => this.goOnAt(positions),
       onUp: () => this.linkUp(),
       onAck: (slot) => this.acked(slot),
       onRoom: () => this.schedulePump(),
       onLost: () => this.linkLost(),
     })
-    const { lanes, onDisk } = makeLanes<S>({
-      ...options,
-      onReady: (lane) => this.laneReady(lane),
-      onPassed: (offsets) => this.saver.moved(offsets),
-    })
-    this.lanes = lanes
-    this.forgotten = new ForgottenWatch(clock, upstream.ackTimeoutMs, lanes, (lane) => this.resendForgotten(lane))
-    this.laneOf = new Map(this.lanes.map((lane) => [lane.acks, lane]))
-    this.ready = new BoundedQueue(Math.max(1, this.lanes.length))
+    this.forgotten = new ForgottenWatch(clock, upstream.ackTimeoutMs, this.lanes, (lane) => this.resendForgotten(lane))
+    this.ready = new BoundedQueue(MAX_LANES)
     this.saver = new CursorSaver<Lane<S>>(
       {
         lanes: this.lanes,
         save: (lane, cursor) => options.cursors.set(upstream.name, lane.stream.name, lane.partition, cursor),
         ...{ clock, logger },
-        maxUnsaved: upstream.maxInFlight,
+        maxUnsaved: target.tellsPositions ? MAX_UNSAVED_HINTS : upstream.maxInFlight,
         delayMs: upstream.cursorSaveDelayMs ?? DEFAULT_CURSOR_SAVE_DELAY_MS,
       },
-      onDisk,
+      new Map(),
     )
+    for (const stream of options.streams) this.enter(stream)
   }
 
   get inFlight(): number {
@@ -115,24 +116,24 @@ export class Sender<S extends Shipment> {
   }
 
   start(): void {
-    const { streams, logger } = this.options
-    for (const stream of streams) {
-      const lanes = this.lanes.filter((lane) => lane.stream === stream)
-      const watermarks = lanes.map((lane) => lane.highWatermark as number)
-      const changed = () => {
-        lanes.forEach((lane, index) => {
-          const { highWatermark } = lane
-          this.arrived.add(highWatermark - watermarks[index])
-          watermarks[index] = highWatermark
-          lane.wake()
-        })
-      }
-      this.unsubscribe.push(stream.onChange(changed))
-    }
+    const { logger } = this.options
+    for (const stream of new Set(this.lanes.map((lane) => lane.stream))) this.follow(stream)
     for (const lane of this.lanes) lane.open()
     // Retention asks the cursors what is still needed: a new upstream shall be among them from the start.
     this.saver.flush().catch((error) => logger.warn('cursors cannot be saved yet', { reason: messageOf(error) }))
     this.keeper.start()
+  }
+
+  /** Sends one more stream, or what has been added to it. Call after `start`. */
+  add(stream: StreamReader): void {
+    if (this.closing) return
+    const known = this.lanes.some((lane) => lane.stream === stream)
+    const lanes = this.enter(stream)
+    if (lanes.length === 0) return
+    if (!known) this.follow(stream)
+    for (const lane of lanes) lane.open()
+    this.saver.moved(1)
+    this.keeper.link?.lanesAdded?.()
   }
 
   /** Ends the connection, once what is in flight is acknowledged. Lasts until `resume` or a restart of the node. */
@@ -174,6 +175,61 @@ export class Sender<S extends Shipment> {
         reason: messageOf(error),
       })
     })
+  }
+
+  /** Makes the lanes of a stream that it has none for yet. */
+  private enter(stream: StreamReader): Lane<S>[] {
+    const before = this.lanes.filter((lane) => lane.stream === stream).length
+    const { lanes, onDisk } = makeLanes<S>({
+      ...this.options,
+      stream,
+      from: before,
+      maxLanes: MAX_LANES - this.lanes.length,
+      onReady: (lane) => this.laneReady(lane),
+      onPassed: (offsets) => this.saver.moved(offsets),
+    })
+    for (const lane of lanes) {
+      this.lanes.push(lane)
+      this.laneOf.set(lane.acks, lane)
+    }
+    for (const [lane, cursor] of onDisk) this.saver.onDisk(lane, cursor)
+    return lanes
+  }
+
+  private follow(stream: StreamReader): void {
+    const watermarks = new Map<Lane<S>, number>()
+    const changed = () => {
+      for (const lane of this.lanes) {
+        if (lane.stream !== stream) continue
+        const { highWatermark } = lane
+        this.arrived.add(highWatermark - (watermarks.get(lane) ?? highWatermark))
+        watermarks.set(lane, highWatermark)
+        lane.wake()
+      }
+    }
+    changed()
+    this.unsubscribe.push(stream.onChange(changed))
+  }
+
+  private offeredLanes(): OfferedLane[] {
+    return this.lanes.map((lane) => {
+      const { stream: reader, partition, cursor } = lane
+      return { stream: reader.name, partition, reader, cursor }
+    })
+  }
+
+  private goOnAt(positions: readonly LanePosition[]): void {
+    for (const { stream, partition, next } of positions) {
+      const lane = this.lanes.find((one) => one.stream.name === stream && one.partition === partition)
+      if (lane === undefined) continue
+      lane.unwanted = next === null
+      lane.held = next === null
+      if (next === null) continue
+      const moved = Math.abs(next - lane.cursor)
+      lane.restart(next)
+      if (moved > 0) this.saver.moved(moved)
+      this.laneReady(lane)
+    }
   }
 
   private laneReady(lane: Lane<S>): void {
@@ -278,7 +334,10 @@ export class Sender<S extends Shipment> {
     this.window.clear()
     this.deadline.linkDown()
     this.forgotten.stop()
-    for (const lane of this.lanes) lane.restart()
+    for (const lane of this.lanes) {
+      lane.held = this.options.target.tellsPositions
+      lane.restart()
+    }
     this.onSettled()
   }
 

@@ -1,17 +1,17 @@
 // What an upstream is told, and what it tells.
 
-import type { TlsOptions } from './targets/mqtt.js'
+import type { TlsOptions } from './targets/mqtt-connection.js'
 
 export interface UpstreamOptions {
   /** Also the destination in the ledger and the owner of the cursors. */
   readonly name: string
-  readonly type: 'mqtt'
+  readonly type: 'mqtt' | 'sluice'
   readonly url: string
-  /** Streams to forward, each once. */
+  /** Streams to forward, each once; `*.NAME` stands for the mirrors of that name, also those to come. */
   readonly streams: readonly string[]
-  /** Where records are published: `{topic}`, `{stream}` and `{node}` are replaced. */
+  /** Where an MQTT broker gets records: `{topic}`, `{stream}` and `{node}` are replaced. */
   readonly topic: string
-  /** Records sent and not yet acknowledged, inclusive. */
+  /** Records (to a Sluice node: frames, at most 16) sent and not yet acknowledged, inclusive. */
   readonly maxInFlight: number
   /** Of topics and payloads, on average; a second's worth may go at once. Default: no limit. */
   readonly bandwidthBytesPerSecond?: number

@@ -3,11 +3,17 @@
 import type { Clock } from '../base/clock.js'
 import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
-import type { StreamCatalog } from '../log/types.js'
+import { MirrorStream } from '../log/mirror-stream.js'
+import type { Mirrors } from '../log/mirrors.js'
+import type { StreamCatalog, StreamReader } from '../log/types.js'
 import type { Offset } from '../record/record.js'
 import type { Lane, LedgerPort } from './lane.js'
+import { OriginEpoch } from './origin-epoch.js'
 import { type CursorsPort, Sender } from './sender.js'
-import { type MqttShipment, MqttTarget } from './targets/mqtt.js'
+import { MqttTarget } from './targets/mqtt.js'
+import { SluiceTarget, type StreamOrigin } from './targets/sluice.js'
+import type { Shipment, Source, Target } from './targets/target.js'
+import { gapsWithin } from './told-gaps.js'
 import type { RewindRequest, RewoundPartition, UpstreamOptions, UpstreamStatus } from './upstream-options.js'
 import { upstreamStatus } from './upstream-status.js'
 
@@ -15,6 +21,10 @@ export interface UpstreamsOptions {
   readonly nodeId: string
   readonly upstreams: readonly UpstreamOptions[]
   readonly catalog: StreamCatalog
+  /** What other nodes forward to this one. */
+  readonly mirrors: Pick<Mirrors, 'list' | 'onOpened'>
+  /** For what proves to each upstream which life of this node it is: see origin-epoch.ts. */
+  readonly epochDirectory: string
   readonly cursors: CursorsPort
   readonly ledger: LedgerPort
   readonly clock: Clock
@@ -25,14 +35,17 @@ export interface UpstreamsOptions {
 
 interface Running {
   readonly options: UpstreamOptions
-  readonly target: MqttTarget
-  readonly sender: Sender<MqttShipment>
+  readonly target: { readonly url: string }
+  readonly sender: Sender<Shipment>
 }
 
 const DEFAULT_CONNECT_TIMEOUT_MS = 30_000
 
 export class Upstreams {
-  private constructor(private readonly running: ReadonlyMap<string, Running>) {}
+  private constructor(
+    private readonly running: ReadonlyMap<string, Running>,
+    private readonly stopWatching: () => void,
+  ) {}
 
   /**
    * Starts to connect and to send; failures to do so are retried and shown by `status`.
@@ -46,7 +59,10 @@ export class Upstreams {
       running.set(upstream.name, makeSender(upstream, options))
     }
     for (const { sender } of running.values()) sender.start()
-    return new Upstreams(running)
+    const stop = options.mirrors.onOpened(() => {
+      for (const one of running.values()) for (const mirror of mirrorsFor(one.options, options)) one.sender.add(mirror)
+    })
+    return new Upstreams(running, stop)
   }
 
   status(): UpstreamStatus[] {
@@ -76,9 +92,14 @@ export class Upstreams {
    * @throws SluiceError UNKNOWN_UPSTREAM, UNKNOWN_STREAM_OR_PARTITION, OFFSET_OUT_OF_RANGE, INVALID_REQUEST
    */
   async rewind(name: string, request: RewindRequest): Promise<RewoundPartition[]> {
-    const { sender } = this.find(name)
+    const { options, sender } = this.find(name)
+    if (options.type === 'sluice')
+      throw new SluiceError(
+        'INVALID_REQUEST',
+        `${name} is a Sluice node: it says itself where to go on, and has what it has`,
+      )
     const lanes = lanesOf(sender.lanes, name, request)
-    const moves: { lane: Lane<MqttShipment>; to: Offset }[] = []
+    const moves: { lane: Lane<Shipment>; to: Offset }[] = []
     for (const lane of lanes) {
       const to = await destinationOf(lane, request)
       if (to < lane.cursor) moves.push({ lane, to })
@@ -99,6 +120,7 @@ export class Upstreams {
 
   /** Waits shortly for what is in flight, says goodbye, saves the cursors. */
   async stop(): Promise<void> {
+    this.stopWatching()
     await Promise.all([...this.running.values()].map(({ sender }) => sender.stop()))
   }
 
@@ -114,16 +136,43 @@ export class Upstreams {
 }
 
 function makeSender(upstream: UpstreamOptions, options: UpstreamsOptions): Running {
-  const { nodeId, catalog, cursors, ledger, clock, random } = options
-  const connectTimeoutMs = upstream.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS
-  const target = new MqttTarget({ ...upstream, nodeId, connectTimeoutMs }, clock)
-  const streams = upstream.streams.map((name) => catalog.stream(name))
+  const { catalog, clock } = options
+  const own = upstream.streams.filter((name) => !name.includes('.')).map((name) => catalog.stream(name))
+  const streams = [...own, ...mirrorsFor(upstream, options)]
   const logger = options.logger.child(`upstream/${upstream.name}`)
-  const sender = new Sender({ upstream, target, streams, cursors, ledger, clock, logger, random })
-  return { options: upstream, target, sender }
+  const withSender = <S extends Shipment>(target: Target<S>): Running => {
+    const sender = new Sender<S>({ ...options, upstream, target, streams, clock, logger })
+    return { options: upstream, target, sender: sender as unknown as Sender<Shipment> }
+  }
+  return upstream.type === 'sluice'
+    ? withSender(sluiceTarget(upstream, options))
+    : withSender(mqttTarget(upstream, options))
 }
 
-function lanesOf<L extends Lane<MqttShipment>>(lanes: readonly L[], name: string, request: RewindRequest): L[] {
+function mqttTarget(upstream: UpstreamOptions, { nodeId, clock }: UpstreamsOptions): MqttTarget {
+  const connectTimeoutMs = upstream.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS
+  return new MqttTarget({ ...upstream, nodeId, connectTimeoutMs }, clock)
+}
+
+function sluiceTarget(upstream: UpstreamOptions, options: UpstreamsOptions): SluiceTarget {
+  const { nodeId, clock, ledger, epochDirectory } = options
+  const connectTimeoutMs = upstream.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS
+  const originEpoch = new OriginEpoch(epochDirectory, upstream.name)
+  const gapsOf = ({ stream, partition }: Source, first: number, last: number) =>
+    gapsWithin(ledger.list(), { destination: upstream.name, stream, partition }, { first, last })
+  const originOf = (stream: StreamReader): StreamOrigin =>
+    stream instanceof MirrorStream
+      ? { origin: stream.origin, stream: stream.stream, via: stream.via }
+      : { origin: nodeId, stream: stream.name, via: null }
+  return new SluiceTarget({ ...upstream, nodeId, connectTimeoutMs, originEpoch, gapsOf, originOf }, clock)
+}
+
+/** The mirrors there are now that an upstream lists, by name or with `*.NAME`. */
+function mirrorsFor({ streams }: UpstreamOptions, { mirrors }: UpstreamsOptions): MirrorStream[] {
+  return mirrors.list().filter((one) => streams.includes(one.name) || streams.includes(`*.${one.stream}`))
+}
+
+function lanesOf<L extends Lane<Shipment>>(lanes: readonly L[], name: string, request: RewindRequest): L[] {
   const { stream, partition } = request
   const chosen = lanes.filter(
     (lane) => lane.stream.name === stream && (partition === undefined || lane.partition === partition),
@@ -134,7 +183,7 @@ function lanesOf<L extends Lane<MqttShipment>>(lanes: readonly L[], name: string
   throw new SluiceError('UNKNOWN_STREAM_OR_PARTITION', `upstream ${name} does not forward ${what}`, { known })
 }
 
-async function destinationOf(lane: Lane<MqttShipment>, request: RewindRequest): Promise<Offset> {
+async function destinationOf(lane: Lane<Shipment>, request: RewindRequest): Promise<Offset> {
   const { offset, timestampMs } = request
   if ((offset === undefined) === (timestampMs === undefined))
     throw new SluiceError('INVALID_REQUEST', 'a rewind needs an offset or a time, and not both')

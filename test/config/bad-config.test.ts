@@ -309,7 +309,7 @@ name = "s"
 topics = ["a/#b"]
 [[upstream]]
 name = "cloud"
-type = "sluice"
+type = "kafka"
 url = "x"
 `)
   assert.equal(

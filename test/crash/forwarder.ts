@@ -1,7 +1,9 @@
 // Writes to a real log and forwards it to a broker until it is killed. Started by forwarder-killed.test.ts:
 //   node forwarder.js DATA_DIRECTORY BROKER_PORT RECORDS
 // Writes at most RECORDS more, then only forwards; prints `drained END` once everything stored is acknowledged, and goes on.
+
 import { writeSync } from 'node:fs'
+import { join } from 'node:path'
 import { systemClock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
 import type { PartitionId } from '../../src/record/record.js'
@@ -23,6 +25,8 @@ const upstreams = Upstreams.start({
   nodeId: 'gw-17',
   upstreams: [upstreamTo(Number(port), { maxInFlight: FORWARDER.maxInFlight })],
   catalog: log,
+  mirrors: log.mirrors,
+  epochDirectory: join(dataDirectory, 'origin-epochs'),
   cursors,
   ledger,
   clock: systemClock,

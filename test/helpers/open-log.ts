@@ -61,6 +61,7 @@ export async function openLog(
       retention: { maxBytes: 1 << 30, maxAgeMs: null, onFull: 'drop_oldest' },
       ...stream,
     })),
+    mirrorRetention: { maxBytes: 1 << 30, maxAgeMs: null, onFull: 'drop_oldest' },
     segmentBytes: 16 * 1024 * 1024,
     memoryBudgetBytes: 128 * 1024 * 1024,
     maxBatchBytes: 64 * 1024,

@@ -14,7 +14,7 @@ for (const qos of [0, 1, 2] as const)
     await publisher.publishAsync('sensors/1/temp', '21.5', { qos })
     assert.is((await message).payload, '21.5')
     assert.is((await message).topic, 'sensors/1/temp')
-    await testLog.log.streams.get('mqtt')?.close()
+    await testLog.log.close()
     const records = await readAll(testLog.log, 'mqtt')
     assert.equal(
       records.map(({ key, value, attributes }) => [String(key), String(value), (attributes & 3) ^ 1]),
@@ -95,7 +95,7 @@ test('a will is published when its connection breaks, and not after DISCONNECT',
   const broken = await connect({ will: will('broken') })
   broken.stream.destroy()
   assert.is((await message).topic, 'wills/broken')
-  await testLog.log.streams.get('mqtt')?.close()
+  await testLog.log.close()
   assert.equal(
     (await readAll(testLog.log, 'mqtt')).map(({ key }) => String(key)),
     ['wills/broken'],

@@ -99,7 +99,11 @@ function benchOf(stream: FakeStream, cursor: number, known: LedgerEntry[] = []):
     cursor: cursor as Offset,
     maxInFlight: 4,
     fetchBytes: 3,
-    target: { pack: (_source, batch, from) => pack(batch, from, bench.rejects) },
+    target: {
+      packBatches: 1,
+      tellsPositions: false,
+      pack: (_source, [batch], from) => pack(batch, from, bench.rejects),
+    },
     ledger: {
       async add(added) {
         if (bench.ledgerFails) throw new SluiceError('STORAGE_FULL', 'no room')

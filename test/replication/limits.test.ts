@@ -4,8 +4,8 @@ import type { Offset } from '../../src/record/record.js'
 import { AckDeadline } from '../../src/replication/ack-deadline.js'
 import { RateMeter } from '../../src/replication/rate-meter.js'
 import { TokenBucket } from '../../src/replication/token-bucket.js'
-import { uncoveredRanges } from '../../src/replication/uncovered-ranges.js'
 import type { LedgerEntry } from '../../src/state/ledger.js'
+import { uncoveredRanges } from '../../src/state/uncovered-ranges.js'
 import { FakeClock } from '../helpers/fake-clock.js'
 
 test('a bandwidth holds on average, whatever the sizes, also for a record larger than a second of it', async () => {

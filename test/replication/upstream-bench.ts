@@ -1,5 +1,6 @@
 // A real log, its cursors and ledger in a folder, records to put into it, and upstreams that forward it, for tests of replication.
 
+import { join } from 'node:path'
 import { systemClock } from '../../src/base/clock.js'
 import { Logger } from '../../src/base/logger.js'
 import type { LogOptions } from '../../src/log/log.js'
@@ -58,6 +59,8 @@ export class UpstreamBench {
       nodeId: 'gw-17',
       upstreams,
       catalog: this.test.log,
+      mirrors: this.test.log.mirrors,
+      epochDirectory: join(this.directory, 'origin-epochs'),
       cursors: this.test.cursors,
       ledger: this.test.ledger,
       clock: systemClock,

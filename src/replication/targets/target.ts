@@ -1,4 +1,4 @@
-// What a kind of upstream must offer to the sender: cut what was read from the log into shipments, and carry shipments over one
+// What a kind of upstream must offer to the sender: make shipments of what was read from the log, and carry shipments over one
 // connection at a time. Everything else (order, window, cursors, backoff, deadlines, budget) is the sender's, the same for every kind.
 //
 // A connection's life: `connect` gives a Link; then `onUp` at most once, then any number of `onAck` and `onRoom`, then `onDown` exactly
@@ -7,6 +7,7 @@
 // test/replication/target-contract.ts holds every implementation to this.
 
 import type { SluiceError } from '../../base/errors.js'
+import type { StreamReader } from '../../log/types.js'
 import type { Offset, PartitionId } from '../../record/record.js'
 
 /** What is sent and acknowledged as a whole: one record to an MQTT broker, a frame of batches to a node. */
@@ -30,7 +31,26 @@ export interface Source {
   readonly partition: PartitionId
 }
 
+/** A partition on its way to an upstream, as far as the sender knows. */
+export interface OfferedLane extends Source {
+  readonly reader: StreamReader
+  /** The next offset that is not acknowledged. */
+  readonly cursor: Offset
+}
+
+/** Where to go on with a partition; null: the destination does not want it. */
+export interface LanePosition extends Source {
+  readonly next: Offset | null
+}
+
 export interface LinkEvents {
+  /** What there is to send. */
+  lanes(): readonly OfferedLane[]
+  /**
+   * Where the destination says that partitions go on, whatever the cursors say. Only from a target that `tellsPositions`, and then nothing of
+   * a partition may be sent before.
+   */
+  onPositions(positions: readonly LanePosition[]): void
   /** Shipments may be sent. */
   onUp(): void
   /** The destination has taken the shipment that was sent in this slot, and answers for it. The slot is free. */
@@ -49,6 +69,8 @@ export interface Link<S extends Shipment> {
    * @param slot From 0 up to the window less one; unique among those not yet acknowledged.
    */
   send(shipment: S, slot: number): void
+  /** `lanes` has more to offer. Left out: lanes need not be announced. */
+  lanesAdded?(): void
   /** Lets everything sent so far go out. */
   flush(): void
   /** Says goodbye in the protocol's way, once what was sent has been written; `onDown` follows. */
@@ -62,11 +84,15 @@ export interface Target<S extends Shipment> {
   readonly url: string
   /** Largest window that `slot` can express. */
   readonly maxSlots: number
+  /** True if the destination keeps the positions itself: the cursors on disk are a hint then, and need not be saved often. */
+  readonly tellsPositions: boolean
+  /** Batches that `pack` takes at once, if there are so many. */
+  readonly packBatches: number
   /**
-   * Cuts one stored batch into shipments, in order; records below `from` are left out. May keep views into `batch`.
+   * Makes shipments of consecutive stored batches, in order; records below `from` are left out. May keep views into the batches.
    * @throws SluiceError CORRUPT_MESSAGE
    */
-  pack(source: Source, batch: Buffer, from: Offset): S[]
+  pack(source: Source, batches: readonly Buffer[], from: Offset): S[] | Promise<S[]>
   /** Begins a connection. */
   connect(events: LinkEvents): Link<S>
 }

@@ -6,7 +6,7 @@ import * as assert from 'uvu/assert'
 import { SluiceError } from '../../../src/base/errors.js'
 import { attributesOf, type Offset, type PartitionId, type RecordInput } from '../../../src/record/record.js'
 import { encodeRecordBatch } from '../../../src/record/record-batch-builder.js'
-import type { Link, LinkEvents, Shipment, Target } from '../../../src/replication/targets/target.js'
+import type { Link, LinkEvents, OfferedLane, Shipment, Target } from '../../../src/replication/targets/target.js'
 import { TcpProxy } from '../../helpers/tcp-proxy.js'
 
 export interface FarSide {
@@ -54,6 +54,8 @@ class Told implements LinkEvents {
   reason: SluiceError | null = null
   private wake = (): void => {}
 
+  lanes = (): readonly OfferedLane[] => []
+  onPositions = (): void => {}
   onUp = (): void => this.tell('up')
   onAck = (slot: number): void => this.tell(`ack ${slot}`)
   onRoom = (): void => this.tell('room')
@@ -97,8 +99,8 @@ export function targetContract<S extends Shipment>({ test, name, startFarSide, m
     assert.equal(told.events, [], 'nothing is told before connect has returned')
     return { told, link }
   }
-  const pack = (target: Target<S>, payloads: string[], from = 0): S[] =>
-    target.pack(SOURCE, batchOf(0, payloads), from as Offset)
+  const pack = async (target: Target<S>, payloads: string[], from = 0): Promise<S[]> =>
+    target.pack(SOURCE, [batchOf(0, payloads)], from as Offset)
   /** Several turns of the event loop, in which anything that is still to come of a closed connection would. */
   const settle = async (): Promise<void> => {
     for (let i = 0; i < 20; i++) await new Promise((resolve) => setImmediate(resolve))
@@ -107,15 +109,15 @@ export function targetContract<S extends Shipment>({ test, name, startFarSide, m
   contract(
     'shipments follow each other without a gap, and leave out what lies below the start',
     async (_, __, target) => {
-      const all = pack(target, ['a', 'b', 'c', 'd'])
+      const all = await pack(target, ['a', 'b', 'c', 'd'])
       assert.is(all[0].offset, 0)
       for (const [i, shipment] of all.entries()) assert.is(shipment.nextOffset, all[i + 1]?.offset ?? 4)
       assert.is(
         all.reduce((sum, shipment) => sum + shipment.records, 0),
         4,
       )
-      assert.is(pack(target, ['a', 'b', 'c', 'd'], 2)[0].offset, 2)
-      assert.equal(pack(target, ['a'], 1), [])
+      assert.is((await pack(target, ['a', 'b', 'c', 'd'], 2))[0].offset, 2)
+      assert.equal(await pack(target, ['a'], 1), [])
     },
   )
 
@@ -123,7 +125,7 @@ export function targetContract<S extends Shipment>({ test, name, startFarSide, m
     const { told, link } = connect(target)
     await told.until('up')
     const payloads = Array.from({ length: 50 }, (_, i) => `value ${i}`)
-    const shipments = pack(target, payloads)
+    const shipments = await pack(target, payloads)
     for (const [slot, shipment] of shipments.entries()) link.send(shipment, slot)
     link.flush()
     await told.until(...shipments.map((_, slot) => `ack ${slot}`))
@@ -137,7 +139,7 @@ export function targetContract<S extends Shipment>({ test, name, startFarSide, m
     const { told, link } = connect(target)
     await told.until('up')
     farSide.holdAcks()
-    link.send(pack(target, ['a'])[0], 7)
+    link.send((await pack(target, ['a']))[0], 7)
     link.flush()
     await farSide.until(() => farSide.received().length === 1)
     await settle()
@@ -152,7 +154,7 @@ export function targetContract<S extends Shipment>({ test, name, startFarSide, m
     const { told, link } = connect(target)
     await told.until('up')
     farSide.holdAcks()
-    link.send(pack(target, ['a'])[0], 0)
+    link.send((await pack(target, ['a']))[0], 0)
     link.flush()
     await farSide.until(() => farSide.received().length === 1)
     proxy.cutAll()
@@ -215,7 +217,7 @@ export function targetContract<S extends Shipment>({ test, name, startFarSide, m
       let sent = 0
       while (link.hasRoom) {
         assert.ok(sent < 100_000, 'comes to an end')
-        const [shipment] = target.pack(SOURCE, batchOf(sent, ['x'.repeat(50_000)]), 0 as Offset)
+        const [shipment] = await target.pack(SOURCE, [batchOf(sent, ['x'.repeat(50_000)])], 0 as Offset)
         link.send(shipment, sent++)
         link.flush()
         // The kernel takes what its buffers hold.

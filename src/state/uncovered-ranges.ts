@@ -1,7 +1,7 @@
 // Which part of a stretch of offsets the ledger does not know yet: retention enters what it drops, and nothing is to be counted twice.
 
 import type { Offset } from '../record/record.js'
-import type { LedgerEntry } from '../state/ledger.js'
+import type { LedgerEntry } from './ledger.js'
 
 export interface OffsetRange {
   /** Inclusive. */

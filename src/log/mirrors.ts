@@ -1,0 +1,190 @@
+// The mirrors of other nodes' streams. All mirrors of one stream name share one log (`mirrors/STREAM`), so that a hundred gateways do not cost
+// a hundred databases: each partition of each origin has a partition of its own there, and a fact of the log says whose it is
+// (added-partition.ts; label = origin, partition there, incarnation, via).
+//
+// A mirror that turns out not to be the beginning of what its origin has now gets a new incarnation: the next batch begins another mirror
+// under the same name, and the old one stays readable as `<origin>.<stream>.N` until retention has taken its records.
+//
+// There are no ceilings here: where damage hides the end of a mirror, its origin is asked again, and the same offsets get the same records.
+
+import { SluiceError } from '../base/errors.js'
+import type { PartitionId } from '../record/record.js'
+import { type AddedPartition, addedPartition, addedPartitionName, encodeAddedPartition } from './added-partition.js'
+import { MirrorStream } from './mirror-stream.js'
+import type { Place } from './retention.js'
+import type { LogStream } from './stream.js'
+import type { Stream } from './types.js'
+
+/** Names of streams that are mirrored, inclusive. */
+export const MAX_MIRRORED_STREAMS = 64
+/** Partitions of all origins in one shared log, inclusive. */
+export const MAX_MIRRORED_PARTITIONS = 4096
+
+export interface MirrorsOptions {
+  /** Opens the log of the mirrors of one stream. @param placeOf Whose a partition is. */
+  readonly openLog: (stream: string, placeOf: (partition: number) => Place) => Promise<OpenedLog>
+  /** Where mirrors are entered under their names. */
+  readonly catalog: Map<string, Stream>
+}
+
+export interface OpenedLog {
+  readonly log: LogStream
+  /** To be called once `placeOf` knows every partition: enters the damage that opening has come upon. */
+  readonly enterDamage: () => Promise<void>
+}
+
+/** Where a partition of a mirror begins. */
+export type PartitionBegin = Pick<AddedPartition, 'base' | 'epoch'>
+
+interface SharedLog {
+  readonly log: LogStream
+  /** Per partition of the log: which mirror's, and which of its partitions; null if it has been lost. */
+  readonly owners: ({ readonly mirror: MirrorStream; readonly partition: number } | null)[]
+}
+
+export class Mirrors {
+  private readonly shared = new Map<string, Promise<SharedLog>>()
+  private readonly opened = new Map<string, SharedLog>()
+  /** `<origin>.<stream>` -> the incarnation that grows. */
+  private readonly current = new Map<string, MirrorStream>()
+  private readonly listeners = new Set<() => void>()
+
+  constructor(private readonly options: MirrorsOptions) {}
+
+  /** The logs that are open. */
+  get logs(): readonly LogStream[] {
+    return [...this.opened.values()].map(({ log }) => log)
+  }
+
+  /** Those that grow, in the order of their names. */
+  list(): readonly MirrorStream[] {
+    return [...this.current.keys()].sort().map((name) => this.current.get(name) as MirrorStream)
+  }
+
+  find(origin: string, stream: string): MirrorStream | undefined {
+    return this.current.get(`${origin}.${stream}`)
+  }
+
+  /** Opens the mirrors of a stream that are on disk. */
+  async load(stream: string): Promise<void> {
+    await this.sharedLog(stream)
+  }
+
+  /** Calls `listener` when a mirror has been opened or has got more partitions. */
+  onOpened(listener: () => void): () => void {
+    this.listeners.add(listener)
+    return () => this.listeners.delete(listener)
+  }
+
+  /**
+   * The mirror of a stream, with at least these partitions. Those it has stay where they are. Durable when it resolves.
+   * @param via The node it comes from.
+   * @throws SluiceError TOO_MANY_REQUESTS at a maximum; as Stream.append.
+   */
+  async open(origin: string, stream: string, begins: readonly PartitionBegin[], via: string): Promise<MirrorStream> {
+    const shared = await this.sharedLog(stream)
+    const mirror = this.find(origin, stream) ?? this.enter(shared, origin, stream, 1, via)
+    await this.grow(shared, mirror, begins, via)
+    return mirror
+  }
+
+  /** Begins a new incarnation; the one before keeps its records under a name of its own. Durable when it resolves. */
+  async begin(origin: string, stream: string, begins: readonly PartitionBegin[], via: string): Promise<MirrorStream> {
+    const shared = await this.sharedLog(stream)
+    const before = this.find(origin, stream)
+    const mirror = this.enter(shared, origin, stream, (before?.incarnation ?? 0) + 1, via)
+    await this.grow(shared, mirror, begins, via)
+    return mirror
+  }
+
+  private sharedLog(stream: string): Promise<SharedLog> {
+    let opening = this.shared.get(stream)
+    if (opening === undefined) {
+      if (this.shared.size >= MAX_MIRRORED_STREAMS) {
+        const message = `${MAX_MIRRORED_STREAMS} streams are mirrored here, the maximum; ${stream} would be one more`
+        return Promise.reject(new SluiceError('TOO_MANY_REQUESTS', message, { stream }))
+      }
+      opening = this.openShared(stream)
+      this.shared.set(stream, opening)
+      opening.catch(() => this.shared.delete(stream))
+    }
+    return opening
+  }
+
+  private async openShared(stream: string): Promise<SharedLog> {
+    const owners: SharedLog['owners'] = []
+    const placeOf = (index: number): Place => {
+      const owner = owners[index]
+      if (owner) return { stream: owner.mirror.name, partition: owner.partition }
+      return { stream: `*.${stream}`, partition: index }
+    }
+    const { log, enterDamage } = await this.options.openLog(stream, placeOf)
+    const shared = { log, owners }
+    this.opened.set(stream, shared)
+    const facts = log.facts('')
+    for (let index = 0; index < log.partitions; index++) {
+      const label = addedPartition(facts, index)?.label
+      owners.push(label === undefined ? null : this.own(shared, stream, index, label))
+    }
+    await enterDamage()
+    return shared
+  }
+
+  private own(shared: SharedLog, stream: string, index: number, label: AddedPartition['label']) {
+    const [origin, partition, incarnation, via] = label as [string, number, number, string]
+    let mirror = this.find(origin, stream)
+    // Partitions of an incarnation follow each other; those of the next one come after them all.
+    if (mirror?.incarnation !== incarnation) mirror = this.enter(shared, origin, stream, incarnation, via)
+    mirror.via = via
+    mirror.local[partition] = index as PartitionId
+    return { mirror, partition }
+  }
+
+  private enter({ log }: SharedLog, origin: string, stream: string, incarnation: number, via: string): MirrorStream {
+    const name = `${origin}.${stream}`
+    const before = this.current.get(name)
+    if (before !== undefined) {
+      before.name = `${name}.${before.incarnation}`
+      this.options.catalog.set(before.name, before)
+    }
+    const mirror = new MirrorStream(name, origin, stream, incarnation, via, log)
+    this.current.set(name, mirror)
+    this.options.catalog.set(name, mirror)
+    return mirror
+  }
+
+  private async grow(
+    shared: SharedLog,
+    mirror: MirrorStream,
+    begins: readonly PartitionBegin[],
+    via: string,
+  ): Promise<void> {
+    const { log, owners } = shared
+    const { origin, incarnation } = mirror
+    const missing = begins.length - mirror.partitions
+    if (log.partitions + missing > MAX_MIRRORED_PARTITIONS) {
+      const message = `the mirrors of ${mirror.stream} would have more than ${MAX_MIRRORED_PARTITIONS} partitions together`
+      throw new SluiceError('TOO_MANY_REQUESTS', message, { stream: mirror.name })
+    }
+    const commits = new Set<{ durable(): Promise<void> }>()
+    for (let partition = mirror.partitions; partition < begins.length; partition++) {
+      const index = log.partitions
+      const label = [origin, partition, incarnation, via]
+      commits.add(log.addPartition({ ...begins[partition], label }))
+      owners[index] = { mirror, partition }
+      mirror.local.push(index as PartitionId)
+    }
+    if (mirror.via !== via) {
+      mirror.via = via
+      const facts = log.facts('')
+      mirror.local.forEach((index, partition) => {
+        const added = addedPartition(facts, index)
+        if (added === null) return
+        const label = [origin, partition, incarnation, via]
+        commits.add(log.setFact(addedPartitionName(index), encodeAddedPartition({ ...added, label })))
+      })
+    }
+    await Promise.all([...commits].map((commit) => commit.durable()))
+    if (missing > 0) for (const listener of this.listeners) listener()
+  }
+}

@@ -1,0 +1,83 @@
+// Compares a stream with its mirror at another node, record by record, as both give them over HTTP: offset, time, topic, payload, QoS and retain.
+
+import { getJson } from './http.js'
+import type { NodeProcess } from './node-process.js'
+
+export interface StoredRecord {
+  readonly offset: number
+  readonly [field: string]: unknown
+}
+
+interface RecordsAnswer {
+  readonly records: readonly StoredRecord[]
+  readonly next_offset: number
+  readonly high_watermark: number
+}
+
+export interface StreamAnswer {
+  readonly name: string
+  readonly partitions: readonly { readonly log_start_offset: number; readonly high_watermark: number }[]
+}
+
+const MAX_RECORDS = 10_000
+
+/** Everything a partition holds, in order. */
+export async function storedRecords(node: NodeProcess, stream: string, partition = 0): Promise<StoredRecord[]> {
+  const records: StoredRecord[] = []
+  let offset: number | 'earliest' = 'earliest'
+  for (;;) {
+    const query: string = `offset=${offset}&max_records=${MAX_RECORDS}`
+    const path = `/v1/streams/${stream}/partitions/${partition}/records?${query}`
+    const answer: RecordsAnswer = await getJson<RecordsAnswer>(`${node.httpUrl}${path}`)
+    // The name is the one thing that differs.
+    for (const { stream: _, ...record } of answer.records) records.push(record as StoredRecord)
+    offset = answer.next_offset
+    if (answer.next_offset >= answer.high_watermark) return records
+  }
+}
+
+/** @throws Error naming the first record that differs. */
+export async function assertSame(
+  [gateway, stream]: readonly [NodeProcess, string],
+  [upstream, mirror]: readonly [NodeProcess, string],
+): Promise<number> {
+  const partitions = (await streamAt(gateway, stream))?.partitions.length ?? 0
+  let count = 0
+  for (let partition = 0; partition < partitions; partition++) {
+    const there = await storedRecords(gateway, stream, partition)
+    const here = await storedRecords(upstream, mirror, partition)
+    for (let i = 0; i < Math.max(there.length, here.length); i++) {
+      const [a, b] = [JSON.stringify(there[i]), JSON.stringify(here[i])]
+      if (a !== b) throw new Error(`partition ${partition}, record ${i}: ${a} at the gateway, ${b} in the mirror`)
+    }
+    count += here.length
+  }
+  return count
+}
+
+/** Undefined while the node has no such stream. */
+export async function streamAt(node: NodeProcess, stream: string): Promise<StreamAnswer | undefined> {
+  const { streams } = await getJson<{ streams: StreamAnswer[] }>(`${node.httpUrl}/v1/streams`)
+  return streams.find(({ name }) => name === stream)
+}
+
+/** Resolves once the mirror has come as far as the stream; @throws Error when nothing comes for so long. */
+export async function caughtUp(
+  [gateway, stream]: readonly [NodeProcess, string],
+  [upstream, mirror]: readonly [NodeProcess, string],
+  stallMs = 30_000,
+): Promise<void> {
+  let last = ''
+  for (let changedAt = performance.now(); ; await new Promise((resolve) => setTimeout(resolve, 100))) {
+    const ends = async (node: NodeProcess, name: string) =>
+      ((await streamAt(node, name))?.partitions ?? []).map(({ high_watermark: end }) => end).join()
+    const [there, here] = [await ends(gateway, stream), await ends(upstream, mirror)]
+    if (there === here) return
+    if (here !== last) changedAt = performance.now()
+    last = here
+    if (performance.now() - changedAt > stallMs)
+      throw new Error(
+        `${mirror} stays at ${here} of ${there}\n--- gateway\n${gateway.output}\n--- upstream\n${upstream.output}`,
+      )
+  }
+}
