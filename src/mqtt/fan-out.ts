@@ -7,7 +7,9 @@ import { type DeliveryFlags, publishSize, writePublish } from './encode.js'
 import type { Outbox } from './outbox.js'
 import type { TopicEntry } from './router.js'
 import type { Session } from './session.js'
-import type { TopicMatches, TopicTree } from './topic-tree.js'
+import { SharedGroup } from './shared-group.js'
+import type { Subscriber, TopicMatches } from './subscriber.js'
+import type { TopicTree } from './topic-tree.js'
 
 const SHARED_BYTES = 128 * 1024
 /** Gathered since the last flush: beyond this we flush at once rather than at the end of the turn. */
@@ -27,19 +29,22 @@ export class FanOut {
 
   /** @param mayReceive Whether the session may be given messages of this topic (its ACL). */
   constructor(
-    private readonly tree: TopicTree<Session>,
+    private readonly tree: TopicTree<Subscriber>,
     private readonly mayReceive: (session: Session, mqttTopic: string) => boolean,
   ) {}
 
   /** Delivers a message to whoever gets it at QoS 0; the payload is copied. */
-  deliver(entry: TopicEntry<Session>, qos: Qos, value: Uint8Array, valueStart: number, valueEnd: number): void {
+  deliver(entry: TopicEntry, qos: Qos, value: Uint8Array, valueStart: number, valueEnd: number): void {
     const matches = this.matchesOf(entry)
     const receivers = qos === 0 ? matches.connected : matches.connectedQos0
-    if (receivers.length === 0) return
+    const groups = qos === 0 ? matches.shared : matches.sharedQos0
+    if (receivers.length === 0 && groups.length === 0) return
     const start = this.write(entry.bytes, value, valueStart, valueEnd, 0, PLAIN, 0)
     const { shared, position } = this
     for (let i = 0; i < receivers.length; i++)
       if (receivers[i].gate?.outbox.gather(shared, start, position)) this.delivered += 1
+    for (let i = 0; i < groups.length; i++)
+      if (groups[i].next(entry.mqttTopic)?.gate?.outbox.gather(shared, start, position)) this.delivered += 1
     if (this.unflushedBytes > FLUSH_BYTES) this.flush()
   }
 
@@ -86,7 +91,7 @@ export class FanOut {
   }
 
   /** Who is subscribed to this topic, from the cache in the entry where it is still right. */
-  matchesOf(entry: TopicEntry<Session>): TopicMatches<Session> {
+  matchesOf(entry: TopicEntry): TopicMatches {
     const known = entry.matches
     if (known !== null && known.version === this.tree.version) return known
     if (this.cachedMatches > MAX_CACHED_MATCHES) {
@@ -95,15 +100,23 @@ export class FanOut {
     }
     const connected: Session[] = []
     const connectedQos0: Session[] = []
-    const stored: Session[] = []
-    for (const [session, qos] of this.tree.match(entry.mqttTopic)) {
-      if (session.gate === null || !this.mayReceive(session, entry.mqttTopic)) continue
-      connected.push(session)
-      if (qos === 0) connectedQos0.push(session)
-      else stored.push(session)
+    const stored: Subscriber[] = []
+    const shared: SharedGroup[] = []
+    const sharedQos0: SharedGroup[] = []
+    for (const [subscriber, qos] of this.tree.match(entry.mqttTopic)) {
+      if (subscriber instanceof SharedGroup) {
+        shared.push(subscriber)
+        if (qos === 0) sharedQos0.push(subscriber)
+        else stored.push(subscriber)
+        continue
+      }
+      if (subscriber.gate === null || !this.mayReceive(subscriber, entry.mqttTopic)) continue
+      connected.push(subscriber)
+      if (qos === 0) connectedQos0.push(subscriber)
+      else stored.push(subscriber)
     }
     this.cachedMatches += connected.length
-    return (entry.matches = { version: this.tree.version, connected, connectedQos0, stored })
+    return (entry.matches = { version: this.tree.version, connected, connectedQos0, stored, shared, sharedQos0 })
   }
 
   /** Has the outbox flushed at the end of this turn of the event loop. */

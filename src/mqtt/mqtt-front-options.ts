@@ -40,6 +40,8 @@ export interface MqttFrontOptions {
   readonly onOvertaken?: (clientId: string, stream: string, partition: number, first: Offset, last: Offset) => void
   /** Takes what other nodes forward. Left out: nothing is taken from them. */
   readonly nodes?: NodeLinks
+  /** For `$SYS/broker/version`. Default: `sluice`. */
+  readonly version?: string
   readonly state: StateStore
   readonly clock: Clock
   readonly logger: Logger
@@ -56,10 +58,17 @@ export interface PublishMessage {
 
 export interface MqttStats {
   readonly connections: number
+  /** Sessions that outlive their connection, connected or not; and of these, those that are not connected. */
   readonly durableSessions: number
+  readonly offlineSessions: number
   readonly subscriptions: number
+  readonly sharedGroups: number
   readonly retainedMessages: number
   readonly receivedMessages: number
+  readonly receivedPayloadBytes: number
+  /** Over all connections, protocol and all. */
+  readonly receivedBytes: number
+  readonly sentBytes: number
   readonly unroutedMessages: number
   readonly refusedMessages: number
   readonly deliveredMessages: number

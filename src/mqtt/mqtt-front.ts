@@ -30,10 +30,13 @@ import type { SessionPumpHost } from './session-pump.js'
 import { SessionRegistry } from './session-registry.js'
 import { SessionStore } from './session-store.js'
 import { SettableCommit } from './settable-commit.js'
+import { type SharedGroupRow, SharedGroups } from './shared-groups.js'
 import { StoredDelivery } from './stored-delivery.js'
 import type { StoredPartition } from './stored-partition.js'
 import type { FilterPacket } from './subscribe-packet.js'
+import type { Subscriber } from './subscriber.js'
 import { SubscriptionRequests } from './subscription-requests.js'
+import { SysTopics } from './sys-topics.js'
 import { TopicTree } from './topic-tree.js'
 import { Wills } from './wills.js'
 
@@ -45,12 +48,13 @@ const BAD_CREDENTIALS = 4
 const NOT_AUTHORIZED = 5
 /** A message of a WebSocket may hold several packets. */
 const MIN_WEBSOCKET_MESSAGE_BYTES = 1024 * 1024
+const SHARED_TABLE = 'mqtt-shared'
 const DURABLE = SettableCommit.settled(null)
 
 export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   readonly limits: MqttLimits
   readonly clock: Clock
-  readonly router: Router<Session>
+  readonly router: Router
   readonly publishPath: PublishPath
   readonly fanOut: FanOut
   readonly logger: Logger
@@ -59,6 +63,8 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   private readonly stored: StoredDelivery
   private readonly numbered = new NumberedPublishes()
   private readonly sessions: SessionRegistry
+  private readonly groups: SharedGroups
+  private readonly sys: SysTopics
   private readonly subscriptions: SubscriptionRequests
   private readonly wills: Wills
   private readonly incidents: IncidentLog
@@ -71,13 +77,17 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   private lastGateClosed: () => void = () => {}
   private checkpointMs = 0
   private stopping = false
-  private droppedByClosed = 0
+  /** Of connections that have ended. */
+  private droppedBefore = 0
+  private receivedBefore = 0
+  private sentBefore = 0
 
   private constructor(
     private readonly options: MqttFrontOptions,
     readonly retained: RetainedMessages,
     private readonly store: SessionStore,
     handshakePrefixes: ReadonlySet<string>,
+    sharedGroups: readonly SharedGroupRow[],
     limits: MqttLimits,
   ) {
     this.limits = limits
@@ -87,15 +97,26 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.door = new Door(limits, options.clock, this.incidents)
     this.nodes = options.nodes ?? null
     this.router = new Router(options.catalog, options.routes, limits.cachedTopics)
-    const tree = new TopicTree<Session>()
+    const tree = new TopicTree<Subscriber>()
     this.fanOut = new FanOut(tree, (session, topic) => this.mayReceive(session, topic))
     this.stored = new StoredDelivery(this.router, this.fanOut, (error) =>
       this.logger.error('the end of a stream could not be read for subscribers', { error }),
     )
     this.publishPath = new PublishPath(this.fanOut, retained, this.stored)
     this.maxInflight = limits.maxInflightPerClient
+    this.groups = new SharedGroups(
+      {
+        table: options.state.table(SHARED_TABLE),
+        tree,
+        stored: this.stored,
+        host: this,
+        maxGroups: limits.maxSharedGroups,
+      },
+      sharedGroups,
+    )
     this.sessions = new SessionRegistry({
       tree,
+      groups: this.groups,
       store,
       handshakes: new StoredHandshakes(this.router.streams, (prefix) => handshakePrefixes.has(prefix)),
       stored: this.stored,
@@ -104,8 +125,16 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       maxDurable: limits.maxDurableSessions,
       onSaveError: (error) => this.logger.error('session state could not be stored', { error }),
     })
+    this.sys = new SysTopics({
+      stats: () => this.stats(),
+      deliver: (mqttTopic, payload) => this.deliverUnstored(mqttTopic, payload),
+      version: options.version ?? 'sluice',
+      clock: options.clock,
+    })
     this.subscriptions = new SubscriptionRequests({
+      sys: this.sys,
       sessions: this.sessions,
+      groups: this.groups,
       retained,
       maxSubscriptions: limits.maxSubscriptionsPerClient,
       maySubscribe: (session, filter) => this.may(session, 'subscribe', filter),
@@ -129,7 +158,9 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     const store = await SessionStore.open(options.state.table('mqtt-sessions'), (clientId, generation) =>
       prefixes.add(handshakePrefix(clientId, generation)),
     )
-    const front = new MqttFront(options, retained, store, prefixes, limits)
+    const shared: SharedGroupRow[] = []
+    for await (const [, row] of options.state.table<SharedGroupRow>(SHARED_TABLE).entries()) shared.push(row)
+    const front = new MqttFront(options, retained, store, prefixes, shared, limits)
     front.back = await AedesBack.start(front)
     await front.wills.publishLeftOver()
     try {
@@ -178,7 +209,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     return this.numbered.publish(by, entry.stream, this.clock.wallMs(), () => this.publishTo(entry, message))
   }
 
-  private writableEntry(message: PublishMessage): TopicEntry<Session> {
+  private writableEntry(message: PublishMessage): TopicEntry {
     const topic = Buffer.from(message.mqttTopic)
     const entry = this.router.resolve(topic, 0, topic.length)
     if ('problem' in entry || entry.forNodes) {
@@ -193,7 +224,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     return entry
   }
 
-  private publishTo(entry: TopicEntry<Session>, message: PublishMessage): Commit {
+  private publishTo(entry: TopicEntry, message: PublishMessage): Commit {
     this.publishPath.timestampMs = this.clock.wallMs()
     const { payload } = message
     const publisher = { clientIdBytes: Buffer.from(message.clientId ?? '') }
@@ -226,17 +257,28 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
 
   stats(): MqttStats {
     let subscriptions = 0
-    let droppedMessages = this.droppedByClosed
-    for (const gate of this.gates) {
-      subscriptions += gate.session?.subscriptions.size ?? 0
-      droppedMessages += gate.outbox.dropped
+    let connectedDurable = 0
+    let droppedMessages = this.droppedBefore
+    let receivedBytes = this.receivedBefore
+    let sentBytes = this.sentBefore
+    for (const { session, outbox, receivedBytes: received } of this.gates) {
+      subscriptions += session?.subscriptions.size ?? 0
+      if (session?.clean === false) connectedDurable += 1
+      droppedMessages += outbox.dropped
+      receivedBytes += received
+      sentBytes += outbox.sentBytes
     }
     return {
       connections: this.gates.size,
       durableSessions: this.store.size,
+      offlineSessions: Math.max(0, this.store.size - connectedDurable),
       subscriptions,
+      sharedGroups: this.groups.size,
       retainedMessages: this.retained.size,
       receivedMessages: this.publishPath.messages,
+      receivedPayloadBytes: this.publishPath.payloadBytes,
+      receivedBytes,
+      sentBytes,
       unroutedMessages: this.publishPath.unrouted,
       refusedMessages: this.publishPath.refused,
       deliveredMessages: this.fanOut.delivered,
@@ -250,6 +292,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     if (this.stopping) return
     this.stopping = true
     this.stopSweep()
+    this.sys.stop()
     const closing = this.listeners.map((listener) => listener.close())
     this.door.close()
     for (const gate of this.gates) gate.close(NODE_STOPPING)
@@ -261,6 +304,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     await Promise.all(closing)
     this.stored.stop()
     await this.wills.stop()
+    this.groups.stop()
     await this.sessions.checkpoint()
     this.incidents.stop()
   }
@@ -278,11 +322,14 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
 
   closed(gate: Gate, reason: CloseReason): void {
     this.gates.delete(gate)
-    this.droppedByClosed += gate.outbox.dropped
+    this.droppedBefore += gate.outbox.dropped
+    this.receivedBefore += gate.receivedBytes
+    this.sentBefore += gate.outbox.sentBytes
     this.back.closed(gate)
     if (gate.session !== null) this.sessions.detach(gate.session, gate)
     if (this.gates.size === 0) this.lastGateClosed()
-    const fields = { ...whose(gate), reason: reason.text, raise: reason.raise }
+    const dropped = gate.outbox.dropped || undefined
+    const fields = { ...whose(gate), reason: reason.text, raise: reason.raise, dropped }
     if (reason.kind === 'fault') this.incidents.warn('client cut off', fields)
     else this.logger[reason.kind === 'notable' ? 'info' : 'debug']('connection closed', fields)
   }
@@ -328,11 +375,15 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     return this.sessions.save(session)
   }
 
-  overtaken(session: Session, partition: StoredPartition, from: number, to: number): void {
-    const fields = { client: session.clientId, stream: partition.stream.name, from, to: to - 1 }
+  groupFailed(group: string, error: unknown): void {
+    this.logger.error('delivery to a shared group failed', { group, error })
+  }
+
+  overtaken(destination: string, partition: StoredPartition, from: number, to: number): void {
+    const fields = { session: destination, stream: partition.stream.name, from, to: to - 1 }
     this.logger.warn('retention has removed messages that a session had not been sent', fields)
     this.options.onOvertaken?.(
-      session.clientId,
+      destination,
       partition.stream.name,
       partition.partition,
       from as Offset,
@@ -397,6 +448,12 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   private accept({ stream, remoteAddress, certificateName }: Accepted): void {
     if (this.stopping) stream.destroy()
     else this.gates.add(new Gate(stream, this, remoteAddress, certificateName))
+  }
+
+  private deliverUnstored(mqttTopic: string, payload: Buffer): void {
+    const topic = Buffer.from(mqttTopic)
+    const entry = this.router.resolve(topic, 0, topic.length)
+    if (!('problem' in entry)) this.fanOut.deliver(entry, 0, payload, 0, payload.length)
   }
 
   private may(session: Session, kind: AccessKind, topic: string): boolean {

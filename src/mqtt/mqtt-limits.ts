@@ -32,6 +32,8 @@ export interface MqttLimits {
   readonly maxDurableSessions: number
   /** Of these, the ones kept in memory for clients that are not connected; the others are read back when they return. */
   readonly maxOfflineSessionsInMemory: number
+  /** Groups of shared subscriptions, over all clients. */
+  readonly maxSharedGroups: number
   readonly maxRetainedMessages: number
   /** Topic names remembered by the router. */
   readonly cachedTopics: number
@@ -56,6 +58,7 @@ export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   maxInflightPerClient: 100,
   maxDurableSessions: 10_000,
   maxOfflineSessionsInMemory: 1_000,
+  maxSharedGroups: 1_000,
   maxRetainedMessages: 100_000,
   cachedTopics: 8_192,
 }

@@ -18,6 +18,8 @@ export interface OutboxOwner {
 export class Outbox {
   /** QoS 0 messages given up because the queue was full. */
   dropped = 0
+  /** Given to the socket. */
+  sentBytes = 0
   private overflowing = false
   private sources: Buffer[] = []
   private ranges: number[] = []
@@ -49,7 +51,9 @@ export class Outbox {
 
   /** Writes at once, whatever waits: acknowledgements and answers. The bytes must not change afterwards. */
   write(bytes: Buffer): void {
-    if (!this.ended) this.socket.write(bytes)
+    if (this.ended) return
+    this.sentBytes += bytes.length
+    this.socket.write(bytes)
   }
 
   /**
@@ -91,6 +95,7 @@ export class Outbox {
     this.sources = []
     this.ranges = []
     this.gatheredBytes = 0
+    this.sentBytes += bytes.length
     if (!held) this.socket.write(bytes)
     else {
       this.backlog.push(bytes)

@@ -16,7 +16,7 @@ import { SettableCommit } from './settable-commit.js'
 
 export interface IntakeHost {
   readonly limits: MqttLimits
-  readonly router: Router<Session>
+  readonly router: Router
   readonly publishPath: PublishPath
   /** null: nothing is taken from other nodes. */
   readonly nodes: NodeLinks | null
@@ -39,7 +39,7 @@ const MAX_REMEMBERED_PERMISSIONS = 256
 const REFUSED = SettableCommit.settled(new SluiceError('FORBIDDEN', 'publishing to this topic is not allowed'))
 
 export class PublishIntake {
-  private lastEntry: TopicEntry<Session> | null = null
+  private lastEntry: TopicEntry | null = null
   private lastEntryAllowed = false
   private readonly permissions = new Map<string, boolean>()
 
@@ -105,7 +105,7 @@ export class PublishIntake {
   }
 
   private publishQos2(
-    entry: TopicEntry<Session>,
+    entry: TopicEntry,
     packetId: number,
     retain: boolean,
     buffer: Buffer,
@@ -132,7 +132,7 @@ export class PublishIntake {
     return true
   }
 
-  private lookUp(buffer: Buffer, start: number, end: number): TopicEntry<Session> | InvalidTopic {
+  private lookUp(buffer: Buffer, start: number, end: number): TopicEntry | InvalidTopic {
     const found = this.host.router.resolve(buffer, start, end)
     if ('problem' in found) return found
     let allowed = this.permissions.get(found.mqttTopic)
@@ -152,13 +152,13 @@ export class PublishIntake {
     return true
   }
 
-  private wait(entry: TopicEntry<Session>): false {
+  private wait(entry: TopicEntry): false {
     this.gate.holdUntil(entry.stream!.whenRoom())
     return false
   }
 
   /** MQTT 3.1.1 has no negative acknowledgement: QoS 0 is dropped, above that the connection ends [MQTT-3.3.5-2]. */
-  private deny(qos: Qos, packetId: number, entry: TopicEntry<Session>): true {
+  private deny(qos: Qos, packetId: number, entry: TopicEntry): true {
     this.host.publishPath.refused += 1
     if (qos === 0) return true
     this.gate.stopReading(`not allowed to publish to ${entry.mqttTopic}`)

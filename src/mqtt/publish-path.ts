@@ -7,7 +7,6 @@ import { attributesOf, type PartitionId, type Qos, type RecordInput } from '../r
 import type { FanOut } from './fan-out.js'
 import type { RetainedMessages } from './retained-messages.js'
 import type { TopicEntry } from './router.js'
-import type { Session } from './session.js'
 import type { StoredDelivery } from './stored-delivery.js'
 
 export interface Publisher {
@@ -16,8 +15,9 @@ export interface Publisher {
 }
 
 export class PublishPath {
-  /** Messages taken, and of these, those no configured stream took. */
+  /** Messages taken, their payloads, and of the messages those no configured stream took. */
   messages = 0
+  payloadBytes = 0
   unrouted = 0
   /** Messages not taken: denied, or refused by the log. */
   refused = 0
@@ -40,7 +40,7 @@ export class PublishPath {
   ) {}
 
   /** False while the stream that would take this message has too much waiting: do not publish, await `entry.stream.whenRoom()`. */
-  hasRoom(entry: TopicEntry<Session>, qos: Qos): boolean {
+  hasRoom(entry: TopicEntry, qos: Qos): boolean {
     return entry.stream === null || (qos === 0 && !entry.routed) || entry.stream.hasRoom
   }
 
@@ -50,7 +50,7 @@ export class PublishPath {
    * @throws SluiceError as `Stream.append` does; then nothing has happened.
    */
   publish(
-    entry: TopicEntry<Session>,
+    entry: TopicEntry,
     publisher: Publisher,
     qos: Qos,
     retain: boolean,
@@ -78,6 +78,7 @@ export class PublishPath {
       commit = stream.append(partition, record)
     }
     this.messages += 1
+    this.payloadBytes += end - start
     if (!entry.routed && !entry.reserved) this.unrouted += 1
     this.fanOut.deliver(entry, qos, value, start, end)
     return retain ? this.retained.store(entry, qos, Buffer.from(value.subarray(start, end)), commit) : commit

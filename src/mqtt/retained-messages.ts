@@ -8,7 +8,6 @@ import type { Commit } from '../log/types.js'
 import type { Qos } from '../record/record.js'
 import type { StateOperation, StateTable } from '../state/types.js'
 import type { TopicEntry } from './router.js'
-import type { Session } from './session.js'
 import { SettableCommit } from './settable-commit.js'
 import { longestKeyPrefix, topicKey } from './topic-key.js'
 
@@ -55,7 +54,7 @@ export class RetainedMessages {
    * @param commit What holds the record. A QoS 0 message is visible at once, others only when it is durable.
    * @returns what the acknowledgement must wait for.
    */
-  store(entry: TopicEntry<Session>, qos: Qos, payload: Buffer, commit: Commit | null): Commit | null {
+  store(entry: TopicEntry, qos: Qos, payload: Buffer, commit: Commit | null): Commit | null {
     if (payload.length > MAX_RETAINED_BYTES) {
       this.notRetained(entry.mqttTopic, `it is larger than ${MAX_RETAINED_BYTES} bytes`)
       return commit

@@ -10,7 +10,7 @@ import type { Stream, StreamCatalog } from '../log/types.js'
 import type { PartitionId } from '../record/record.js'
 import { NODE_TOPIC_PREFIX } from './node-links.js'
 import { type PartitionRule, parsePartitionRule, partitionOfTopic, routeOf, type StreamRoute } from './routes.js'
-import type { Subscriber, TopicMatches } from './topic-tree.js'
+import type { TopicMatches } from './subscriber.js'
 
 /** The stream of what no other stream takes. */
 export const UNROUTED_STREAM = 'unrouted'
@@ -18,7 +18,7 @@ const WAYS = 4
 const MAX_CACHED_TOPIC_BYTES = 256
 
 /** What is known of one topic name. */
-export interface TopicEntry<S extends Subscriber = Subscriber> {
+export interface TopicEntry {
   readonly hash: number
   /** The name in UTF-8: the key of its records. */
   readonly bytes: Buffer
@@ -37,7 +37,7 @@ export interface TopicEntry<S extends Subscriber = Subscriber> {
   /** The partition depends on the client: `partition` is not to be used. */
   readonly keyedByClient: boolean
   /** Who is subscribed, as of `matches.version`. Kept here by the fan-out. */
-  matches: TopicMatches<S> | null
+  matches: TopicMatches | null
   recentlyUsed: boolean
 }
 
@@ -52,8 +52,8 @@ interface ResolvedRoute extends StreamRoute {
   readonly index: number
 }
 
-export class Router<S extends Subscriber = Subscriber> {
-  private readonly slots: (TopicEntry<S> | undefined)[]
+export class Router {
+  private readonly slots: (TopicEntry | undefined)[]
   private readonly setMask: number
   private readonly routes: readonly ResolvedRoute[]
   private readonly unrouted: Stream | null
@@ -78,7 +78,7 @@ export class Router<S extends Subscriber = Subscriber> {
   }
 
   /** @returns what is known of the topic name buffer[start, end), or why it is not one. */
-  resolve(buffer: Buffer, start: number, end: number): TopicEntry<S> | InvalidTopic {
+  resolve(buffer: Buffer, start: number, end: number): TopicEntry | InvalidTopic {
     const hash = hashOf(buffer, start, end)
     const first = (hash & this.setMask) * WAYS
     for (let slot = first; slot < first + WAYS; slot++) {
@@ -99,7 +99,7 @@ export class Router<S extends Subscriber = Subscriber> {
     return first
   }
 
-  private make(hash: number, buffer: Buffer, start: number, end: number): TopicEntry<S> | InvalidTopic {
+  private make(hash: number, buffer: Buffer, start: number, end: number): TopicEntry | InvalidTopic {
     // Of its own, not from the pool: it lives long, and would pin 8 KB of strangers.
     const bytes = Buffer.allocUnsafeSlow(end - start)
     buffer.copy(bytes, 0, start, end)

@@ -1,18 +1,17 @@
-// Sends one connected session its QoS 1 and 2 messages: first again what it has not acknowledged, then what is stored, in order per partition,
-// within a window. Nothing is kept per message but packet identifier and offset; a session that has caught up is fed by
-// StoredPartition, one that has not reads the log itself. Owner of the packet identifiers of all deliveries.
+// Sends one connected session its QoS 1 and 2 messages: first again what it has not acknowledged, then what is stored (log-follower.ts says
+// when), within a window. Nothing is kept per message but packet identifier and place. Owner of the packet identifiers of all deliveries.
 
-import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
-import { type LogRecord, type Offset, type Qos, qosOf } from '../record/record.js'
-import { decodeRecords } from '../record/record-batch.js'
+import { type LogRecord, type Qos, qosOf } from '../record/record.js'
 import { fault } from './close-reason.js'
 import { type DeliveryFlags, encodePubrel } from './encode.js'
 import type { FanOut } from './fan-out.js'
 import type { Gate } from './gate.js'
+import { LogFollower, type Receiver } from './log-follower.js'
 import type { RetainedMessages, RetainedValue } from './retained-messages.js'
-import type { InflightDelivery, PartitionName, Session } from './session.js'
+import type { InflightDelivery, Session } from './session.js'
 import type { StoredPartition } from './stored-partition.js'
+import { readRecord } from './stored-record.js'
 
 export interface SessionPumpHost {
   readonly fanOut: FanOut
@@ -24,20 +23,17 @@ export interface SessionPumpHost {
   /** Resolves once the session as it is now is durable; at once for a clean one. */
   save(session: Session): Promise<void>
   /** Retention was faster than the session: records [from, to) are not there any more. */
-  overtaken(session: Session, partition: StoredPartition, from: number, to: number): void
+  overtaken(destination: string, partition: StoredPartition, from: number, to: number): void
 }
 
-const READ_BYTES = 64 * 1024
 const ACKNOWLEDGED_QOS1 = 4
 const PUBREC = 5
 
-export class SessionPump {
-  private running = false
-  private again = false
+export class SessionPump implements Receiver {
+  readonly follower: LogFollower
+  private redelivering: Promise<void> | null = null
   private redelivered = false
   private ended = false
-  /** Read and not yet sent, of one partition. */
-  private buffered: { partition: StoredPartition; records: LogRecord[]; next: number } | null = null
   /** QoS 2 messages of a durable session leave once the session knows their identifiers. */
   private heldQos2: Buffer[] = []
   private roomWaiters: (() => void)[] = []
@@ -46,71 +42,80 @@ export class SessionPump {
     private readonly session: Session,
     private readonly gate: Gate,
     private readonly host: SessionPumpHost,
-  ) {}
+  ) {
+    this.follower = new LogFollower(this, (name) => host.partition(name))
+  }
 
   /** Goes on wherever something can be sent. Call when connected, and after whatever makes room or work. */
   run(): void {
-    if (this.running) {
-      this.again = true
-      return
-    }
-    this.running = true
-    void this.work()
+    if (this.redelivered) this.follower.run()
+    else this.redelivering ??= this.redeliver()
   }
 
   /** The connection is gone. What was sent and not acknowledged stays in flight. */
   end(): void {
     this.ended = true
-    for (const name of this.session.positions.keys()) {
-      const partition = this.host.partition(name)
-      if (partition?.leave(this)) this.moveTo(partition, partition.tail)
-    }
+    this.follower.end()
     this.wakeRoomWaiters()
   }
 
-  /** How far a partition has been looked at. */
-  positionOf(partition: StoredPartition): number {
-    return partition.isLive(this)
-      ? partition.tail
-      : (this.session.positions.get(partition.name) ?? partition.highWatermark)
+  // ---- what the follower asks for
+
+  get positions(): Map<string, number> {
+    return this.session.positions
   }
 
-  /** The same by name; undefined for a partition that is not there any more. */
-  positionNamed(name: PartitionName): number | undefined {
-    const partition = this.host.partition(name)
-    return partition === undefined ? undefined : this.positionOf(partition)
+  get hasRoom(): boolean {
+    return (
+      this.redelivered && !this.ended && this.session.inflight.size < this.host.maxInflight && !this.gate.outbox.isFull
+    )
   }
 
-  /** No subscription needs this partition any more. */
-  leave(name: PartitionName): void {
-    this.host.partition(name)?.leave(this)
-    this.session.positions.delete(name)
-    this.session.dirty = true
-  }
-
-  /** A live partition could not deliver the record at `offset`: we go on from there ourselves. */
-  fallBehind(partition: StoredPartition, offset: number): void {
-    this.moveTo(partition, offset)
-    this.run()
-  }
-
-  /** @returns false if there is no room for a message that this session is to get. */
-  offer(partition: StoredPartition, mqttTopic: string, record: LogRecord): boolean {
+  take(partition: StoredPartition, mqttTopic: string, record: LogRecord): boolean {
     const granted = this.session.grantedFor(mqttTopic, partition.name, record.offset)
     const qos = Math.min(granted, qosOf(record.attributes)) as Qos
     if (qos === 0 || !this.host.mayReceive(this.session, mqttTopic)) return true
-    if (!this.hasRoom || !this.redelivered) return false
+    return this.sendStored(partition, record, qos)
+  }
+
+  wants(mqttTopic: string): boolean {
+    return this.session.wants(mqttTopic)
+  }
+
+  moved(): void {
+    this.session.dirty = true
+  }
+
+  overtaken(partition: StoredPartition, from: number, to: number): void {
+    this.host.overtaken(this.session.clientId, partition, from, to)
+  }
+
+  failed(error: unknown): void {
+    this.host.logger.error('delivery to a session failed', { client: this.session.clientId, error })
+    this.gate.close(fault('stored messages could not be read'))
+  }
+
+  // ---- sending
+
+  /** @param group The shared group that chose this session. @returns false if there is no room. */
+  sendStored(partition: StoredPartition, record: LogRecord, qos: Qos, group?: string): boolean {
+    if (!this.hasRoom) return false
+    if (qos === 0) {
+      const { fanOut } = this.host
+      fanOut.deliverTo(this.gate.outbox, record.key!, record.value ?? NOTHING, 0, PLAIN, 0)
+      return true
+    }
     const packetId = this.session.nextPacketId()
-    const place = { partition: partition.name, offset: record.offset }
+    const place = { partition: partition.name, offset: record.offset, ...(group !== undefined && { group }) }
     this.session.inflight.set(packetId, { qos, place, released: false })
-    this.send(packetId, qos, record.key!, record.value, { retain: false, dup: false })
+    this.send(packetId, qos, record.key!, record.value, PLAIN)
     return true
   }
 
   /** Sends a retained message in answer to a SUBSCRIBE, once there is room; @returns false when the connection is gone. */
   async sendRetained(message: RetainedValue, granted: Qos): Promise<boolean> {
     const qos = Math.min(message.qos, granted) as Qos
-    while (!this.ended && !(qos === 0 ? !this.gate.outbox.isFull : this.hasRoom && this.redelivered))
+    while (!this.ended && !(qos === 0 ? !this.gate.outbox.isFull : this.hasRoom))
       await new Promise<void>((resolve) => this.roomWaiters.push(resolve))
     if (this.ended) return false
     if (qos === 0) {
@@ -141,10 +146,7 @@ export class SessionPump {
   drained(): void {
     this.wakeRoomWaiters()
     this.run()
-  }
-
-  private get hasRoom(): boolean {
-    return this.session.inflight.size < this.host.maxInflight && !this.gate.outbox.isFull
+    for (const group of this.session.groups) group.run()
   }
 
   /** PUBREL leaves once it is durable that the message has arrived: after a restart it must not be sent again [MQTT-4.3.3-1]. */
@@ -185,94 +187,28 @@ export class SessionPump {
     )
   }
 
-  private async work(): Promise<void> {
-    try {
-      if (!this.redelivered) {
-        await this.redeliver()
-        this.redelivered = true
-        this.wakeRoomWaiters()
-      }
-      do {
-        this.again = false
-        for (const name of this.session.positions.keys()) {
-          const partition = this.host.partition(name)
-          if (partition === undefined || partition.isLive(this)) continue
-          while (!this.ended && this.hasRoom && !(await this.catchUp(partition))) {}
-        }
-      } while (this.again && !this.ended)
-    } catch (error) {
-      this.host.logger.error('delivery to a session failed', { client: this.session.clientId, error })
-      this.gate.close(fault('stored messages could not be read'))
-    } finally {
-      this.running = false
-    }
-  }
-
-  /** Sends a stretch of what is stored. @returns true when there is no more to do for this partition now. */
-  private async catchUp(partition: StoredPartition): Promise<boolean> {
-    if (partition.isLive(this)) return true
-    const position = this.positionOf(partition)
-    if (partition.join(this, position)) {
-      partition.advance()
-      return true
-    }
-    const { buffered } = this
-    if (buffered === null || buffered.partition !== partition || buffered.records[buffered.next]?.offset !== position) {
-      return !(await this.fill(partition, position))
-    }
-    while (buffered.next < buffered.records.length) {
-      const record = buffered.records[buffered.next]
-      if (partition.hasLive && record.offset >= partition.tail) break
-      if (record.key !== null && !this.offer(partition, record.key.toString(), record)) return true
-      buffered.next += 1
-      this.moveTo(partition, record.offset + 1)
-    }
-    if (buffered.next === buffered.records.length) this.buffered = null
-    return false
-  }
-
-  /** Reads on from `position`. @returns false if there is nothing to go on with. */
-  private async fill(partition: StoredPartition, position: number): Promise<boolean> {
-    this.buffered = null
-    try {
-      const { batches, nextOffset } = await partition.stream.fetch(partition.partition, position as Offset, {
-        maxBytes: READ_BYTES,
-      })
-      const records = batches.flatMap((batch) => decodeRecords(batch, position as Offset))
-      // Offsets may jump over what was lost and entered in the ledger.
-      if (this.ended) return false
-      this.moveTo(partition, records.length > 0 ? records[0].offset : nextOffset)
-      if (records.length > 0) this.buffered = { partition, records, next: 0 }
-      return records.length > 0 || nextOffset > position
-    } catch (error) {
-      if (!(error instanceof SluiceError) || error.code !== 'OFFSET_OUT_OF_RANGE') throw error
-      const start = partition.stream.logStartOffset(partition.partition)
-      if (position < start) this.host.overtaken(this.session, partition, position, start)
-      this.moveTo(partition, Math.max(start, Math.min(position, partition.highWatermark)))
-      return true
-    }
-  }
-
   /** Everything in flight again, as it was and in order: messages with DUP [MQTT-3.3.1-1], or PUBREL [MQTT-4.4.0-1]. */
   private async redeliver(): Promise<void> {
-    for (const [packetId, delivery] of [...this.session.inflight]) {
-      if (this.ended) return
-      if (delivery.released) {
-        this.gate.outbox.write(encodePubrel(packetId))
-        continue
+    try {
+      for (const [packetId, delivery] of [...this.session.inflight]) {
+        if (this.ended) return
+        if (delivery.released) this.gate.outbox.write(encodePubrel(packetId))
+        else await this.redeliverOne(packetId, delivery)
       }
-      const message =
-        'retained' in delivery.place
-          ? await this.retainedAt(delivery.place.retained)
-          : await this.recordAt(delivery.place)
-      if (this.ended) return
-      if (message === null) this.session.inflight.delete(packetId)
-      else
-        this.send(packetId, delivery.qos, message.topic, message.value, {
-          retain: 'retained' in delivery.place,
-          dup: true,
-        })
+    } catch (error) {
+      this.failed(error)
+      return
     }
+    this.redelivered = true
+    this.drained()
+  }
+
+  private async redeliverOne(packetId: number, { place, qos }: InflightDelivery): Promise<void> {
+    const retain = 'retained' in place
+    const message = retain ? await this.retainedAt(place.retained) : await this.recordAt(place)
+    if (this.ended) return
+    if (message === null) this.session.inflight.delete(packetId)
+    else this.send(packetId, qos, message.topic, message.value, { retain, dup: true })
   }
 
   private async retainedAt(mqttTopic: string): Promise<{ topic: Uint8Array; value: Uint8Array | null } | null> {
@@ -282,19 +218,8 @@ export class SessionPump {
   }
 
   private async recordAt(place: { partition: string; offset: number }) {
-    const partition = this.host.partition(place.partition)
-    const offset = place.offset as Offset
-    if (partition === undefined || offset < partition.stream.logStartOffset(partition.partition)) return null
-    if (offset >= partition.highWatermark) return null
-    const { batches } = await partition.stream.fetch(partition.partition, offset, { maxBytes: 1, maxRecords: 1 })
-    const record = batches.length > 0 ? decodeRecords(batches[0], offset)[0] : undefined
-    return record?.offset === offset && record.key !== null ? { topic: record.key, value: record.value } : null
-  }
-
-  private moveTo(partition: StoredPartition, offset: number): void {
-    if (!this.session.positions.has(partition.name)) return
-    this.session.positions.set(partition.name, offset)
-    this.session.dirty = true
+    const record = await readRecord(this.host.partition(place.partition), place.offset)
+    return record === null || record.key === null ? null : { topic: record.key, value: record.value }
   }
 
   private wakeRoomWaiters(): void {
@@ -304,5 +229,6 @@ export class SessionPump {
   }
 }
 
+const PLAIN: DeliveryFlags = { retain: false, dup: false }
 const RETAINED: DeliveryFlags = { retain: true, dup: false }
 const NOTHING = Buffer.alloc(0)

@@ -8,11 +8,14 @@ import { handshakePrefix, type StoredHandshakes } from './received-messages.js'
 import { Session } from './session.js'
 import { SessionPump, type SessionPumpHost } from './session-pump.js'
 import type { SessionStore } from './session-store.js'
+import { isShared, type SharedGroups } from './shared-groups.js'
 import type { StoredDelivery } from './stored-delivery.js'
+import type { Subscriber } from './subscriber.js'
 import type { TopicTree } from './topic-tree.js'
 
 export interface SessionRegistryOptions {
-  readonly tree: TopicTree<Session>
+  readonly tree: TopicTree<Subscriber>
+  readonly groups: SharedGroups
   readonly store: SessionStore
   readonly handshakes: StoredHandshakes
   readonly stored: StoredDelivery
@@ -52,8 +55,11 @@ export class SessionRegistry {
   /** CONNACK has gone out: messages may follow. */
   attach(session: Session, gate: Gate): void {
     if (session.gate !== gate) return
-    for (const { filter, qos } of session.subscriptions.values()) this.options.tree.add(filter, session, qos)
     session.pump = new SessionPump(session, gate, this.options.pumpHost)
+    for (const { filter, qos } of session.subscriptions.values()) {
+      if (isShared(filter)) this.options.groups.join(session, filter, qos)
+      else this.options.tree.add(filter, session, qos)
+    }
     session.pump.run()
   }
 
@@ -63,7 +69,8 @@ export class SessionRegistry {
     session.gate = null
     session.pump?.end()
     session.pump = null
-    for (const filter of session.subscriptions.keys()) this.options.tree.remove(filter, session)
+    this.options.groups.disconnected(session)
+    for (const filter of session.subscriptions.keys()) if (!isShared(filter)) this.options.tree.remove(filter, session)
     this.sessions.delete(session.clientId)
     if (session.clean) return
     this.sessions.set(session.clientId, session)
@@ -78,6 +85,11 @@ export class SessionRegistry {
     const known = session.subscriptions.get(filter)
     if (known?.qos === qos) return
     const from = new Map<string, number>()
+    if (isShared(filter)) {
+      session.subscribe({ filter, qos, from, before: null })
+      this.options.groups.join(session, filter, qos)
+      return
+    }
     if (qos > 0)
       for (const partition of this.options.stored.partitionsFor(filter)) {
         from.set(partition.name, partition.stream.nextOffset(partition.partition))
@@ -93,12 +105,14 @@ export class SessionRegistry {
     for (const filter of filters) {
       if (!session.subscriptions.has(filter)) continue
       session.unsubscribe(filter)
-      this.options.tree.remove(filter, session)
+      if (isShared(filter)) this.options.groups.leave(session, filter)
+      else this.options.tree.remove(filter, session)
     }
     const needed = new Set<string>()
     for (const { filter, qos } of session.subscriptions.values())
-      if (qos > 0) for (const { name } of this.options.stored.partitionsFor(filter)) needed.add(name)
-    for (const name of [...session.positions.keys()]) if (!needed.has(name)) session.pump?.leave(name)
+      if (qos > 0 && !isShared(filter))
+        for (const { name } of this.options.stored.partitionsFor(filter)) needed.add(name)
+    for (const name of [...session.positions.keys()]) if (!needed.has(name)) session.follower?.leave(name)
   }
 
   /** Who may receive what has changed. */
@@ -107,15 +121,20 @@ export class SessionRegistry {
   }
 
   /** Durable when it resolves; at once for a clean session. */
-  save(session: Session): Promise<void> {
-    return session.clean ? Promise.resolve() : this.options.store.save(session)
+  async save(session: Session): Promise<void> {
+    if (session.clean) return
+    const writeGroups = this.options.groups.snapshot()
+    await this.options.store.save(session)
+    await writeGroups()
   }
 
   /** Writes down how far the connected durable sessions have come. */
   async checkpoint(): Promise<void> {
+    const writeGroups = this.options.groups.snapshot()
     const changed = [...this.sessions.values()].filter((session) => session.dirty && !session.clean)
     await Promise.all(changed.map((session) => this.options.store.save(session)))
     await this.options.store.settled()
+    await writeGroups()
   }
 
   private async openNow(
@@ -139,6 +158,7 @@ export class SessionRegistry {
     if (known !== undefined) {
       if (this.sessions.delete(clientId)) this.offline -= 1
       known.received.forget()
+      this.options.groups.over(known)
       await store.remove(known)
     }
     if (!clean && store.size >= this.options.maxDurable) return null

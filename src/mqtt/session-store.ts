@@ -10,8 +10,11 @@ export interface SessionRow {
   readonly subscriptions: readonly SubscriptionRow[]
   /** Partition name, next offset. */
   readonly positions: readonly (readonly [string, number])[]
-  /** Packet identifier, QoS, released, then partition name and offset, or topic of a retained message and null. */
-  readonly inflight: readonly (readonly [number, 1 | 2, boolean, string, number | null])[]
+  /**
+   * Packet identifier, QoS, released, then partition name and offset, or topic of a retained message and null, then the shared group it came
+   * through, if any.
+   */
+  readonly inflight: readonly (readonly [number, 1 | 2, boolean, string, number | null, string?])[]
   /** See Session; the QoS 2 handshakes of this generation are facts of the streams. */
   readonly generation: number
 }
@@ -94,15 +97,16 @@ export class SessionStore {
 
 function rowOf(session: Session): SessionRow {
   const positions = new Map<string, number>()
-  for (const [name, position] of session.positions) positions.set(name, session.pump?.positionNamed(name) ?? position)
+  for (const [name, position] of session.positions)
+    positions.set(name, session.follower?.positionNamed(name) ?? position)
   return {
     subscriptions: [...session.subscriptions.values()].map((subscription) => subscriptionRow(subscription, positions)),
     positions: [...positions],
-    inflight: [...session.inflight].map(([packetId, { qos, released, place }]) =>
-      'retained' in place
-        ? [packetId, qos, released, place.retained, null]
-        : [packetId, qos, released, place.partition, place.offset],
-    ),
+    inflight: [...session.inflight].map(([packetId, { qos, released, place }]) => {
+      if ('retained' in place) return [packetId, qos, released, place.retained, null]
+      const row = [packetId, qos, released, place.partition, place.offset] as const
+      return place.group === undefined ? row : [...row, place.group]
+    }),
     generation: session.generation,
   }
 }
@@ -120,8 +124,9 @@ function sessionOf(clientId: string, row: SessionRow): Session {
   const session = new Session(clientId, false, row.generation)
   for (const subscription of row.subscriptions) session.subscribe(subscriptionOf(subscription))
   for (const [name, offset] of row.positions) session.positions.set(name, offset)
-  for (const [packetId, qos, released, name, offset] of row.inflight) {
-    const place: InflightDelivery['place'] = offset === null ? { retained: name } : { partition: name, offset }
+  for (const [packetId, qos, released, name, offset, group] of row.inflight) {
+    const place: InflightDelivery['place'] =
+      offset === null ? { retained: name } : { partition: name, offset, ...(group !== undefined && { group }) }
     session.inflight.set(packetId, { qos, released, place })
   }
   return session

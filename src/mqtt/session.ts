@@ -6,8 +6,10 @@ import { randomInt } from 'node:crypto'
 import { topicMatches } from '../base/topic-filter.js'
 import type { Qos } from '../record/record.js'
 import type { Gate } from './gate.js'
+import type { LogFollower } from './log-follower.js'
 import { handshakePrefix, ReceivedMessages } from './received-messages.js'
 import type { SessionPump } from './session-pump.js'
+import type { SharedGroup } from './shared-group.js'
 
 /** A place in the log, by name: `stream/partition`. */
 export type PartitionName = string
@@ -26,7 +28,14 @@ export interface Subscription {
 export interface InflightDelivery {
   readonly qos: 1 | 2
   /** Where the message lies: in the log, or the retained message of a topic. Nothing of it is kept here. */
-  readonly place: { readonly partition: PartitionName; readonly offset: number } | { readonly retained: string }
+  readonly place:
+    | {
+        readonly partition: PartitionName
+        readonly offset: number
+        /** The shared group that it came through. */
+        readonly group?: string
+      }
+    | { readonly retained: string }
   /** PUBREC has come: PUBREL is what is sent again, not the message. */
   released: boolean
 }
@@ -41,6 +50,8 @@ export class Session {
   username: string | undefined
   readonly clientIdBytes: Buffer
   readonly subscriptions = new Map<string, Subscription>()
+  /** While it is connected: the shared groups it is a member of. */
+  readonly groups = new Set<SharedGroup>()
   /** QoS 2 handshakes the client has begun. */
   readonly received: ReceivedMessages
   /** The next offset to look at, per partition that any subscription can match. */
@@ -62,6 +73,18 @@ export class Session {
   ) {
     this.clientIdBytes = Buffer.from(clientId)
     this.received = new ReceivedMessages(clean ? null : handshakePrefix(clientId, generation))
+  }
+
+  get follower(): LogFollower | null {
+    return this.pump?.follower ?? null
+  }
+
+  /** Whether any subscription above QoS 0 matches, or did before it was replaced. */
+  wants(mqttTopic: string): boolean {
+    for (const subscription of this.subscriptions.values())
+      for (let then: Subscription | null = subscription; then !== null; then = then.before)
+        if (then.qos > 0 && topicMatches(then.filter, mqttTopic)) return true
+    return false
   }
 
   subscribe(subscription: Subscription): void {

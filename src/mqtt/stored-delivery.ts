@@ -5,7 +5,7 @@ import type { Offset, PartitionId } from '../record/record.js'
 import type { FanOut } from './fan-out.js'
 import { filtersOverlap } from './filters-overlap.js'
 import type { Router } from './router.js'
-import type { PartitionName, Session } from './session.js'
+import type { PartitionName } from './session.js'
 import { type Activity, StoredPartition } from './stored-partition.js'
 
 export class StoredDelivery {
@@ -15,7 +15,7 @@ export class StoredDelivery {
   private readonly activity: Activity = { livePumps: 0 }
 
   /** @param router Its streams, in its order. */
-  constructor(router: Router<Session>, fanOut: FanOut, onReadError: (error: unknown) => void) {
+  constructor(router: Router, fanOut: FanOut, onReadError: (error: unknown) => void) {
     for (const stream of router.streams) {
       const partitions = Array.from(
         { length: stream.partitions },

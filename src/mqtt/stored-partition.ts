@@ -7,9 +7,9 @@ import type { Stream } from '../log/types.js'
 import { type LogRecord, type Offset, type PartitionId, qosOf } from '../record/record.js'
 import { decodeRecords } from '../record/record-batch.js'
 import type { FanOut } from './fan-out.js'
+import type { LogFollower } from './log-follower.js'
 import type { Router } from './router.js'
-import type { PartitionName, Session } from './session.js'
-import type { SessionPump } from './session-pump.js'
+import type { PartitionName } from './session.js'
 
 const READ_BYTES = 256 * 1024
 
@@ -23,7 +23,7 @@ export class StoredPartition {
   /** Where the live pumps are. */
   tail = 0
   /** Pumps that have been sent everything below `tail`. */
-  private readonly live = new Set<SessionPump>()
+  private readonly live = new Set<LogFollower>()
   /** [quietFrom, quietTo): appended by the publish path and wanted by nobody, so that it need not be read. */
   private quietFrom = 0
   private quietTo = 0
@@ -32,7 +32,7 @@ export class StoredPartition {
   constructor(
     readonly stream: Stream,
     readonly partition: PartitionId,
-    private readonly router: Router<Session>,
+    private readonly router: Router,
     private readonly fanOut: FanOut,
     private readonly activity: Activity,
     private readonly onReadError: (error: unknown) => void,
@@ -56,25 +56,25 @@ export class StoredPartition {
   }
 
   /** Makes the pump live if `position`, the next offset it needs, is where the others are. */
-  join(pump: SessionPump, position: number): boolean {
+  join(follower: LogFollower, position: number): boolean {
     if (this.live.size === 0) {
       if (position < this.highWatermark) return false
       this.tail = position
     } else if (position < this.tail) return false
-    this.live.add(pump)
+    this.live.add(follower)
     this.activity.livePumps += 1
     return true
   }
 
   /** @returns false if the pump was not live. Its next offset is `tail` otherwise. */
-  leave(pump: SessionPump): boolean {
-    if (!this.live.delete(pump)) return false
+  leave(follower: LogFollower): boolean {
+    if (!this.live.delete(follower)) return false
     this.activity.livePumps -= 1
     return true
   }
 
-  isLive(pump: SessionPump): boolean {
-    return this.live.has(pump)
+  isLive(follower: LogFollower): boolean {
+    return this.live.has(follower)
   }
 
   get hasLive(): boolean {
@@ -110,9 +110,9 @@ export class StoredPartition {
       }
     } catch (error) {
       // Each reads for itself then, and finds out what it has missed.
-      for (const pump of [...this.live]) {
-        this.leave(pump)
-        pump.fallBehind(this, this.tail)
+      for (const follower of [...this.live]) {
+        this.leave(follower)
+        follower.fallBehind(this, this.tail)
       }
       this.onReadError(error)
     } finally {
@@ -124,11 +124,11 @@ export class StoredPartition {
     if (record.key === null || qosOf(record.attributes) === 0) return
     const entry = this.router.resolve(record.key, 0, record.key.length)
     if ('problem' in entry) return
-    for (const { pump } of this.fanOut.matchesOf(entry).stored) {
-      if (pump === null || !this.live.has(pump)) continue
-      if (pump.offer(this, entry.mqttTopic, record)) continue
-      this.leave(pump)
-      pump.fallBehind(this, record.offset)
+    for (const { follower } of this.fanOut.matchesOf(entry).stored) {
+      if (follower === null || !this.live.has(follower)) continue
+      if (follower.offer(this, entry.mqttTopic, record)) continue
+      this.leave(follower)
+      follower.fallBehind(this, record.offset)
     }
   }
 }

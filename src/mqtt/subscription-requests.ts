@@ -7,14 +7,18 @@ import type { Gate } from './gate.js'
 import type { RetainedMessages } from './retained-messages.js'
 import type { Session } from './session.js'
 import type { SessionRegistry } from './session-registry.js'
+import { isShared, type SharedGroups, sharedFilterOf } from './shared-groups.js'
 import type { FilterPacket } from './subscribe-packet.js'
+import type { SysTopics } from './sys-topics.js'
 
 /** SUBACK's code for a filter that is refused. */
 const REFUSED = 0x80
 
 export interface SubscriptionRequestsOptions {
   readonly sessions: SessionRegistry
+  readonly groups: SharedGroups
   readonly retained: RetainedMessages
+  readonly sys: SysTopics
   /** Per client, inclusive. */
   readonly maxSubscriptions: number
   readonly maySubscribe: (session: Session, filter: string) => boolean
@@ -48,17 +52,20 @@ export class SubscriptionRequests {
   }
 
   private mayHave(session: Session, filter: string): boolean {
-    // A shared subscription taken for a literal filter would never match anything.
-    if (filter.startsWith('$share/')) return false
     const { subscriptions } = session
     if (!subscriptions.has(filter) && subscriptions.size >= this.options.maxSubscriptions) return false
-    return this.options.maySubscribe(session, filter)
+    if (!isShared(filter)) return this.options.maySubscribe(session, filter)
+    const inner = sharedFilterOf(filter)
+    return inner !== null && this.options.groups.hasRoomFor(filter) && this.options.maySubscribe(session, inner)
   }
 
   private async sendRetained(session: Session, packet: FilterPacket, codes: readonly number[]): Promise<void> {
     const { pump } = session
     for (const [i, { filter, qos }] of packet.requests.entries()) {
-      if (codes[i] === REFUSED || pump === null) continue
+      // Nobody could say which member is to have them.
+      if (codes[i] === REFUSED || pump === null || isShared(filter)) continue
+      for (const message of this.options.sys.matching(filter))
+        if (this.options.mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
       for await (const message of this.options.retained.matching(filter))
         if (this.options.mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
     }

@@ -3,22 +3,8 @@
 
 import type { Qos } from '../record/record.js'
 
-/** Whoever can be subscribed; the tree only compares identities. */
-export type Subscriber = object
-
 /** Each subscriber once, with the highest QoS among its matching subscriptions [MQTT-3.3.5-1]. */
 export type Matches<S> = Map<S, Qos>
-
-/** A match result kept for later, valid while the tree has the same version. */
-export interface TopicMatches<S> {
-  readonly version: number
-  /** Connected subscribers, whatever their QoS: who gets a QoS 0 message. */
-  readonly connected: readonly S[]
-  /** Connected subscribers granted QoS 0: who gets a QoS 1 or 2 message at once, without waiting for its commit. */
-  readonly connectedQos0: readonly S[]
-  /** Connected subscribers granted QoS 1 or 2: who gets stored messages of these. */
-  readonly stored: readonly S[]
-}
 
 class Level<S> {
   readonly children = new Map<string, Level<S>>()
@@ -28,7 +14,7 @@ class Level<S> {
   }
 }
 
-export class TopicTree<S extends Subscriber> {
+export class TopicTree<S extends object> {
   /** Changes whenever a cached match may have become wrong. */
   version = 0
   private readonly root = new Level<S>()

@@ -61,7 +61,7 @@ test('overlapping subscriptions deliver a message once, at the highest QoS grant
 test('one SUBSCRIBE with a filter twice is answered with a code for each', async () => {
   const { port, stop } = await startFront()
   const client = await RawClient.connected(port)
-  client.write(subscribePacket(9, ['x', 1], ['x', 0], ['$share/g/x', 1]))
+  client.write(subscribePacket(9, ['x', 1], ['x', 0], ['$share/g', 1]))
   assert.equal([...(await client.next())!.body], [0, 9, 1, 0, 0x80])
   await stop()
 })
@@ -197,13 +197,15 @@ test('a subscriber that acknowledges nothing is sent no more than the window, an
   await subscriber.next()
   const publisher = await connect()
   await Promise.all(Array.from({ length: 300 }, (_, i) => publisher.publishAsync('t', String(i), { qos: 1 })))
-  subscriber.write(PINGREQ)
   const ids: number[] = []
   const payloads: string[] = []
-  for (let raw = await subscriber.next(); raw!.first !== 0xd0; raw = await subscriber.next()) {
+  const take = (raw: { first: number; body: Buffer } | null): void => {
     ids.push(publishOf(raw).id)
     payloads.push(publishOf(raw).payload)
   }
+  while (ids.length < 10) take(await subscriber.next())
+  subscriber.write(PINGREQ)
+  for (let raw = await subscriber.next(); raw!.first !== 0xd0; raw = await subscriber.next()) take(raw)
   assert.is(ids.length, 10)
   for (const id of ids) subscriber.write(packet(0x40, u16(id)))
   while (payloads.length < 300) {
