@@ -70,6 +70,11 @@ class ModelledLog {
     await this.node.close()
   }
 
+  /** After a failure, which is what will be told. */
+  async abandon(): Promise<void> {
+    await this.node.close().catch(() => {})
+  }
+
   private get stream(): Stream {
     return this.node.log.stream('s')
   }
@@ -199,10 +204,13 @@ class ModelledLog {
 
   /** Goes on with a copy of the directory. LevelDB's writes are under way while it is taken; its flushes are waited for. */
   private async kill(): Promise<void> {
-    while (!this.isSettled()) await new Promise((resolve) => setImmediate(resolve))
-    const acked = this.model.map((partition) => partition.acked)
-    const copy = tempDir()
-    cpSync(this.directory, copy, { recursive: true })
+    let copy: string | null = null
+    let acked: number[] = []
+    while (copy === null) {
+      await new Promise((resolve) => setImmediate(resolve))
+      acked = this.model.map((partition) => partition.acked)
+      if (this.isSettled()) copy = copyOf(this.directory)
+    }
     await this.commit()
     await this.node.close()
     rmSync(this.directory, { recursive: true })
@@ -231,6 +239,18 @@ class ModelledLog {
   }
 }
 
+/** @returns null if a database that was being opened meanwhile has removed a file. */
+function copyOf(directory: string): string | null {
+  const copy = tempDir()
+  try {
+    cpSync(directory, copy, { recursive: true })
+    return copy
+  } catch (error) {
+    assert.is((error as NodeJS.ErrnoException).code, 'ENOENT')
+    return null
+  }
+}
+
 test(`a log does what its model does, for ${STEPS} random steps`, async () => {
   await withSeed(async (random) => {
     const log = new ModelledLog(random)
@@ -240,6 +260,7 @@ test(`a log does what its model does, for ${STEPS} random steps`, async () => {
         await log.step()
       } catch (error) {
         console.log(`at step ${step}`)
+        await log.abandon()
         throw error
       }
     }

@@ -26,7 +26,7 @@ const STREAM = { name: 's', partitions: 2 }
 const OPTIONS = { segmentBytes: 256 * 1024, maxBatchBytes: 4096, destinations: ['cloud'] }
 const ENDS = [3000, 1500]
 /** Of every kind of file. */
-const DAMAGES = Number(process.env['SLUICE_TEST_DAMAGES'] ?? 2)
+const DAMAGES = Number(process.env['SLUICE_TEST_DAMAGES'] ?? 1)
 
 const payload = (partition: number, offset: number): string =>
   `${partition}:${offset}:${'x'.repeat((offset * 31) % 400)}`
