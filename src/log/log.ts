@@ -201,6 +201,7 @@ export class Log implements StreamCatalog {
       quarantineDirectory: join(options.dataDirectory, 'quarantine', stream.name),
       partitions,
       allPartitions: stream.allPartitions ?? false,
+      prepareEarly: stream.topics.length > 0,
       retired: stream.retired ?? false,
       ballast: options.ballast,
       segmentBytes,

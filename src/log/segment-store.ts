@@ -26,6 +26,8 @@ export interface SegmentStoreOptions {
   readonly partitions: number
   /** Partitions on disk beyond these are opened as well. */
   readonly allPartitions: boolean
+  /** Have the first segment ready before the first record. */
+  readonly prepareEarly: boolean
   /** Nothing is written any more. */
   readonly retired: boolean
   readonly ballast: Ballast
@@ -64,12 +66,17 @@ export interface SegmentWrite {
   readonly onCopied: () => void
 }
 
+/** Writes of this size on average keep a disk busy by themselves. */
+const LARGE_WRITE_BYTES = 64 * 1024
+
 export class SegmentStore {
   private active: Segment | null = null
   private standby: Promise<PreparedSegment> | null = null
   private sealing: Promise<void> = Promise.resolve()
   private nextSequence: number
   private allDropped = false
+  /** Since the active segment was begun. */
+  private activeWrites = 0
   /** Their seal failed; open and readable, to be read back and sealed once the disk lets it. */
   private readonly unsealed = new Set<Segment>()
 
@@ -89,7 +96,9 @@ export class SegmentStore {
     await makeDirectory(options.directory)
     const { segments, ends } = await loadSegments(options)
     const facts = (await segments.newest?.facts()) ?? new Map()
-    return new SegmentStore(options, segments, ends, facts)
+    const store = new SegmentStore(options, segments, ends, facts)
+    if (options.prepareEarly) store.standby = store.prepare()
+    return store
   }
 
   /**
@@ -115,6 +124,7 @@ export class SegmentStore {
       else operations.push({ type: 'put', key: factKey(name), value: Buffer.from(value) })
     }
     const written = segment.write(operations)
+    this.activeWrites += 1
     onCopied()
     await written
     this.advance(segment, extents)
@@ -220,6 +230,7 @@ export class SegmentStore {
     const standby = await this.standby?.catch(() => null)
     this.standby = null
     if (!standby) return
+    await standby.preallocation?.stop()
     await standby.database.close()
     await rm(standby.directory, { recursive: true, force: true })
   }
@@ -255,16 +266,20 @@ export class SegmentStore {
       this.facts,
     )
     this.nextSequence += 1
+    this.activeWrites = 0
     this.segments.add(segment)
     this.active = segment
     return segment
   }
 
   private prepare(): Promise<PreparedSegment> {
-    const prepared = prepareSegment(
-      join(this.options.directory, segmentName(this.nextSequence)),
-      this.options.segmentBytes * 2,
-    )
+    const { directory, segmentBytes } = this.options
+    const prepared = prepareSegment(join(directory, segmentName(this.nextSequence)), {
+      writeBufferBytes: segmentBytes * 2,
+      // Large commits gain nothing by it, and would pay for the zeros.
+      preallocatedBytes:
+        this.active !== null && this.active.bytes > this.activeWrites * LARGE_WRITE_BYTES ? 0 : segmentBytes,
+    })
     // Whoever needs it will see the failure; until then it is nobody's.
     prepared.catch(() => {
       this.standby = null

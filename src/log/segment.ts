@@ -26,6 +26,7 @@ import {
   type SegmentSummary,
 } from './segment-index.js'
 import { TopicSet } from './topic-set.js'
+import { WalPreallocation } from './wal-preallocation.js'
 
 export const SEGMENT_NAME = /^\d{12}$/
 export const DROPPED_SUFFIX = '.dropped'
@@ -47,12 +48,25 @@ export function segmentName(sequence: number): string {
 export interface PreparedSegment {
   readonly directory: string
   readonly database: LevelDatabase
+  readonly preallocation: WalPreallocation | null
 }
 
-/** @param writeBufferBytes Larger than the segment, so that LevelDB never flushes by itself. */
-export async function prepareSegment(directory: string, writeBufferBytes: number): Promise<PreparedSegment> {
+export interface PrepareOptions {
+  /** Larger than the segment, so that LevelDB never flushes by itself. */
+  readonly writeBufferBytes: number
+  /** How much of the write-ahead log to lay out beforehand; 0: none. */
+  readonly preallocatedBytes: number
+}
+
+export async function prepareSegment(directory: string, options: PrepareOptions): Promise<PreparedSegment> {
   await rm(directory, { recursive: true, force: true })
-  return { directory, database: await openLevel(directory, { writeBufferBytes, createIfMissing: true }) }
+  const database = await openLevel(directory, { writeBufferBytes: options.writeBufferBytes, createIfMissing: true })
+  const { preallocatedBytes } = options
+  return {
+    directory,
+    database,
+    preallocation: preallocatedBytes > 0 ? new WalPreallocation(directory, preallocatedBytes) : null,
+  }
 }
 
 export type SegmentOperation =
@@ -83,11 +97,12 @@ export class Segment {
 
   /** Makes a prepared database a segment: after this, records in it may be acknowledged. */
   static async birth(
-    { directory, database }: PreparedSegment,
+    { directory, database, preallocation }: PreparedSegment,
     header: SegmentHeader,
     facts: ReadonlyMap<string, Uint8Array>,
   ): Promise<Segment> {
     try {
+      await preallocation?.stop()
       const operations: SegmentOperation[] = [{ type: 'put', key: metaKey('header'), value: encodeHeader(header) }]
       for (const [name, value] of facts) operations.push({ type: 'put', key: factKey(name), value: Buffer.from(value) })
       await database.batch(operations, { sync: true })

@@ -118,14 +118,12 @@ function fragmentProblem(block: Buffer, at: number): 'torn' | 'changed' | null {
   const length = block.readUInt16LE(at + 4)
   const type = block[at + 6]
   const end = at + FRAGMENT_HEADER_BYTES + length
-  if (type === 0 && length === 0) return isZero(block, at) ? 'torn' : 'changed'
+  if (type === 0 && length === 0) return hasZeroSector(block, at, at + SECTOR_BYTES) ? 'torn' : 'changed'
   if (end > BLOCK_BYTES) return 'changed'
   const crc = unmaskedCrc(block.readUInt32LE(at))
   if (end > block.length) return endsSomewhere(block, at + 6, crc) ? 'changed' : 'torn'
   if (crc32c(block, at + 6, end) === crc && type >= WHOLE && type <= LAST) return null
-  // Where the file had grown but its last sectors were not written, they read as zeros.
-  const lastSector = end - 1 - ((end - 1) % SECTOR_BYTES)
-  return lastSector > at && isZero(block, lastSector) ? 'torn' : 'changed'
+  return hasZeroSector(block, at, end) ? 'torn' : 'changed'
 }
 
 /** Whether some length makes the checksum right: then it is the length that has changed, not the end that is missing. */
@@ -138,8 +136,17 @@ function endsSomewhere(block: Buffer, start: number, crc: number): boolean {
   return false
 }
 
-function isZero(block: Buffer, from: number): boolean {
-  return block.subarray(from).every((byte) => byte === 0)
+/**
+ * Whether a sector that [from, end) touches reads as zeros from `from` on: the file had grown, or was laid out in advance, but a power cut came
+ * before this sector was written. Sectors are written wholly, in any order.
+ */
+function hasZeroSector(block: Buffer, from: number, end: number): boolean {
+  for (let at = from; at < Math.min(end, block.length); ) {
+    const sectorEnd = at - (at % SECTOR_BYTES) + SECTOR_BYTES
+    if (block.subarray(at, Math.min(sectorEnd, block.length)).every((byte) => byte === 0)) return true
+    at = sectorEnd
+  }
+  return false
 }
 
 /** LevelDB stores CRCs rotated and offset, so that a CRC of bytes that hold CRCs stays meaningful. */
