@@ -17,6 +17,7 @@ export const ERROR_CODES = {
   FENCED_EPOCH: { retriable: false, httpStatus: 409 },
   FENCED_INSTANCE_ID: { retriable: false, httpStatus: 409 },
   INCONSISTENT_GROUP_PROTOCOL: { retriable: false, httpStatus: 409 },
+  NON_EMPTY_GROUP: { retriable: false, httpStatus: 409 },
   REBALANCE_IN_PROGRESS: { retriable: true, httpStatus: 409 },
   OUT_OF_ORDER_SEQUENCE: { retriable: false, httpStatus: 409 },
   OFFSET_OUT_OF_RANGE: { retriable: false, httpStatus: 416 },

@@ -72,13 +72,17 @@ const OPTIONS = {
   'to-datetime': { type: 'string', value: 'T', description: 'reset: to the first record at or after T (ISO 8601)' },
   stream: { type: 'string', value: 'NAME', description: 'reset: only this stream' },
   partition: { type: 'string', value: 'N', description: 'reset: only this partition, of --stream' },
-  execute: { type: 'boolean', description: 'reset: do it; without this it is only shown' },
+  execute: { type: 'boolean', description: 'reset, delete: do it; without this it is only shown' },
 } as const
 
 export const command = defineCommand({
   name: 'groups',
-  summary: 'list consumer groups, describe one, or move its offsets',
-  usage: ['groups [NAME]', 'groups NAME reset --to-… [--stream S [--partition N]] [--execute]'],
+  summary: 'list consumer groups, describe one, move its offsets, or delete it',
+  usage: [
+    'groups [NAME]',
+    'groups NAME reset --to-… [--stream S [--partition N]] [--execute]',
+    'groups NAME delete [--execute]',
+  ],
   description:
     'LAG is the number of records the group has not yet committed. With --json, one object per line.\n' +
     'reset shows where the offsets would go; with --execute it moves them. The group must have no members then.',
@@ -87,16 +91,18 @@ export const command = defineCommand({
   examples: [
     'sluice groups',
     'sluice groups report',
+    'sluice groups report delete --execute',
     'sluice groups report reset --to-earliest  # show what it would do',
     'sluice groups report reset --to-datetime 2026-01-31T06:00 --stream mqtt --execute',
   ],
   async run(context) {
     const { positionals, values } = context
     const [group, action] = positionals
-    if (action !== undefined && action !== 'reset')
-      throw new UsageError(`unknown action ${JSON.stringify(action)}: there is only reset`)
+    if (action !== undefined && action !== 'reset' && action !== 'delete')
+      throw new UsageError(`unknown action ${JSON.stringify(action)}: there are reset and delete`)
     const target = resetTargetOf(values)
     if (action === 'reset') return reset(context, group, target)
+    if (action === 'delete' && target === null) return forget(context, group)
     if (target !== null || values.execute) throw new UsageError('to move offsets: sluice groups NAME reset …')
     return group === undefined ? list(context) : describe(context, group)
   },
@@ -108,6 +114,19 @@ async function reset(context: Context, group: string, target: ResetTarget | null
   if (target === null)
     throw new UsageError('say where to: --to-earliest, --to-latest, --to-offset N, --shift-by N or --to-datetime T')
   return resetGroup(context, group, target)
+}
+
+async function forget({ api, values, stderr }: Context, name: string): Promise<number> {
+  const path = `/v1/groups/${encodeURIComponent(name)}`
+  const { offsets, members } = await api.get<GroupDescription>(path)
+  const what = `group ${name}, its members: ${members.length}, committed offsets: ${offsets.length}`
+  if (values.execute !== true) {
+    await stderr.line(`Would delete ${what}. To do it: sluice groups ${name} delete --execute`)
+    return 0
+  }
+  await api.delete(path)
+  await stderr.line(`Deleted ${what}.`)
+  return 0
 }
 
 async function list({ api, values, stdout, stderr }: Context): Promise<number> {

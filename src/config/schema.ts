@@ -369,7 +369,7 @@ export const CONFIG_FIELDS = {
     cert_file: filePath({ description: 'The certificate (PEM) for https://, with those it rests on.', optional: true }),
     key_file: filePath({ description: 'The private key (PEM) of cert_file.', optional: true }),
     max_body_size: bytes({ description: 'A larger request is refused.', default: '4MB', min: '1KB', max: '64MB' }),
-    max_waiting: integer({ description: 'Long polls that may wait at once.', default: 256, min: 1, max: 10_000 }),
+    max_waiting: integer({ description: 'Long polls that may wait at once.', default: 1024, min: 1, max: 10_000 }),
   }),
   storage: table('Memory and disk.', {
     memory_budget: bytes({

@@ -129,6 +129,20 @@ export class GroupCoordinator {
     return { ...(live?.describe() ?? NO_MEMBERS), offsets }
   }
 
+  /** Forgets a group and its offsets; durable when it resolves. @throws SluiceError GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP. */
+  async remove(group: string): Promise<void> {
+    this.checkRunning()
+    const { members } = this.describe(group)
+    if (members.length > 0)
+      throw new SluiceError('NON_EMPTY_GROUP', `group ${group} has ${members.length} members: stop them first`, {
+        group,
+        members: members.length,
+      })
+    await this.dependencies.offsets.remove(group)
+    const live = this.groups.get(group)
+    if (live?.isEmpty) this.groups.delete(group)
+  }
+
   list(): string[] {
     const live = [...this.groups.values()].filter((group) => !group.isEmpty).map(({ id }) => id)
     return [...new Set([...live, ...this.dependencies.offsets.groups()])].sort()

@@ -125,6 +125,11 @@ export class PullGroups {
     return this.coordinator.commit(group, commits, identity)
   }
 
+  /** See GroupCoordinator.remove. */
+  remove(group: string): Promise<void> {
+    return this.coordinator.remove(group)
+  }
+
   list(): string[] {
     return this.coordinator.list()
   }

@@ -74,6 +74,7 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
       offsets: 'array of object',
     },
   },
+  'DELETE /v1/groups/{group}': { summary: 'Forgets a group without members, and its offsets', answer: {} },
   'POST /v1/groups/{group}/members': {
     summary: 'Joins a group, or joins it again; answers once partitions are shared out',
     body: {

@@ -74,6 +74,7 @@ export interface Groups {
   ): Promise<void>
   list(): readonly string[]
   describe(group: string): DescribedGroup
+  remove(group: string): Promise<void>
 }
 
 /** Work queues, as WorkQueues offers them. */

@@ -159,4 +159,17 @@ test('a new member whose client hung up while it joined holds no partition', asy
   assert.is(alone.assignments.length, 2)
 })
 
+test('a group without members is forgotten with its offsets, one with members is not', async () => {
+  const { json } = await post(api.address, '/v1/groups/g/members', { streams: ['mqtt'] })
+  const remove = () => call(api.address, '/v1/groups/g', { method: 'DELETE' })
+  await api.append('mqtt', 0, 'a')
+  const offsets = [{ stream: 'mqtt', partition: 0, offset: 1 }]
+  await post(api.address, '/v1/groups/g/offsets', { offsets, member_id: json.member_id, generation: json.generation })
+  assert.is((await remove()).json.error.code, 'NON_EMPTY_GROUP')
+  await call(api.address, `/v1/groups/g/members/${json.member_id}`, { method: 'DELETE' })
+  assert.is((await remove()).status, 200)
+  assert.is((await remove()).json.error.code, 'GROUP_ID_NOT_FOUND')
+  assert.equal((await call(api.address, '/v1/groups')).json.groups, [])
+})
+
 test.run()

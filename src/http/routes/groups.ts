@@ -41,6 +41,14 @@ export function groupRoutes({ groups, streams }: GroupDependencies): Route[] {
       handle: ({ params }) => jsonReply(description(params['group'], groups.describe(params['group']), streams)),
     },
     {
+      method: 'DELETE',
+      pattern: '/v1/groups/{group}',
+      async handle({ params }) {
+        await groups.remove(params['group'])
+        return jsonReply({})
+      },
+    },
+    {
       method: 'POST',
       pattern: '/v1/groups/{group}/members',
       scope: 'read',
