@@ -14,7 +14,7 @@ import { codeOf } from '../helpers/rejection.js'
 import { type SeededRandom, withSeed } from '../helpers/seeded-random.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
-const STEPS = Number(process.env['SLUICE_TEST_STEPS'] ?? 8000)
+const STEPS = Number(process.env['SLUICE_TEST_STEPS'] ?? 5000)
 const PARTITIONS = [0, 1, 2] as PartitionId[]
 const MAX_BYTES = 1024 * 1024
 const SEGMENT_BYTES = 256 * 1024
