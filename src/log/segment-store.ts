@@ -67,7 +67,7 @@ export interface SegmentWrite {
 }
 
 /** Writes of this size on average keep a disk busy by themselves. */
-const LARGE_WRITE_BYTES = 64 * 1024
+const LARGE_WRITE_BYTES = 16 * 1024
 
 export class SegmentStore {
   private active: Segment | null = null
