@@ -22,6 +22,7 @@ import { healthRoutes } from './http/routes/health.js'
 import { ledgerRoutes } from './http/routes/ledger.js'
 import { metricsRoutes } from './http/routes/metrics.js'
 import { openApiRoutes } from './http/routes/openapi.js'
+import { type OriginsPort, originRoutes } from './http/routes/origins.js'
 import { produceRoutes } from './http/routes/produce.js'
 import { queryRoutes } from './http/routes/query.js'
 import { queueRoutes } from './http/routes/queues.js'
@@ -42,6 +43,7 @@ export interface HttpParts {
   /** Committed offsets of consumer groups. */
   readonly offsets: GroupOffsets
   readonly upstreams: UpstreamsPort
+  readonly origins: OriginsPort
   readonly producer: Producer
   readonly clock: Clock
   readonly logger: Logger
@@ -58,7 +60,7 @@ export async function startHttp(
   { http: config, queue }: Pick<Config, 'http' | 'queue'>,
   parts: HttpParts,
 ): Promise<HttpSide> {
-  const { storage, mqtt, offsets, upstreams, producer, clock, logger } = parts
+  const { storage, mqtt, offsets, upstreams, origins, producer, clock, logger } = parts
   const { state, log, ledger } = storage
   const tokens = await AccessTokens.open(state, clock.wallMs)
   refuseOpenDoors(config, tokens)
@@ -87,6 +89,7 @@ export async function startHttp(
     ...produceRoutes({ streams: log, producer }),
     ...groupRoutes({ groups, streams: log }),
     ...queueRoutes({ queues }),
+    ...originRoutes({ origins }),
     ...upstreamRoutes({ upstreams }),
     ...ledgerRoutes({ ledger }),
     ...verifyRoutes({ streams: log, ledger }),

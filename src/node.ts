@@ -148,6 +148,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       mqtt,
       offsets: groupOffsets,
       upstreams,
+      origins,
       producer,
       clock,
       logger: logger.child('http'),

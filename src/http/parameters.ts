@@ -8,8 +8,8 @@ import type { HttpRequest } from './route.js'
 const NAME = { pattern: /^[A-Za-z0-9_-]{1,64}$/, says: '1 to 64 letters, digits, _ or -' }
 /** A name, or `<origin>.<stream>`: the mirror of another node's stream, which can only be read. */
 const STREAM = {
-  pattern: /^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64})?$/,
-  says: '1 to 64 letters, digits, _ or -; for the mirror of a stream, ORIGIN.STREAM',
+  pattern: /^[A-Za-z0-9_-]{1,64}(\.[A-Za-z0-9_-]{1,64}(\.\d{1,9})?)?$/,
+  says: '1 to 64 letters, digits, _ or -; for the mirror of a stream, ORIGIN.STREAM or ORIGIN.STREAM.N',
 }
 const ID = { pattern: /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,249}$/, says: '1 to 249 letters, digits, ., _ or -' }
 const INDEX = { pattern: /^(0|[1-9]\d{0,9})$/, says: 'a whole number from 0' }
@@ -18,6 +18,7 @@ const INDEX = { pattern: /^(0|[1-9]\d{0,9})$/, says: 'a whole number from 0' }
 export const PARAMETER_RULES: Readonly<Record<string, { readonly pattern: RegExp; readonly says: string }>> = {
   stream: STREAM,
   upstream: NAME,
+  origin: NAME,
   group: ID,
   member: ID,
   partition: INDEX,

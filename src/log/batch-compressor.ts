@@ -2,7 +2,7 @@
 // not while commits are so large that compressing them would hold the acks back.
 
 import { type CompressionCodec, compress } from '../record/compression.js'
-import { withCompressedRecords } from '../record/record-batch.js'
+import { codecOf, withCompressedRecords } from '../record/record-batch.js'
 import type { StoredBatch } from './batch-reader.js'
 
 /** Smaller batches gain less than the header costs. */
@@ -27,7 +27,7 @@ export class BatchCompressor {
 
   private async compressOne(codec: 'gzip' | 'zstd', stored: StoredBatch): Promise<StoredBatch> {
     const { partition, batch } = stored
-    if (batch.length < MIN_BATCH_BYTES) return stored
+    if (batch.length < MIN_BATCH_BYTES || codecOf(batch) !== 'none') return stored
     if (this.pause > 0) {
       this.pause -= 1
       return stored

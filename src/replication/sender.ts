@@ -25,7 +25,7 @@ import { TokenBucket } from './token-bucket.js'
 import type { UpstreamOptions } from './upstream-options.js'
 import { Window } from './window.js'
 
-export type CursorsPort = Pick<Cursors, 'get' | 'set'>
+export type CursorsPort = Pick<Cursors, 'get' | 'set' | 'note'>
 
 export interface SenderOptions<S extends Shipment> {
   readonly upstream: UpstreamOptions
@@ -227,7 +227,7 @@ export class Sender<S extends Shipment> {
       if (next === null) continue
       const moved = Math.abs(next - lane.cursor)
       lane.restart(next)
-      if (moved > 0) this.saver.moved(moved)
+      this.hasMoved(lane, moved)
       this.laneReady(lane)
     }
   }
@@ -312,13 +312,20 @@ export class Sender<S extends Shipment> {
     const { line } = flight
     const wasFull = line.isFull
     const moved = line.acked(flight)
-    if (moved > 0) this.saver.moved(moved)
+    if (moved > 0) this.hasMoved(this.laneOf.get(line)!, moved)
     if (moved > 0 && wasFull) this.laneReady(this.laneOf.get(line)!)
     if (this.window.inFlight === 0) {
       this.onSettled()
       if (this.drain !== null) this.reportDrained(this.drain)
     }
     this.schedulePump()
+  }
+
+  /** What an upstream keeps durably itself counts as delivered at once; the disk learns of it when it suits. */
+  private hasMoved(lane: Lane<S>, offsets: number): void {
+    const { target, cursors, upstream } = this.options
+    if (target.tellsPositions) cursors.note(upstream.name, lane.stream.name, lane.partition, lane.cursor)
+    this.saver.moved(offsets)
   }
 
   private reportDrained({ startedAtMs, deliveredBefore }: { startedAtMs: number; deliveredBefore: number }): void {

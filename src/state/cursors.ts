@@ -39,6 +39,11 @@ export class Cursors {
     this.remember(destination, stream, partition, next)
   }
 
+  /** `get` shows it at once, the disk when `set` says so: for a destination that knows it durably itself. */
+  note(destination: string, stream: string, partition: number, next: Offset): void {
+    this.remember(destination, stream, partition, next)
+  }
+
   /** All cursors of one stream: what retention asks before it drops a segment. */
   ofStream(stream: string): readonly Cursor[] {
     return [...(this.byStream.get(stream)?.values() ?? [])]

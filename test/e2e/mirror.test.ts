@@ -1,28 +1,49 @@
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { readings } from '../../scripts/readings.js'
 import { numbered } from '../helpers/delivery-check.js'
-import { assertSame, caughtUp } from '../helpers/mirror-check.js'
+import { getJson, requestJson } from '../helpers/http.js'
+import { assertSame, caughtUp, gatewayConfig, storedRecords, streamAt } from '../helpers/mirror-check.js'
 import { NodeProcess } from '../helpers/node-process.js'
 import { ReliablePublisher } from '../helpers/reliable-publisher.js'
+import { TcpProxy } from '../helpers/tcp-proxy.js'
+import { tempDir } from '../helpers/temp-dir.js'
 
-const gatewayConfig = (nodeId: string, port: number, more = '') => `
-node_id = "${nodeId}"
+interface LedgerRow {
+  readonly destination: string
+  readonly stream: string
+  readonly partition: number
+  readonly first_offset: number
+  readonly last_offset: number
+  readonly reason: string
+}
 
-[[stream]]
-name = "telemetry"
-topics = ["#"]
-partitions = 2
+const siteConfig = (port: number) => `
+node_id = "site"
 
 [[upstream]]
 name = "cloud"
 type = "sluice"
 url = "mqtt://127.0.0.1:${port}"
-streams = ["telemetry"]
+streams = ["*.telemetry"]
 reconnect_min_ms = 20
 reconnect_max_ms = 200
-${more}
 `
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  const giveUpAt = performance.now() + 20_000
+  while (!(await condition())) {
+    if (performance.now() > giveUpAt) throw new Error(`it did not come to: ${condition}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+async function lastError(gateway: NodeProcess): Promise<string> {
+  const { upstreams } = await getJson<{ upstreams: { last_error?: string }[] }>(`${gateway.httpUrl}/v1/upstreams`)
+  return upstreams[0].last_error ?? ''
+}
 
 async function publish(node: NodeProcess, count: number, from = 0): Promise<void> {
   const publisher = new ReliablePublisher({ url: node.mqttUrl, clientId: 'sensors', window: 500, reconnectMs: 50 })
@@ -40,6 +61,107 @@ test('what a gateway stores is at its Sluice upstream under the same offsets', a
   assert.is(await assertSame([gateway, 'telemetry'], [cloud, 'gw-17.telemetry']), 5000)
   await gateway.kill()
   await cloud.kill()
+})
+
+test('an upstream that was wiped gets again what is stored, and the cursor here does not matter', async () => {
+  let cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
+  const uplink = await TcpProxy.start(cloud.mqttPort)
+  const gateway = await NodeProcess.start({ config: gatewayConfig('gw-17', uplink.port) })
+  await publish(gateway, 2000)
+  await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
+  await cloud.kill()
+  cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
+  uplink.targetPort = cloud.mqttPort
+  await publish(gateway, 500, 2000)
+  await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
+  assert.is(await assertSame([gateway, 'telemetry'], [cloud, 'gw-17.telemetry']), 2500)
+  await gateway.kill()
+  await cloud.kill()
+  await uplink.stop()
+})
+
+test('a copy of a gateway is refused until an operator accepts it, and then gets a mirror of its own where it differs', async () => {
+  const cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
+  const config = gatewayConfig('gw-17', cloud.mqttPort)
+  const gateway = await NodeProcess.start({ config })
+  await publish(gateway, 1000)
+  await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
+  await gateway.kill()
+  const copyDir = join(tempDir(), 'data')
+  cpSync(gateway.dataDir, copyDir, { recursive: true })
+  await gateway.startAgain()
+  await publish(gateway, 1000, 1000)
+  await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
+  await gateway.kill()
+
+  const copy = await NodeProcess.start({ config, dataDir: copyDir })
+  await publish(copy, 1500, 5000)
+  await until(async () => /another data directory/.test(await lastError(copy)))
+  assert.is((await streamAt(cloud, 'gw-17.telemetry'))?.partitions.length, 2)
+  const before = await storedRecords(cloud, 'gw-17.telemetry')
+  const { origins } = await getJson<{ origins: { node_id: string; alarm: string }[] }>(`${cloud.httpUrl}/v1/origins`)
+  assert.match(origins[0].alarm, /refused/)
+
+  const accepted = await requestJson(`${cloud.httpUrl}/v1/origins/gw-17/accept`, { method: 'POST', body: {} })
+  assert.is(accepted.status, 200)
+  await caughtUp([copy, 'telemetry'], [cloud, 'gw-17.telemetry'])
+  await assertSame([copy, 'telemetry'], [cloud, 'gw-17.telemetry'])
+  assert.equal(await storedRecords(cloud, 'gw-17.telemetry.1'), before)
+  await copy.kill()
+  await cloud.kill()
+})
+
+test('what retention takes before the link is back is in the ledger on both sides, and it is all that is missing', async () => {
+  const cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
+  const uplink = await TcpProxy.start(cloud.mqttPort)
+  const small = { top: '[storage]\nsegment_size = "256KB"\n', stream: 'retention = { max_bytes = "1MB" }\n' }
+  const gateway = await NodeProcess.start({ config: gatewayConfig('gw-17', uplink.port, small) })
+  await publish(gateway, 1000)
+  await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
+  uplink.refuse(true)
+  await publish(gateway, 20_000, 1000)
+  await until(async () => ((await streamAt(gateway, 'telemetry'))?.partitions[0].log_start_offset ?? 0) > 1000)
+  uplink.refuse(false)
+  await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
+  const rows = async (node: NodeProcess, destination: string, stream: string) =>
+    (await getJson<{ entries: LedgerRow[] }>(`${node.httpUrl}/v1/ledger`)).entries
+      .filter((row) => row.destination === destination && row.stream === stream)
+      .map(({ partition, first_offset, last_offset, reason }) => ({ partition, first_offset, last_offset, reason }))
+  const told = await rows(cloud, '*', 'gw-17.telemetry')
+  assert.equal(told, await rows(gateway, 'cloud', 'telemetry'))
+  assert.is(told.length, 2)
+  for (const partition of [0, 1]) {
+    const offsets = (await storedRecords(cloud, 'gw-17.telemetry', partition)).map(({ offset }) => offset)
+    const ends = (await streamAt(gateway, 'telemetry'))?.partitions ?? []
+    const missing = Array.from({ length: ends[partition].high_watermark }, (_, i) => i).filter(
+      (i) => !offsets.includes(i),
+    )
+    const row = told.find((one) => one.partition === partition)
+    assert.is(missing[0], row?.first_offset)
+    assert.is(missing.at(-1), row?.last_offset)
+    assert.is(missing.length, (row?.last_offset ?? 0) - (row?.first_offset ?? 0) + 1)
+  }
+  await gateway.kill()
+  await cloud.kill()
+  await uplink.stop()
+})
+
+test('a chain forwards mirrors under the name of their origin, and nothing goes back to where it came from', async () => {
+  const cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
+  const site = await NodeProcess.start({
+    config: siteConfig(cloud.mqttPort),
+  })
+  const gateways = await Promise.all(
+    ['gw-1', 'gw-2'].map((id) => NodeProcess.start({ config: gatewayConfig(id, site.mqttPort) })),
+  )
+  await Promise.all(gateways.map((gateway, i) => publish(gateway, 1000, i * 1000)))
+  for (const [i, gateway] of gateways.entries()) {
+    await caughtUp([gateway, 'telemetry'], [cloud, `gw-${i + 1}.telemetry`])
+    assert.is(await assertSame([gateway, 'telemetry'], [cloud, `gw-${i + 1}.telemetry`]), 1000)
+  }
+  await cloud.kill()
+  await site.kill()
+  for (const gateway of gateways) await gateway.kill()
 })
 
 test.run()

@@ -2,6 +2,7 @@
 
 import { getJson } from './http.js'
 import type { NodeProcess } from './node-process.js'
+import type { Message } from './reliable-publisher.js'
 
 export interface StoredRecord {
   readonly offset: number
@@ -80,4 +81,39 @@ export async function caughtUp(
         `${mirror} stays at ${here} of ${there}\n--- gateway\n${gateway.output}\n--- upstream\n${upstream.output}`,
       )
   }
+}
+
+/** All partitions, one after the other. */
+export async function storedMessages(node: NodeProcess, stream: string): Promise<Message[]> {
+  const messages: Message[] = []
+  const partitions = (await streamAt(node, stream))?.partitions.length ?? 0
+  for (let partition = 0; partition < partitions; partition++)
+    for (const { topic, value } of await storedRecords(node, stream, partition))
+      messages.push({ mqttTopic: String(topic), payload: String(value) })
+  return messages
+}
+
+/** A gateway with one stream of two partitions, forwarded to a Sluice node. */
+export function gatewayConfig(
+  nodeId: string,
+  port: number,
+  more: { readonly top?: string; readonly stream?: string; readonly upstream?: string } = {},
+): string {
+  return `
+node_id = "${nodeId}"
+${more.top ?? ''}
+[[stream]]
+name = "telemetry"
+topics = ["#"]
+partitions = 2
+${more.stream ?? ''}
+[[upstream]]
+name = "cloud"
+type = "sluice"
+url = "mqtt://127.0.0.1:${port}"
+streams = ["telemetry"]
+reconnect_min_ms = 20
+reconnect_max_ms = 200
+${more.upstream ?? ''}
+`
 }
