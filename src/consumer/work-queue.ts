@@ -62,7 +62,7 @@ export interface QueueReceived {
 /** What became of receipts. */
 export interface QueueOutcome {
   readonly done: number
-  /** Receipts of messages that were handed to somebody else meanwhile. */
+  /** Receipts of messages that were handed to somebody else meanwhile, or, but for an ack, that are done. */
   readonly stale: readonly string[]
 }
 
@@ -134,7 +134,7 @@ export class WorkQueue {
 
   /** Durable when it resolves. A message that is done already counts as done: an answer may have been lost. */
   async ack(receipts: readonly string[]): Promise<QueueOutcome> {
-    const outcome = this.each(receipts, (partition, offset) => partition.done(offset))
+    const outcome = this.each(receipts, (partition, offset) => partition.done(offset), true)
     this.acknowledged += outcome.done
     await this.options.saver.save()
     this.changed()
@@ -371,6 +371,7 @@ export class WorkQueue {
   private each(
     receipts: readonly string[],
     action: (partition: QueuePartition, offset: number, index: number, lease: string) => void,
+    isFineWhenDone = false,
   ): QueueOutcome {
     let done = 0
     const stale: string[] = []
@@ -384,7 +385,7 @@ export class WorkQueue {
         )
       const offset = Number(match[2])
       const holds = partition.holds(offset, match[3])
-      if (holds === false) stale.push(receipt)
+      if (holds === false || (holds === null && !isFineWhenDone)) stale.push(receipt)
       else {
         action(partition, offset, Number(match[1]), match[3])
         done += 1
