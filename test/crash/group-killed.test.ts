@@ -1,0 +1,117 @@
+// test-run: limit 240 s
+// Members of a group that are killed, stall and come anew, on a node that is killed as well, held against what a group promises: every record
+// is delivered, in order, and no member begins below what was committed.
+
+import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { SluiceClient } from '../../src/client/index.js'
+import { getJson } from '../helpers/http.js'
+import { NodeProcess } from '../helpers/node-process.js'
+import { Program } from '../helpers/program.js'
+import { SeededRandom } from '../helpers/seeded-random.js'
+
+const PARTITIONS = 4
+const RECORDS = 4_000
+const MEMBERS = 3
+const EVENTS = 12
+
+interface Line {
+  readonly at: bigint
+  readonly member: number
+  readonly what: string
+  readonly partition: number
+  readonly offset: number
+}
+
+test('whatever is killed, a group gets every record, in order, and goes on where it committed', async () => {
+  const random = new SeededRandom()
+  console.log(`seed ${random.seed} (SLUICE_TEST_SEED=${random.seed} repeats it)`)
+  const node = await NodeProcess.start({
+    config: `[[stream]]\nname = "mqtt"\ntopics = ["#"]\npartitions = ${PARTITIONS}`,
+  })
+  const all: Program[] = []
+  const start = (): Program => {
+    const args = [
+      join(import.meta.dirname, 'group-member.js'),
+      node.httpUrl,
+      `m${all.length}`,
+      String(random.seed + all.length),
+    ]
+    const program = new Program(process.execPath, args)
+    all.push(program)
+    return program
+  }
+  const members = Array.from({ length: MEMBERS }, start)
+  const client = new SluiceClient({ url: node.httpUrl })
+  const producer = client.producer({ stream: 'mqtt' })
+  for (let event = 0; event < EVENTS; event++) {
+    const share = Math.ceil(RECORDS / EVENTS)
+    await producer.sendAllOf(Array.from({ length: share }, (_, i) => ({ topic: `t/${i % 50}`, value: 'x' })))
+    await wait(random.below(400))
+    if (event % 4 === 3) {
+      await node.kill('SIGKILL')
+      await node.startAgain()
+      continue
+    }
+    const victim = random.below(MEMBERS)
+    await members[victim].stop('SIGKILL')
+    members[victim] = start()
+  }
+  const lagOf = async (): Promise<number> => {
+    const { groups } = await getJson<{ groups: { group: string; lag: number }[] }>(`${node.httpUrl}/v1/groups`)
+    return groups.find(({ group }) => group === 'g')?.lag ?? 1
+  }
+  const deadline = Date.now() + 60_000
+  while ((await lagOf()) > 0 && Date.now() < deadline) await wait(100)
+  for (const member of members) await member.stop('SIGKILL')
+  const { partitions } = await getJson<{ partitions: { high_watermark: number }[] }>(`${node.httpUrl}/v1/streams/mqtt`)
+  check(
+    all.map(({ stdout }) => stdout),
+    partitions.map(({ high_watermark: end }) => end),
+  )
+  await producer.close()
+  client.close()
+  await node.kill()
+})
+
+function check(outputs: readonly string[], ends: readonly number[]): void {
+  const lines: Line[] = outputs.flatMap((output, member) =>
+    [...output.matchAll(/^(\d+) (\w+) (\d+) (\d+)\n/gm)].map(([, at, what, partition, offset]) => ({
+      at: BigInt(at),
+      member,
+      what,
+      partition: Number(partition),
+      offset: Number(offset),
+    })),
+  )
+  lines.sort((a, b) => (a.at < b.at ? -1 : a.at > b.at ? 1 : 0))
+  const committed = ends.map(() => 0)
+  const delivered = ends.map((end) => new Uint8Array(end))
+  /** Where each member reads each partition, by its own account. */
+  const next = new Map<string, number>()
+  for (const { member, what, partition, offset } of lines) {
+    const key = `${member}/${partition}`
+    if (what === 'assigned') {
+      assert.ok(
+        offset >= committed[partition],
+        `m${member} begins ${partition} at ${offset}, ${committed[partition]} was committed`,
+      )
+      next.set(key, offset)
+    }
+    if (what === 'got') assert.is(offset, next.get(key), `m${member} reads ${partition} on, without a gap`)
+    if (what === 'until') {
+      delivered[partition].fill(1, next.get(key), offset + 1)
+      next.set(key, offset + 1)
+    }
+    if (what === 'committed') committed[partition] = Math.max(committed[partition], offset)
+  }
+  delivered.forEach((seen, partition) => {
+    assert.is(seen.indexOf(0), -1, `every record of partition ${partition} was delivered`)
+    assert.is(committed[partition], ends[partition], `partition ${partition} is committed to its end`)
+  })
+  console.log(`${lines.length} events of ${outputs.length} members, ${ends.join(' + ')} records`)
+}
+
+test.run()
