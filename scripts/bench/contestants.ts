@@ -1,6 +1,7 @@
 // The brokers a workload is run against. Each run gets a fresh one, with nothing stored.
 
 import { execFileSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import mqtt from 'mqtt'
 import { findProgram, Mosquitto, mosquittoMissing } from '../../test/helpers/mosquitto.js'
@@ -10,6 +11,7 @@ import { tempDir } from '../../test/helpers/temp-dir.js'
 
 export interface RunningBroker {
   readonly port: number
+  readonly pid: number
   stop(): Promise<unknown>
 }
 
@@ -17,7 +19,8 @@ export interface Contestant {
   readonly name: string
   /** What an acknowledgement of this broker promises about the message. */
   readonly durability: string
-  start(core: number | undefined): Promise<RunningBroker>
+  /** @param maxConnections Where it has to be more than the broker allows by itself. */
+  start(core: number | undefined, maxConnections?: number): Promise<RunningBroker>
 }
 
 export const sink: Contestant = {
@@ -26,16 +29,20 @@ export const sink: Contestant = {
   async start(core) {
     const program = new Program(process.execPath, [join(import.meta.dirname, 'ack-sink.js')], { core })
     const [, port] = await program.waitFor(/listening on port (\d+)/)
-    return { port: Number(port), stop: () => program.stop('SIGKILL') }
+    return { port: Number(port), pid: program.pid, stop: () => program.stop('SIGKILL') }
   },
 }
 
 export const sluice: Contestant = {
   name: 'sluice',
-  durability: 'on disk: fdatasync before the ack',
-  async start(core) {
-    const node = await NodeProcess.start({ core })
-    return { port: node.mqttPort, stop: () => node.kill('SIGKILL') }
+  durability: 'on disk: fdatasync before the ack; a stream takes #, ACLs on',
+  // With an ACL file, which mosquitto is spared: a gateway has one.
+  async start(core, maxConnections = 1000) {
+    const acl = join(tempDir(), 'acl')
+    writeFileSync(acl, 'topic deny secret/#\npattern read clients/%c/#\ntopic readwrite #\n')
+    const config = `[mqtt]\nacl_file = ${JSON.stringify(acl)}\nmax_connections = ${maxConnections}\n`
+    const node = await NodeProcess.start({ core, config })
+    return { port: node.mqttPort, pid: node.pid, stop: () => node.kill('SIGKILL') }
   },
 }
 
@@ -44,7 +51,7 @@ export const mosquitto: Contestant = {
   durability: 'memory, and with no subscriber not even that',
   async start(core) {
     const broker = await Mosquitto.start({ core })
-    return { port: broker.port, stop: () => broker.kill('SIGKILL') }
+    return { port: broker.port, pid: broker.pid, stop: () => broker.kill('SIGKILL') }
   },
 }
 
@@ -57,7 +64,7 @@ export const mosquittoKeeping: Contestant = {
     const client = await mqtt.connectAsync(broker.url, { clientId: 'away', clean: false, reconnectPeriod: 0 })
     await client.subscribeAsync('#', { qos: 1 })
     await client.endAsync()
-    return { port: broker.port, stop: () => broker.kill('SIGKILL') }
+    return { port: broker.port, pid: broker.pid, stop: () => broker.kill('SIGKILL') }
   },
 }
 

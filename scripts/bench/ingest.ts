@@ -1,12 +1,11 @@
 // QoS 1 ingest: how many messages of 100 bytes a second are acknowledged, beside mosquitto where it is installed.
 
-import { join } from 'node:path'
 import { mosquittoMissing } from '../../test/helpers/mosquitto.js'
-import { Program } from '../../test/helpers/program.js'
 import { type Contestant, mosquitto, mosquittoKeeping, sink, sluice } from './contestants.js'
 import type { LoadResult, LoadShape } from './load-generator.js'
+import { runLoad } from './run-load.js'
 import { median } from './statistics.js'
-import { type BenchOptions, formatTable, type Workload, type WorkloadReport } from './workload.js'
+import { type BenchOptions, formatTable, thousands, type Workload, type WorkloadReport } from './workload.js'
 
 interface Shape {
   readonly connections: number
@@ -74,14 +73,7 @@ async function measure(shape: Shape, contestant: Contestant, options: BenchOptio
       warmUpMs: options.quick ? 300 : 1000,
       measureMs: options.quick ? 700 : 3000,
     }
-    const generator = new Program(
-      process.execPath,
-      [join(import.meta.dirname, 'load-generator.js'), JSON.stringify(load)],
-      { core: options.loadCore },
-    )
-    const { code } = await generator.ended
-    if (code !== 0) throw new Error(`${contestant.name}, ${nameOf(shape)}: ${generator.stderr.trim()}`)
-    return (JSON.parse(generator.stdout) as LoadResult).messagesPerSecond
+    return (await runLoad<LoadResult>('load-generator', load, options)).messagesPerSecond
   } finally {
     await broker.stop()
   }
@@ -143,4 +135,3 @@ function doubts(measured: readonly Measured[]): string[] {
 }
 
 const nameOf = (shape: Shape) => `${shape.connections} × ${shape.inFlight}`
-const thousands = (rate: number) => `${(rate / 1000).toFixed(1)} k`

@@ -6,19 +6,33 @@ import { parseArgs } from 'node:util'
 import { findProgram } from '../../test/helpers/mosquitto.js'
 import { mosquittoVersion } from './contestants.js'
 import { deviceBytes } from './device-bytes.js'
+import { fanOut } from './fan-out.js'
+import { idleConnections } from './idle-connections.js'
 import { ingest } from './ingest.js'
+import { ingestQos0 } from './ingest-qos0.js'
+import { latency } from './latency.js'
 import { logAppend } from './log-append.js'
 import { logRead } from './log-read.js'
 import { logStart } from './log-start.js'
 import { probeStorage } from './storage-probe.js'
 import type { Workload } from './workload.js'
 
-const WORKLOADS: readonly Workload[] = [ingest, logAppend, logRead, logStart, deviceBytes]
+const WORKLOADS: readonly Workload[] = [
+  ingest,
+  ingestQos0,
+  fanOut,
+  latency,
+  idleConnections,
+  logAppend,
+  logRead,
+  logStart,
+  deviceBytes,
+]
 
 const HELP = `npm run bench [WORKLOAD …] [-- OPTION …]
 
 Workloads:
-${WORKLOADS.map((one) => `  ${one.name.padEnd(13)} ${one.summary}`).join('\n')}
+${WORKLOADS.map((one) => `  ${one.name.padEnd(16)} ${one.summary}`).join('\n')}
 
 Options:
   --quick    a few seconds in all: shows that it works, not what it is worth

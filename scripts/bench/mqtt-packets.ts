@@ -15,6 +15,11 @@ export function encodePublish(mqttTopic: string, payload: Uint8Array, qos: 0 | 1
   return frame(0x30 | (qos << 1), [lengthPrefixed(mqttTopic), identifier, payload])
 }
 
+/** SUBSCRIBE to one filter, with packet identifier 1. */
+export function encodeSubscribe(filter: string, qos: 0 | 1): Buffer {
+  return frame(0x82, [Buffer.from([0, 1]), lengthPrefixed(filter), Buffer.from([qos])])
+}
+
 function lengthPrefixed(text: string): Buffer {
   const bytes = Buffer.from(text)
   return Buffer.concat([Buffer.from([bytes.length >> 8, bytes.length & 0xff]), bytes])

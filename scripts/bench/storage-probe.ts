@@ -6,7 +6,7 @@ import { quantile } from './statistics.js'
 
 export interface StorageProbe {
   readonly fileSystem: string
-  /** Of appends of 4 KB, each followed by fdatasync. */
+  /** Of appends, of 4 KB unless told otherwise, each followed by fdatasync. */
   readonly fdatasyncP50Ms: number
   readonly fdatasyncP99Ms: number
 }
@@ -20,13 +20,14 @@ const MAGIC: Readonly<Record<number, string>> = {
   2035054128: 'overlayfs',
 }
 
-export function probeStorage(folder: string): StorageProbe {
+/** @param appends How many are tried, @param appendBytes each of this size. */
+export function probeStorage(folder: string, appends = APPENDS, appendBytes = 4096): StorageProbe {
   const path = join(folder, 'fdatasync-probe')
   const file = openSync(path, 'w')
-  const block = Buffer.alloc(4096, 1)
+  const block = Buffer.alloc(appendBytes, 1)
   const durations: number[] = []
   try {
-    for (let i = 0; i < APPENDS; i++) {
+    for (let i = 0; i < appends; i++) {
       const startedAt = performance.now()
       writeSync(file, block)
       fdatasyncSync(file)

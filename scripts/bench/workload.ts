@@ -30,3 +30,5 @@ export function formatTable(rows: readonly (readonly string[])[]): string[] {
     row.map((cell, column) => (column === 0 ? cell.padEnd(widths[column]) : cell.padStart(widths[column]))).join('  '),
   )
 }
+
+export const thousands = (rate: number): string => `${(rate / 1000).toFixed(1)} k`

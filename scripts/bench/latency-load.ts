@@ -1,0 +1,117 @@
+// QoS 1 at a fixed rate, whatever the broker does (open loop): each message has a time at which it ought to leave, and its latency counts from then to
+// its PUBACK, so that a broker that stalls pays for every message that had to wait. Then, where asked, many idle connections are opened, and
+// it is measured again. Takes its shape as JSON in the first argument; speaks with the program that started it over stdin and stdout, a line each.
+
+import { fail, finish, LoadConnection, wait } from './load-connection.js'
+import { encodePublish, PUBACK } from './mqtt-packets.js'
+import { quantile } from './statistics.js'
+
+export interface LatencyShape {
+  readonly port: number
+  readonly connections: number
+  readonly messagesPerSecond: number
+  readonly payloadBytes: number
+  readonly warmUpMs: number
+  readonly measureMs: number
+  /** Opened after the first measurement; 0: there is no second. */
+  readonly idleConnections: number
+  readonly idleConnectionsPerSecond: number
+}
+
+interface Latencies {
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly maxMs: number
+  readonly messages: number
+}
+
+export interface LatencyResult {
+  readonly alone: Latencies
+  readonly besideIdle: Latencies | null
+}
+
+const shape = JSON.parse(process.argv[2]) as LatencyShape
+const RING = 4096
+const IDLE_READ_BYTES = 256
+const packets: Buffer[][] = []
+/** When the message with this packet identifier ought to have left, per connection. */
+const intended: Float64Array[] = []
+let latencies: number[] = []
+const connections: LoadConnection[] = []
+
+for (let i = 0; i < shape.connections; i++) {
+  const connection = await LoadConnection.open(shape.port, `active-${i}`, 4096)
+  const payload = Buffer.alloc(shape.payloadBytes, 0x2e)
+  packets.push(Array.from({ length: RING }, (_, id) => encodePublish(`bench/${i}/load`, payload, 1, id + 1)))
+  intended.push(new Float64Array(RING))
+  let rest = Buffer.alloc(0)
+  connection.onBytes = (received) => {
+    const now = performance.now()
+    const bytes = rest.length === 0 ? received : Buffer.concat([rest, received])
+    let at = 0
+    for (; at + 4 <= bytes.length; at += 4) {
+      if (bytes[at] !== PUBACK) fail('expected PUBACK')
+      latencies.push(now - intended[i][bytes.readUInt16BE(at + 2) - 1])
+    }
+    rest = Buffer.from(bytes.subarray(at))
+  }
+  connections.push(connection)
+}
+
+let sent = 0
+async function publishFor(milliseconds: number): Promise<void> {
+  const startMs = performance.now()
+  const total = (milliseconds / 1000) * shape.messagesPerSecond
+  for (let i = 0; i < total; ) {
+    const due = Math.min(total, ((performance.now() - startMs) / 1000) * shape.messagesPerSecond)
+    for (; i < due; i++, sent++) {
+      const connection = sent % shape.connections
+      const id = Math.floor(sent / shape.connections) % RING
+      intended[connection][id] = startMs + (i * 1000) / shape.messagesPerSecond
+      connections[connection].socket.write(packets[connection][id])
+    }
+    // Sleeping would be late by up to a millisecond.
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
+async function measure(): Promise<Latencies> {
+  await publishFor(shape.warmUpMs)
+  await wait(200)
+  latencies = []
+  await publishFor(shape.measureMs)
+  await wait(1000)
+  const expected = Math.floor((shape.measureMs / 1000) * shape.messagesPerSecond)
+  if (latencies.length < expected)
+    fail(`${expected - latencies.length} messages have no acknowledgement after a second`)
+  return {
+    p50Ms: quantile(latencies, 0.5),
+    p99Ms: quantile(latencies, 0.99),
+    maxMs: quantile(latencies, 1),
+    messages: latencies.length,
+  }
+}
+
+/** The other program looks at the broker now, and answers with a line. */
+function checkpoint(name: string): Promise<void> {
+  process.stdout.write(`at ${name}\n`)
+  return new Promise((resolve) => process.stdin.once('data', () => resolve()))
+}
+
+const alone = await measure()
+let besideIdle: Latencies | null = null
+if (shape.idleConnections > 0) {
+  await checkpoint('alone')
+  const startMs = performance.now()
+  const opening: Promise<unknown>[] = []
+  for (let i = 0; i < shape.idleConnections; i++) {
+    const due = startMs + (i * 1000) / shape.idleConnectionsPerSecond
+    if (performance.now() < due) await wait(5)
+    opening.push(LoadConnection.open(shape.port, `idle-${i}`, IDLE_READ_BYTES))
+  }
+  await Promise.all(opening)
+  besideIdle = await measure()
+  await checkpoint('idle')
+}
+const result: LatencyResult = { alone, besideIdle }
+finish(result)
