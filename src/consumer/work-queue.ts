@@ -13,7 +13,7 @@ import type { Stream, StreamReader } from '../log/types.js'
 import { type LogRecord, toOffset, toPartitionId } from '../record/record.js'
 import { decodeRecords } from '../record/record-batch.js'
 import { appendDeadLetter, originOf } from './dead-letter.js'
-import type { QueuePartition } from './queue-partition.js'
+import { QueuePartition } from './queue-partition.js'
 import { readOffsets } from './queue-reading.js'
 import type { QueueSaver } from './queue-saver.js'
 
@@ -75,7 +75,8 @@ export type WaitForMessages = (
 export interface WorkQueueOptions {
   readonly group: string
   readonly stream: StreamReader
-  readonly partitions: readonly QueuePartition[]
+  /** Shared with `saver`; grows with the stream. */
+  readonly partitions: QueuePartition[]
   readonly saver: QueueSaver
   readonly settings: QueueSettings
   readonly clock: Clock
@@ -250,6 +251,7 @@ export class WorkQueue {
   private async gather(request: QueueReceive): Promise<QueueReceived> {
     const gathering: Gathering = { ...request, messages: [], lost: [], bytes: 0 }
     if (this.isClosed) return gathering
+    this.grow()
     const { length } = this.partitions
     this.turn = (this.turn + 1) % length
     for (let i = 0; i < length; i++) {
@@ -263,6 +265,17 @@ export class WorkQueue {
     await this.options.saver.save()
     this.received += gathering.messages.length
     return gathering
+  }
+
+  /** Partitions that came after the queue are read from their beginning. */
+  private grow(): void {
+    const { partitions, stream } = this.options
+    while (partitions.length < stream.partitions) {
+      const start = stream.logStartOffset(toPartitionId(partitions.length))
+      const added = new QueuePartition(start, partitions[0].maxPending)
+      added.isDirty = true
+      partitions.push(added)
+    }
   }
 
   private dropLost(index: number, { lost }: Gathering): void {

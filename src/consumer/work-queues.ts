@@ -95,7 +95,7 @@ export class WorkQueues {
     request: QueueReceive & { readonly start: StartPosition },
     wait: WaitForMessages,
   ): Promise<QueueReceived> {
-    const queue = this.queues.get(`${stream}/${group}`) ?? (await this.create(stream, group, request.start))
+    const queue = this.known(stream, group) ?? (await this.create(stream, group, request.start))
     return queue.receive(request, wait)
   }
 
@@ -199,7 +199,7 @@ export class WorkQueues {
 
   private readonly savers = new WeakMap<WorkQueue, QueueSaver>()
 
-  private make(stream: Stream, group: string, partitions: readonly QueuePartition[]): WorkQueue {
+  private make(stream: Stream, group: string, partitions: QueuePartition[]): WorkQueue {
     const { clock, logger } = this.dependencies
     const saver = new QueueSaver(this.table, `${stream.name}/${group}`, partitions)
     const queue = new WorkQueue({
@@ -248,8 +248,15 @@ export class WorkQueues {
     this.queues.set(key, this.make(stream, group, partitions))
   }
 
+  /** A mirror can appear after the start, and with it its queues. */
+  private known(stream: string, group: string): WorkQueue | undefined {
+    const key = `${stream}/${group}`
+    if (!this.queues.has(key) && this.stored.has(`${key}/0`)) this.restore(key)
+    return this.queues.get(key)
+  }
+
   private queueOf(stream: string, group: string): WorkQueue {
-    const queue = this.queues.get(`${stream}/${group}`)
+    const queue = this.known(stream, group)
     if (queue !== undefined) return queue
     this.dependencies.streams.stream(stream)
     const message = `stream ${stream} has no work queue ${group}: the first receive makes one`

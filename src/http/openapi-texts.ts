@@ -159,6 +159,14 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
     body: { stream: 'string', partition: 'integer?', offset: 'integer?', timestamp_ms: 'integer?' },
     answer: { rewound: 'array of object' },
   },
+  'GET /v1/origins': {
+    summary: 'Lists the nodes that forward to this one',
+    answer: { origins: 'array of object' },
+  },
+  'POST /v1/origins/{origin}/accept': {
+    summary: 'Lets a node in again that was refused',
+    answer: { node_id: 'string', connected: 'boolean' },
+  },
   'GET /v1/ledger': {
     summary: 'Names what will never be delivered, and why',
     answer: { entries: 'array of object', total_entries: 'integer', total_records: 'integer' },

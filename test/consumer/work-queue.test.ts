@@ -364,6 +364,40 @@ withSetup('a receive that waits gets what arrives, what is given back and what b
   assert.ok(setup.clock.monotonicMs() >= started + 5_000)
 })
 
+test('partitions that come later are read from their beginning, and a stream that appears later finds its queue again', async () => {
+  const directory = join(tempDir(), 'state')
+  const asked = {
+    maxMessages: 100,
+    maxBytes: 1_000_000,
+    waitMs: 0,
+    orderedByKey: false,
+    start: { at: 'earliest' } as const,
+  }
+  const receive = async (queues: WorkQueues): Promise<string[]> => {
+    const { messages } = await queues.receive('late', 'q', asked, async () => true)
+    const receipts = messages.map(({ receipt }) => receipt)
+    if (receipts.length > 0) await queues.ack('late', 'q', receipts)
+    return messages.map(({ record }) => String(record.value))
+  }
+  let state = await LevelStateStore.open({ directory, logger: silentLogger, onFatal: () => {} })
+  const common = { clock: new FakeClock(), logger: silentLogger }
+  const one = new MemoryStream('late', 1)
+  one.add(0, 'a')
+  assert.equal(await receive(await WorkQueues.open({ ...common, state, streams: memoryCatalog(one) })), ['a'])
+  await state.close()
+
+  state = await LevelStateStore.open({ directory, logger: silentLogger, onFatal: () => {} })
+  const streams = new Map<string, MemoryStream>()
+  const catalog = { streams, stream: (name: string) => memoryCatalog(...streams.values()).stream(name) }
+  const queues = await WorkQueues.open({ ...common, state, streams: catalog })
+  const two = new MemoryStream('late', 2)
+  two.add(0, 'a', 'b')
+  two.add(1, 'c')
+  streams.set('late', two)
+  assert.equal((await receive(queues)).sort(), ['b', 'c'])
+  await state.close()
+})
+
 withSetup('a removed queue begins anew', async (setup) => {
   setup.stream.add(0, 'a')
   await setup.ack('q', await setup.receipts('q'))

@@ -94,7 +94,15 @@ test('answers hold what is described', async () => {
     check(`POST ${pattern}`, await post(address, path, body))
   const records = [{ topic: 'a', value: '1' }]
   await send('/v1/streams/{stream}/records', { records })
-  for (const path of ['/v1/streams', '/v1/streams/{stream}', '/v1/upstreams', '/v1/ledger', '/v1/tokens', '/healthz'])
+  for (const path of [
+    '/v1/streams',
+    '/v1/streams/{stream}',
+    '/v1/upstreams',
+    '/v1/origins',
+    '/v1/ledger',
+    '/v1/tokens',
+    '/healthz',
+  ])
     await get(path)
   await get('/v1/streams/{stream}/partitions/{partition}/records')
   await get('/v1/streams/{stream}/partitions/{partition}/query')
