@@ -3,7 +3,7 @@
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import type { StreamCatalog } from '../log/types.js'
-import type { Offset, Qos } from '../record/record.js'
+import type { Offset, Qos, RecordHeader } from '../record/record.js'
 import type { StateStore } from '../state/types.js'
 import type { AccessKind, Who } from './acl-file.js'
 import type { MqttLimits } from './mqtt-limits.js'
@@ -54,6 +54,8 @@ export interface PublishMessage {
   readonly retain?: boolean
   /** Decides the partition where the stream's key is `client`. */
   readonly clientId?: string
+  /** Stored with the record; MQTT 3.1.1 has nothing to deliver them in. */
+  readonly headers?: readonly RecordHeader[]
 }
 
 export interface MqttStats {

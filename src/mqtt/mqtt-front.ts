@@ -21,7 +21,7 @@ import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
 import type { NodeLinks } from './node-links.js'
 import { type NumberedBy, type NumberedPublish, NumberedPublishes } from './numbered-publishes.js'
 import type { Outbox } from './outbox.js'
-import { PublishPath } from './publish-path.js'
+import { NO_HEADERS, PublishPath } from './publish-path.js'
 import { handshakePrefix, StoredHandshakes } from './received-messages.js'
 import { RetainedMessages, type RetainedValue } from './retained-messages.js'
 import { Router, type TopicEntry } from './router.js'
@@ -228,10 +228,14 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.publishPath.timestampMs = this.clock.wallMs()
     const { payload } = message
     const publisher = { clientIdBytes: Buffer.from(message.clientId ?? '') }
-    return (
-      this.publishPath.publish(entry, publisher, message.qos, message.retain ?? false, payload, 0, payload.length) ??
-      DURABLE
-    )
+    const { publishPath } = this
+    publishPath.headers = message.headers ?? NO_HEADERS
+    try {
+      const retain = message.retain ?? false
+      return publishPath.publish(entry, publisher, message.qos, retain, payload, 0, payload.length) ?? DURABLE
+    } finally {
+      publishPath.headers = NO_HEADERS
+    }
   }
 
   /**
@@ -432,6 +436,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   admitted(gate: Gate): void {
     const session = gate.session!
     this.sessions.attach(session, gate)
+    this.subscriptions.resume(gate)
     gate.opened(session)
   }
 

@@ -3,11 +3,14 @@
 
 import { partitionOf } from '../base/murmur2.js'
 import type { Commit } from '../log/types.js'
-import { attributesOf, type PartitionId, type Qos, type RecordInput } from '../record/record.js'
+import { attributesOf, type PartitionId, type Qos, type RecordHeader, type RecordInput } from '../record/record.js'
 import type { FanOut } from './fan-out.js'
 import type { RetainedMessages } from './retained-messages.js'
 import type { TopicEntry } from './router.js'
 import type { StoredDelivery } from './stored-delivery.js'
+
+/** No message that a client publishes has any. */
+export const NO_HEADERS: readonly RecordHeader[] = []
 
 export interface Publisher {
   /** What key `client` hashes, UTF-8. */
@@ -23,13 +26,15 @@ export class PublishPath {
   refused = 0
   /** Wall-clock time of what is appended next, milliseconds; set by the caller, once per chunk rather than per message. */
   timestampMs = 0
+  /** Headers of what is appended next; set by the caller, and taken away again. */
+  headers: readonly RecordHeader[] = NO_HEADERS
   private readonly record: RecordInput = {
     timestampMs: 0,
     key: null,
     value: null,
     valueStart: 0,
     valueEnd: 0,
-    headers: [],
+    headers: NO_HEADERS,
     attributes: 0,
   }
 
@@ -67,6 +72,7 @@ export class PublishPath {
       record.value = value
       record.valueStart = start
       record.valueEnd = end
+      record.headers = this.headers
       record.attributes = attributesOf(qos, retain)
       const partition = entry.keyedByClient
         ? (partitionOf(publisher.clientIdBytes, stream.partitions) as PartitionId)

@@ -15,6 +15,8 @@ export interface SessionRow {
    * through, if any.
    */
   readonly inflight: readonly (readonly [number, 1 | 2, boolean, string, number | null, string?])[]
+  /** See Session; absent when there are none. */
+  readonly retainedDue?: readonly (readonly [string, Qos])[]
   /** See Session; the QoS 2 handshakes of this generation are facts of the streams. */
   readonly generation: number
 }
@@ -108,6 +110,7 @@ function rowOf(session: Session): SessionRow {
       return place.group === undefined ? row : [...row, place.group]
     }),
     generation: session.generation,
+    ...(session.retainedDue.size > 0 && { retainedDue: [...session.retainedDue] }),
   }
 }
 
@@ -124,6 +127,7 @@ function sessionOf(clientId: string, row: SessionRow): Session {
   const session = new Session(clientId, false, row.generation)
   for (const subscription of row.subscriptions) session.subscribe(subscriptionOf(subscription))
   for (const [name, offset] of row.positions) session.positions.set(name, offset)
+  for (const [filter, qos] of row.retainedDue ?? []) session.retainedDue.set(filter, qos)
   for (const [packetId, qos, released, name, offset, group] of row.inflight) {
     const place: InflightDelivery['place'] =
       offset === null ? { retained: name } : { partition: name, offset, ...(group !== undefined && { group }) }

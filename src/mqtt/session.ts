@@ -58,6 +58,8 @@ export class Session {
   readonly positions = new Map<PartitionName, number>()
   /** By packet identifier, in the order of sending. */
   readonly inflight = new Map<number, InflightDelivery>()
+  /** Filters whose retained messages it has not been sent to the end, with the QoS granted: begun again when it comes back. */
+  readonly retainedDue = new Map<string, Qos>()
   /** Positions or in-flight deliveries have changed since they were stored. */
   dirty = false
   private lastPacketId = 0
@@ -96,6 +98,7 @@ export class Session {
 
   unsubscribe(filter: string): void {
     this.subscriptions.delete(filter)
+    this.retainedDue.delete(filter)
     this.grants.clear()
   }
 

@@ -1,6 +1,7 @@
 // Answers SUBSCRIBE and UNSUBSCRIBE: what they ask for is durable before the answer leaves, and retained messages follow it.
 
 import { messageOf } from '../base/errors.js'
+import type { Qos } from '../record/record.js'
 import { fault } from './close-reason.js'
 import { encodeSuback, encodeUnsuback } from './encode.js'
 import type { Gate } from './gate.js'
@@ -35,12 +36,30 @@ export class SubscriptionRequests {
     const codes = packet.requests.map(({ filter, qos }) => {
       if (!this.mayHave(session, filter)) return REFUSED
       sessions.subscribe(session, filter, qos)
+      // Of a shared subscription nobody could say which member is to have them.
+      if (!isShared(filter)) session.retainedDue.set(filter, qos)
       return qos
     })
     await sessions.save(session)
     gate.outbox.write(encodeSuback(packet.packetId, codes)) // [MQTT-3.8.4-1, -2, -5, -6]
+    this.sendRetained(gate, new Set(packet.requests.map(({ filter }) => filter)))
+  }
+
+  /** A session is back that went before it had been sent all the retained messages it was due: they begin again. */
+  resume(gate: Gate): void {
+    const { retainedDue } = gate.session!
+    if (retainedDue.size > 0) this.sendRetained(gate, new Set(retainedDue.keys()))
+  }
+
+  private sendRetained(gate: Gate, filters: ReadonlySet<string>): void {
+    const send = async (session: Session): Promise<void> => {
+      for (const filter of filters) {
+        const qos = session.retainedDue.get(filter)
+        if (qos !== undefined) await this.sendMatching(session, filter, qos)
+      }
+    }
     // Not waited for: it may need acknowledgements that come through this gate.
-    this.sendRetained(session, packet, codes).catch((error) => gate.close(fault(messageOf(error))))
+    send(gate.session!).catch((error) => gate.close(fault(messageOf(error))))
   }
 
   async unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
@@ -59,15 +78,15 @@ export class SubscriptionRequests {
     return inner !== null && this.options.groups.hasRoomFor(filter) && this.options.maySubscribe(session, inner)
   }
 
-  private async sendRetained(session: Session, packet: FilterPacket, codes: readonly number[]): Promise<void> {
+  private async sendMatching(session: Session, filter: string, qos: Qos): Promise<void> {
     const { pump } = session
-    for (const [i, { filter, qos }] of packet.requests.entries()) {
-      // Nobody could say which member is to have them.
-      if (codes[i] === REFUSED || pump === null || isShared(filter)) continue
-      for (const message of this.options.sys.matching(filter))
-        if (this.options.mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
-      for await (const message of this.options.retained.matching(filter))
-        if (this.options.mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
-    }
+    if (pump === null) return
+    const { sys, retained, mayReceive } = this.options
+    for (const message of sys.matching(filter))
+      if (mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
+    for await (const message of retained.matching(filter))
+      if (mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
+    session.retainedDue.delete(filter)
+    session.dirty = true
   }
 }

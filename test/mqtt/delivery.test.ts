@@ -260,6 +260,58 @@ test('retained messages survive a restart, come at the lower QoS, and more of th
   await after.stop()
 })
 
+test('retained messages that a session had not been sent when it went come when it is back, after a restart too', async () => {
+  const directory = tempDir()
+  const before = await startFront({ directory, limits: { maxInflightPerClient: 10 } })
+  const publisher = await before.connect()
+  for (let i = 0; i < 50; i++) await publisher.publishAsync(`r/${i}`, String(i), { qos: 1, retain: true })
+  const first = await RawClient.connected(before.port, 'durable', false)
+  first.write(subscribePacket(1, ['r/+', 1]))
+  assert.is((await first.next())!.first, 0x90)
+  for (let i = 0; i < 10; i++) await first.next()
+  first.socket.destroy()
+  await before.stop()
+  const after = await startFront({ directory, limits: { maxInflightPerClient: 10 } })
+  const again = await RawClient.connected(after.port, 'durable', false)
+  const seen = new Set<string>()
+  while (seen.size < 50) {
+    const publish = publishOf(await again.next())
+    seen.add(publish.payload)
+    again.write(packet(0x40, u16(publish.id)))
+  }
+  await after.stop()
+})
+
+test('a session that is far behind does not read segments without its topics', async () => {
+  const directory = tempDir()
+  const streams = [
+    { name: 'mqtt', topics: ['#'], retention: { maxBytes: 64 << 20, maxAgeMs: null, onFull: 'drop_oldest' as const } },
+  ]
+  const { port, front, testLog, stop } = await startFront({ directory, streams })
+  const first = await RawClient.connected(port, 'durable', false)
+  first.write(subscribePacket(1, ['rare', 1]))
+  await first.next()
+  first.write(DISCONNECT)
+  await first.whenClosed()
+  const stream = testLog.log.stream('mqtt')
+  const payload = Buffer.alloc(200_000, 'x')
+  await front.publish({ mqttTopic: 'rare', payload: Buffer.from('1'), qos: 1 }).durable()
+  while (stream.stats().segments < 4) await front.publish({ mqttTopic: 'noise', payload, qos: 1 }).durable()
+  await front.publish({ mqttTopic: 'rare', payload: Buffer.from('2'), qos: 1 }).durable()
+  const fetch = stream.fetch.bind(stream)
+  let read = 0
+  stream.fetch = async (...args) => {
+    const fetched = await fetch(...args)
+    for (const batch of fetched.batches) read += batch.length
+    return fetched
+  }
+  const again = await RawClient.connected(port, 'durable', false)
+  assert.is(publishOf(await again.next()).payload, '1')
+  assert.is(publishOf(await again.next()).payload, '2')
+  assert.ok(read < 0.7 * stream.stats().bytes, `read ${read} of ${stream.stats().bytes} bytes`)
+  await stop()
+})
+
 test('what matches no subscription above QoS 0 is not read back from the log', async () => {
   const { port, connect, testLog, stop } = await startFront()
   const subscriber = await RawClient.connected(port)

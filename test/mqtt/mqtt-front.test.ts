@@ -117,6 +117,19 @@ test('a taken port is reported with its address and the way out', async () => {
   await stop()
 })
 
+test('publish() stores headers with its record, and with that record only', async () => {
+  const { front, connect, testLog, stop } = await startFront()
+  const headers = [{ key: 'unit', value: Buffer.from('°C') }]
+  await front.publish({ mqttTopic: 'a', payload: Buffer.from('1'), qos: 1, headers }).durable()
+  await (await connect()).publishAsync('a', '2', { qos: 1 })
+  const records = await readAll(testLog.log, 'mqtt')
+  assert.equal(
+    records.map((record) => record.headers.map(({ key, value }) => [key, String(value)])),
+    [[['unit', '°C']], []],
+  )
+  await stop()
+})
+
 test('publish() stores and delivers a message as if a client had sent it', async () => {
   const { front, connect, testLog, stop } = await startFront()
   const subscriber = await connect()
