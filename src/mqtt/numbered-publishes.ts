@@ -52,12 +52,8 @@ export class NumberedPublishes {
     checkNumber(epoch)
     checkNumber(sequence)
     const marks = this.marksOf(stream)
-    const known = marks.get(id)
-    if (known?.commit.state === 'failed') {
-      // What is on disk decides: with the failed write, later ones may have failed too.
-      this.perStream.delete(stream)
-      return this.publish({ id, epoch, sequence }, stream, usedAtMs, publish)
-    }
+    let known = marks.get(id)
+    if (known?.commit.state === 'failed') known = storedMark(stream, id)
     if (known?.epoch === epoch && sequence <= known.sequence) return { commit: known.commit, duplicate: true }
     const name = nameOf(id)
     stream.setFact(name, encodeMark(epoch, sequence, usedAtMs))
@@ -88,6 +84,12 @@ export class NumberedPublishes {
     this.perStream.set(stream, marks)
     return marks
   }
+}
+
+/** What the disk says: with a write that failed, nothing in memory is to be trusted. */
+function storedMark(stream: Stream, id: string): Mark | undefined {
+  const value = stream.facts(nameOf(id)).get(nameOf(id))
+  return value === undefined ? undefined : decodeMark(value)
 }
 
 /** Puts back what the fact said before. A refusal means that nothing is written any more, the fact included. */
