@@ -32,7 +32,7 @@ test('whatever is killed or cut, the mirror at a Sluice upstream is the stream: 
       await node.kill('SIGKILL')
       await node.startAgain()
     }
-    const misfortunes: readonly (() => Promise<unknown> | void)[] = [
+    const misfortunes: readonly (() => unknown)[] = [
       () => restart(gateway),
       () => restart(cloud),
       () => Promise.all([restart(gateway), restart(cloud)]),
