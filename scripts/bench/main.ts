@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util'
 import { findProgram } from '../../test/helpers/mosquitto.js'
 import { mosquittoVersion } from './contestants.js'
 import { deviceBytes } from './device-bytes.js'
+import { drain } from './drain.js'
 import { fanOut } from './fan-out.js'
 import { idleConnections } from './idle-connections.js'
 import { ingest } from './ingest.js'
@@ -23,6 +24,7 @@ const WORKLOADS: readonly Workload[] = [
   fanOut,
   latency,
   idleConnections,
+  drain,
   logAppend,
   logRead,
   logStart,

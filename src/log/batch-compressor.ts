@@ -20,19 +20,19 @@ export class BatchCompressor {
   constructor(private readonly codec: CompressionCodec) {}
 
   /** @returns the batches in the same order, those compressed that gain by it. */
-  async compress(batches: readonly StoredBatch[], commitBytes: number): Promise<readonly StoredBatch[]> {
+  async compress(batches: readonly StoredBatch[], commitBytes: number, fast = false): Promise<readonly StoredBatch[]> {
     if (this.codec === 'none' || commitBytes > MAX_COMMIT_BYTES) return batches
-    return Promise.all(batches.map((stored) => this.compressOne(this.codec as 'gzip' | 'zstd', stored)))
+    return Promise.all(batches.map((stored) => this.compressOne(this.codec as 'gzip' | 'zstd', stored, fast)))
   }
 
-  private async compressOne(codec: 'gzip' | 'zstd', stored: StoredBatch): Promise<StoredBatch> {
+  private async compressOne(codec: 'gzip' | 'zstd', stored: StoredBatch, fast: boolean): Promise<StoredBatch> {
     const { partition, batch } = stored
     if (batch.length < MIN_BATCH_BYTES || codecOf(batch) !== 'none') return stored
     if (this.pause > 0) {
       this.pause -= 1
       return stored
     }
-    const smaller = await withCompressedRecords(batch, codec, compress)
+    const smaller = await withCompressedRecords(batch, codec, (one, bytes) => compress(one, bytes, fast))
     if (smaller.length <= batch.length * (1 - MIN_SAVING)) return { partition, batch: smaller }
     this.pause = PAUSE_AFTER_FAILURE
     return stored

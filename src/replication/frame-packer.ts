@@ -26,6 +26,8 @@ export interface FrameLimits {
   /** Largest batch and, beyond one batch, largest sum of a frame's batches, bytes, inclusive. */
   readonly maxBatchBytes: number
   readonly readsZstd: boolean
+  /** The link waits for frames, not they for the link: spend little time on making them small. */
+  readonly inHaste: boolean
 }
 
 /** Smaller batches are merged, as stored. */
@@ -44,7 +46,7 @@ export class FramePacker {
   /** @throws SluiceError CORRUPT_MESSAGE */
   async pack(source: Source, batches: readonly Buffer[], from: Offset, limits: FrameLimits): Promise<FrameShipment[]> {
     const units = [...unitsOf(batches, from, limits)].map((batch) => ({ partition: source.partition, batch }))
-    const compressed = await this.gzip.compress(units, 0)
+    const compressed = await this.gzip.compress(units, 0, limits.inHaste && units.length > 1)
     return framesOf(
       source,
       compressed.map(({ batch }) => batch),

@@ -161,8 +161,11 @@ class Pipe {
   async drained(): Promise<void> {
     if (!this.to.writableNeedDrain || this.to.destroyed) return
     await new Promise<void>((resolve) => {
-      this.to.once('drain', resolve)
-      this.to.once('close', resolve)
+      const done = (): void => {
+        this.to.off('drain', done).off('close', done)
+        resolve()
+      }
+      this.to.on('drain', done).on('close', done)
     })
   }
 

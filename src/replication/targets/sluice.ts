@@ -57,6 +57,7 @@ export class SluiceTarget implements Target<FrameShipment> {
   readonly tellsPositions = true
   private readonly address: MqttAddress
   private readonly packer = new FramePacker()
+  private link: NodeLink | null = null
   private limits = { maxBatchBytes: Number.POSITIVE_INFINITY, readsZstd: false }
 
   /** @throws SluiceError INVALID_CONFIG for a URL or TLS material that cannot be used. */
@@ -72,14 +73,16 @@ export class SluiceTarget implements Target<FrameShipment> {
   }
 
   pack(source: Source, batches: readonly Buffer[], from: Offset): Promise<FrameShipment[]> {
-    return this.packer.pack(source, batches, from, this.limits)
+    const inHaste = (this.link?.inFlight ?? 0) < MAX_FRAMES_IN_FLIGHT / 2
+    return this.packer.pack(source, batches, from, { ...this.limits, inHaste })
   }
 
   connect(events: LinkEvents): NodeLink {
     const onWelcome = ({ maxFrameBytes, readsZstd }: Welcome): void => {
       this.limits = { maxBatchBytes: maxFrameBytes - ENVELOPE_BYTES, readsZstd }
     }
-    return new NodeLink(this.address, this.options, { ...this.options, onWelcome, events }, this.clock)
+    this.link = new NodeLink(this.address, this.options, { ...this.options, onWelcome, events }, this.clock)
+    return this.link
   }
 }
 
@@ -110,6 +113,8 @@ export class NodeLink implements Link<FrameShipment> {
   private readonly numbers = new Map<string, number>()
   /** By their first lane: asked for, not yet answered. */
   private readonly opening = new Map<number, OpeningStream>()
+  /** Frames sent and not yet acknowledged. */
+  inFlight = 0
   private nextLane = 0
   private said = 0
   private pair: EpochPair | null = null
@@ -154,6 +159,7 @@ export class NodeLink implements Link<FrameShipment> {
     const { offset, nextOffset, batches } = shipment
     const gaps = offset > lane.sentEnd ? this.options.gapsOf(lane.source, lane.sentEnd, offset - 1) : []
     lane.flights.push({ slot, nextOffset })
+    this.inFlight += 1
     lane.sentEnd = nextOffset
     this.publish({ type: 'frame', lane: number, gaps, batches }, slot)
   }
@@ -294,6 +300,7 @@ export class NodeLink implements Link<FrameShipment> {
     if (lane === undefined) return
     while (lane.flights.length > 0 && lane.flights[0].nextOffset <= next) {
       const { slot } = lane.flights.shift() as { slot: number }
+      this.inFlight -= 1
       this.options.events.onAck(slot)
       if (this.over) return
     }

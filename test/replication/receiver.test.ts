@@ -1,0 +1,265 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { systemClock } from '../../src/base/clock.js'
+import { silentLogger } from '../../src/base/logger.js'
+import type { Offset } from '../../src/record/record.js'
+import { encodeRecordBatch } from '../../src/record/record-batch-builder.js'
+import { type DownMessage, decodeDown, encodeUp, type UpMessage } from '../../src/replication/node-protocol.js'
+import { Origins } from '../../src/replication/origins.js'
+import { Receiver, type Reception } from '../../src/replication/receiver.js'
+import { LevelStateStore } from '../../src/state/state-store.js'
+import { openLog, readAll, recordOf, type TestLog } from '../helpers/open-log.js'
+import { tempDir } from '../helpers/temp-dir.js'
+
+const [A, B, C, D] = [1, 2, 3, 4].map((byte) => Buffer.alloc(16, byte))
+
+function batch(base: number, count: number, epoch = 0): Buffer {
+  const records = Array.from({ length: count }, (_, i) => recordOf(`${base + i}`))
+  return encodeRecordBatch(base as Offset, records, epoch)
+}
+
+class Bench {
+  readonly told: DownMessage[] = []
+  closed: string | null = null
+  private wake = (): void => {}
+
+  constructor(
+    readonly node: TestLog,
+    readonly origins: Origins,
+    readonly reception: Reception,
+    private readonly closeState: () => Promise<void>,
+  ) {}
+
+  static async open(more: { readonly node?: TestLog; readonly receiver?: Receiver } = {}): Promise<Bench> {
+    const directory = tempDir()
+    const node = more.node ?? (await openLog(directory, [{ name: 'telemetry' }]))
+    const state = await LevelStateStore.open({ directory: tempDir(), logger: silentLogger, onFatal: () => {} })
+    const origins = await Origins.open(state, systemClock, silentLogger)
+    const { log, ledger } = node
+    const receiver = new Receiver({
+      nodeId: 'cloud',
+      mirrors: log.mirrors,
+      origins,
+      ledger,
+      commitGroup: async () => {},
+      maxFrameBytes: 1 << 20,
+      clock: systemClock,
+      logger: silentLogger,
+    })
+    const peer = {
+      send: (payload: Buffer) => bench.tell(decodeDown(payload)),
+      close: (reason: string) => {
+        bench.closed = reason
+      },
+    }
+    const bench: Bench = new Bench(node, origins, receiver.open(peer), () => state.close())
+    return bench
+  }
+
+  /** Says something and waits for the answer to it. */
+  async say(message: UpMessage): Promise<DownMessage> {
+    const before = this.told.length
+    await this.reception.receive(encodeUp(message))
+    while (this.told.length === before)
+      await new Promise<void>((resolve) => {
+        this.wake = resolve
+      })
+    return this.told[this.told.length - 1]
+  }
+
+  hello(current = A, next = B, nodeId = 'gw-17'): Promise<DownMessage> {
+    return this.say({ type: 'hello', version: 1, nodeId, current, next })
+  }
+
+  openLane(
+    end: number,
+    { start = 0, cursor = 0, fresh = false, lane = 0, origin = 'gw-17' } = {},
+  ): Promise<DownMessage> {
+    const partitions = [{ start, cursor, end, epoch: 0 }]
+    return this.say({ type: 'open', lane, origin, stream: 'telemetry', fresh, partitions })
+  }
+
+  frame(...batches: Buffer[]): Promise<DownMessage> {
+    return this.say({ type: 'frame', lane: 0, gaps: [], batches })
+  }
+
+  async offsets(stream = 'gw-17.telemetry'): Promise<number[]> {
+    return (await readAll(this.node.log, stream)).map(({ offset }) => offset)
+  }
+
+  async close(): Promise<void> {
+    this.reception.end()
+    await this.closeState()
+    await this.node.close()
+  }
+
+  private tell(message: DownMessage): void {
+    this.told.push(message)
+    this.wake()
+  }
+}
+
+const ack = (next: number, epoch = 0) => ({ type: 'ack', acks: [{ lane: 0, epoch, next }] })
+const range = (end: number, start = 0) => Array.from({ length: end - start }, (_, i) => start + i)
+
+async function withLane(body: (bench: Bench) => Promise<void>, end = 100): Promise<void> {
+  const bench = await Bench.open()
+  assert.is((await bench.hello()).type, 'welcome')
+  assert.equal(await bench.openLane(end), { type: 'opened', lane: 0, positions: [{ epoch: 0, next: 0, tip: null }] })
+  await body(bench)
+  await bench.close()
+}
+
+test('what begins at the end of the mirror is appended, and acknowledged once durable', () =>
+  withLane(async (bench) => {
+    assert.equal(await bench.frame(batch(0, 5), batch(5, 5)), ack(10))
+    assert.equal(await bench.frame(batch(10, 1)), ack(11))
+    assert.equal(await bench.offsets(), range(11))
+  }))
+
+test('what it has already is acknowledged again and appended once', () =>
+  withLane(async (bench) => {
+    await bench.frame(batch(0, 10))
+    assert.equal(await bench.frame(batch(0, 10)), ack(10))
+    assert.equal(await bench.frame(batch(0, 5), batch(5, 5), batch(10, 5)), ack(15))
+    assert.equal(await bench.offsets(), range(15))
+  }))
+
+test('a gap is refused by naming what is lacking, and nothing is taken from the lane until it is opened anew', () =>
+  withLane(async (bench) => {
+    await bench.frame(batch(0, 10))
+    assert.equal(await bench.frame(batch(11, 5)), { type: 'lacks', lane: 0, next: 10 })
+    assert.is(bench.reception.receive(encodeUp({ type: 'frame', lane: 0, gaps: [], batches: [batch(10, 5)] })), null)
+    const opened = await bench.openLane(100)
+    assert.is(opened.type === 'opened' && opened.positions?.[0].next, 10)
+    assert.equal(await bench.frame(batch(10, 5)), ack(15))
+    assert.equal(await bench.offsets(), range(15))
+  }))
+
+test('a batch that reaches across the end is not taken: only the sender cuts', () =>
+  withLane(async (bench) => {
+    await bench.frame(batch(0, 10))
+    assert.equal(await bench.frame(batch(5, 10)), { type: 'lacks', lane: 0, next: 10 })
+  }))
+
+test('a gap that is told is entered in the ledger and passed over, also when nothing follows it yet', () =>
+  withLane(async (bench) => {
+    await bench.frame(batch(0, 10))
+    const gap = { first: 10, last: 19, reason: 'retention' }
+    assert.equal(await bench.say({ type: 'frame', lane: 0, gaps: [gap], batches: [] }), ack(20))
+    const opened = await bench.openLane(100)
+    assert.is(opened.type === 'opened' && opened.positions?.[0].next, 20)
+    assert.equal(await bench.frame(batch(20, 5)), ack(25))
+    const [row] = bench.node.ledger.list()
+    assert.equal(
+      [row.destination, row.stream, row.firstOffset, row.lastOffset, row.reason],
+      ['*', 'gw-17.telemetry', 10, 19, 'retention'],
+    )
+    assert.equal(await bench.offsets(), [...range(10), ...range(25, 20)])
+  }))
+
+test('a gap that is told of offsets it has does not enter the ledger', () =>
+  withLane(async (bench) => {
+    await bench.frame(batch(0, 10))
+    const gap = { first: 5, last: 19, reason: 'retention' }
+    await bench.say({ type: 'frame', lane: 0, gaps: [gap], batches: [batch(20, 1)] })
+    assert.equal(
+      bench.node.ledger.list().map(({ firstOffset, lastOffset }) => [firstOffset, lastOffset]),
+      [[10, 19]],
+    )
+  }))
+
+test('an overlap under a later epoch is no duplicate: the connection ends, the next one gets a new mirror, an alarm is raised', async () => {
+  const bench = await Bench.open()
+  await bench.hello()
+  await bench.openLane(100)
+  await bench.frame(batch(0, 10))
+  const refused = await bench.frame(batch(5, 5, 1))
+  assert.is(refused.type === 'refused' && refused.code, 'FENCED_EPOCH')
+  await bench.close()
+})
+
+test('an origin that ends before its mirror does has other records: a new mirror is begun where it starts', () =>
+  withLane(async (bench) => {
+    await bench.frame(batch(0, 10))
+    const opened = await bench.openLane(6, { start: 2 })
+    assert.is(opened.type === 'opened' && opened.positions?.[0].next, 2)
+    assert.equal(await bench.frame(batch(2, 4, 1)), ack(6, 1))
+    assert.equal(await bench.offsets(), range(6, 2))
+    assert.equal(await bench.offsets('gw-17.telemetry.1'), range(10))
+    assert.match(bench.origins.statusOf('gw-17').alarm ?? '', /new mirror/)
+  }))
+
+test('a mirror that is new begins where the sender is, so that what is owed before is told as a gap', async () => {
+  const bench = await Bench.open()
+  await bench.hello()
+  const opened = await bench.openLane(900, { start: 500, cursor: 100 })
+  assert.is(opened.type === 'opened' && opened.positions?.[0].next, 100)
+  const gap = { first: 100, last: 499, reason: 'retention' }
+  assert.equal(await bench.say({ type: 'frame', lane: 0, gaps: [gap], batches: [batch(500, 1)] }), ack(501))
+  await bench.close()
+})
+
+test('its own stream that comes back round is not wanted', () =>
+  withLane(async (bench) => {
+    assert.equal(await bench.openLane(10, { origin: 'cloud', lane: 7 }), { type: 'opened', lane: 7, positions: null })
+  }))
+
+test('nothing is taken before hello, for a lane that is not open, or after a refusal', async () => {
+  const first = await Bench.open()
+  assert.is((await first.openLane(1)).type, 'refused')
+  assert.ok(first.closed !== null)
+  assert.is(first.reception.receive(encodeUp({ type: 'frame', lane: 0, gaps: [], batches: [] })), null)
+  await first.close()
+  const second = await Bench.open()
+  await second.hello()
+  const refused = await second.frame(batch(0, 1))
+  assert.is(refused.type === 'refused' && refused.code, 'INVALID_REQUEST')
+  await second.close()
+})
+
+test('a damaged batch ends the connection, and nothing of its frame is stored', () =>
+  withLane(async (bench) => {
+    const damaged = batch(0, 5)
+    damaged[damaged.length - 1] ^= 1
+    const refused = await bench.frame(damaged)
+    assert.is(refused.type === 'refused' && refused.code, 'CORRUPT_MESSAGE')
+    assert.equal(await bench.offsets(), [])
+  }))
+
+test('a node with the id of this one, and one of another version, are refused', async () => {
+  const same = await Bench.open()
+  assert.is((await same.hello(A, B, 'cloud')).type, 'refused')
+  await same.close()
+  const newer = await Bench.open()
+  const hello = { type: 'hello', version: 2, nodeId: 'gw', current: A, next: B } as const
+  assert.is((await newer.say(hello)).type, 'refused')
+  await newer.close()
+})
+
+test('of two lives of a node only the one that was there goes on, until an operator accepts the other', async () => {
+  const state = await LevelStateStore.open({ directory: tempDir(), logger: silentLogger, onFatal: () => {} })
+  const origins = await Origins.open(state, systemClock, silentLogger)
+  const hello = (current: Buffer, next: Buffer) => ({ type: 'hello', version: 1, nodeId: 'gw', current, next }) as const
+  await origins.admit(hello(A, B))
+  // Its welcome was lost: it says the same again.
+  await origins.admit(hello(A, B))
+  await origins.admit(hello(B, C))
+  const refused = async (current: Buffer, next: Buffer) => {
+    try {
+      await origins.admit(hello(current, next))
+    } catch (error) {
+      return (error as { code?: string }).code
+    }
+    return null
+  }
+  assert.is(await refused(A, D), 'FENCED_EPOCH')
+  assert.is(await refused(D, A), 'FENCED_EPOCH')
+  assert.match(origins.statusOf('gw').alarm ?? '', /refused/)
+  const again = await Origins.open(state, systemClock, silentLogger)
+  await again.accept('gw')
+  await again.admit(hello(A, D))
+  await state.close()
+})
+
+test.run()
