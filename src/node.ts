@@ -117,6 +117,10 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       limits: mqttLimits(config.mqtt),
       authenticate: auth.authenticate,
       ...(aclFile === undefined ? {} : { authorize: auth.authorize }),
+      onDropped: ({ stream, partition, first, last, records }) => {
+        const range = { stream, partition, firstOffset: first, lastOffset: last, records }
+        ledger.add([{ destination: 'subscribers', ...range, reason: 'qos0_dropped', atMs: clock.wallMs() }]).catch(fail)
+      },
       onOvertaken: (clientId, stream, partition, firstOffset, lastOffset) => {
         const entry = { destination: `session:${clientId}`, stream, partition, firstOffset, lastOffset }
         ledger.add([{ ...entry, reason: 'session_overtaken', atMs: clock.wallMs() }]).catch(fail)

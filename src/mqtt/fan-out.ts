@@ -20,6 +20,8 @@ const PLAIN: DeliveryFlags = { retain: false, dup: false }
 
 export class FanOut {
   delivered = 0
+  /** Deliveries that a full queue has cost. */
+  dropped = 0
   private shared = Buffer.allocUnsafeSlow(SHARED_BYTES)
   private position = 0
   private unflushedBytes = 0
@@ -41,11 +43,16 @@ export class FanOut {
     if (receivers.length === 0 && groups.length === 0) return
     const start = this.write(entry.bytes, value, valueStart, valueEnd, 0, PLAIN, 0)
     const { shared, position } = this
-    for (let i = 0; i < receivers.length; i++)
-      if (receivers[i].gate?.outbox.gather(shared, start, position)) this.delivered += 1
+    for (let i = 0; i < receivers.length; i++) this.hand(receivers[i].gate?.outbox, shared, start, position)
     for (let i = 0; i < groups.length; i++)
-      if (groups[i].next(entry.mqttTopic)?.gate?.outbox.gather(shared, start, position)) this.delivered += 1
+      this.hand(groups[i].next(entry.mqttTopic)?.gate?.outbox, shared, start, position)
     if (this.unflushedBytes > FLUSH_BYTES) this.flush()
+  }
+
+  private hand(outbox: Outbox | undefined, shared: Buffer, start: number, end: number): void {
+    if (outbox === undefined) return
+    if (outbox.gather(shared, start, end)) this.delivered += 1
+    else if (!outbox.isEnded) this.dropped += 1
   }
 
   /** Sends one message to one connection, above QoS 0 whatever waits there: the caller keeps within its window. */

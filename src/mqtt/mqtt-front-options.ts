@@ -6,6 +6,7 @@ import type { StreamCatalog } from '../log/types.js'
 import type { Offset, Qos, RecordHeader } from '../record/record.js'
 import type { StateStore } from '../state/types.js'
 import type { AccessKind, Who } from './acl-file.js'
+import type { DroppedRange } from './dropped-deliveries.js'
 import type { MqttLimits } from './mqtt-limits.js'
 import type { NodeLinks } from './node-links.js'
 import type { StreamRoute } from './routes.js'
@@ -36,6 +37,8 @@ export interface MqttFrontOptions {
   readonly authenticate?: (credentials: Credentials) => Promise<boolean>
   /** Whether a client may publish to a topic, subscribe to a filter, or be given messages of a topic. Left out: always. */
   readonly authorize?: (who: Who, kind: AccessKind, topic: string) => boolean
+  /** What subscribers at QoS 0 were not given because they read too slowly: for the ledger, now and then. */
+  readonly onDropped?: (range: Readonly<DroppedRange>) => void
   /** Retention removed records [first, last] before this durable session was sent them: for the ledger. */
   readonly onOvertaken?: (clientId: string, stream: string, partition: number, first: Offset, last: Offset) => void
   /** Takes what other nodes forward. Left out: nothing is taken from them. */

@@ -310,6 +310,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     await this.wills.stop()
     this.groups.stop()
     await this.sessions.checkpoint()
+    this.tellDropped()
     this.incidents.stop()
   }
 
@@ -455,6 +456,10 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     else this.gates.add(new Gate(stream, this, remoteAddress, certificateName))
   }
 
+  private tellDropped(): void {
+    for (const range of this.publishPath.dropped.take()) this.options.onDropped?.(range)
+  }
+
   private deliverUnstored(mqttTopic: string, payload: Buffer): void {
     const topic = Buffer.from(mqttTopic)
     const entry = this.router.resolve(topic, 0, topic.length)
@@ -472,6 +477,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       for (const gate of this.gates) gate.sweep(nowMs)
       if (nowMs - this.checkpointMs >= CHECKPOINT_INTERVAL_MS) {
         this.checkpointMs = nowMs
+        this.tellDropped()
         this.sessions.checkpoint().catch((error) => this.logger.error('session state could not be stored', { error }))
       }
       if (!this.stopping) this.sweepLater()

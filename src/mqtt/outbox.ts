@@ -37,6 +37,9 @@ export class Outbox {
     socket.on('drain', () => this.drain())
   }
 
+  get isEnded(): boolean {
+    return this.ended
+  }
   /** Bytes that wait: gathered, held back, and inside the socket. */
   get queuedBytes(): number {
     return this.gatheredBytes + this.backlogBytes + this.socket.writableLength

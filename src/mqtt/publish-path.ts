@@ -3,7 +3,15 @@
 
 import { partitionOf } from '../base/murmur2.js'
 import type { Commit } from '../log/types.js'
-import { attributesOf, type PartitionId, type Qos, type RecordHeader, type RecordInput } from '../record/record.js'
+import {
+  attributesOf,
+  type Offset,
+  type PartitionId,
+  type Qos,
+  type RecordHeader,
+  type RecordInput,
+} from '../record/record.js'
+import { DroppedDeliveries } from './dropped-deliveries.js'
 import type { FanOut } from './fan-out.js'
 import type { RetainedMessages } from './retained-messages.js'
 import type { TopicEntry } from './router.js'
@@ -22,6 +30,8 @@ export class PublishPath {
   messages = 0
   payloadBytes = 0
   unrouted = 0
+  /** Stored records that somebody was not given. */
+  readonly dropped = new DroppedDeliveries()
   /** Messages not taken: denied, or refused by the log. */
   refused = 0
   /** Wall-clock time of what is appended next, milliseconds; set by the caller, once per chunk rather than per message. */
@@ -64,6 +74,7 @@ export class PublishPath {
     end: number,
   ): Commit | null {
     let commit: Commit | null = null
+    let { partition } = entry
     const { stream } = entry
     if (stream !== null && (qos > 0 || entry.routed)) {
       const { record } = this
@@ -74,9 +85,7 @@ export class PublishPath {
       record.valueEnd = end
       record.headers = this.headers
       record.attributes = attributesOf(qos, retain)
-      const partition = entry.keyedByClient
-        ? (partitionOf(publisher.clientIdBytes, stream.partitions) as PartitionId)
-        : entry.partition
+      if (entry.keyedByClient) partition = partitionOf(publisher.clientIdBytes, stream.partitions) as PartitionId
       if (this.stored.isActive) {
         const wanted = qos > 0 && this.fanOut.matchesOf(entry).stored.length > 0
         this.stored.note(entry.streamIndex, partition, stream.nextOffset(partition), wanted)
@@ -86,7 +95,10 @@ export class PublishPath {
     this.messages += 1
     this.payloadBytes += end - start
     if (!entry.routed && !entry.reserved) this.unrouted += 1
+    const { dropped } = this.fanOut
     this.fanOut.deliver(entry, qos, value, start, end)
+    if (this.fanOut.dropped !== dropped && stream !== null && commit !== null)
+      this.dropped.note(stream.name, partition, (stream.nextOffset(partition) - 1) as Offset)
     return retain ? this.retained.store(entry, qos, Buffer.from(value.subarray(start, end)), commit) : commit
   }
 }

@@ -23,6 +23,8 @@ export interface LedgerEntry {
   /** Inclusive. */
   readonly lastOffset: Offset
   readonly reason: LedgerReason
+  /** Where not all of the range are meant: how many. */
+  readonly records?: number
   /** Wall-clock time of the (latest) entry, milliseconds since 1970-01-01 UTC. */
   readonly atMs: number
 }
@@ -93,12 +95,14 @@ function lineOf({ destination, stream, partition }: LedgerEntry): string {
 }
 
 function enter(rows: Map<string, LedgerRow>, entry: LedgerEntry): void {
-  let merged: LedgerRow = { ...entry, records: entry.lastOffset - entry.firstOffset + 1 }
+  let merged: LedgerRow = { ...entry, records: entry.records ?? entry.lastOffset - entry.firstOffset + 1 }
   for (const [key, row] of rows) {
     if (lineOf(row) !== lineOf(entry)) continue
     const overlaps = row.firstOffset <= merged.lastOffset && merged.firstOffset <= row.lastOffset
     const touches = row.lastOffset + 1 === merged.firstOffset || merged.lastOffset + 1 === row.firstOffset
-    if (!overlaps && !(touches && row.reason === merged.reason)) continue
+    // Drops come and go with every slow subscriber: of those there is one row per partition.
+    const sparse = row.reason === 'qos0_dropped' && merged.reason === 'qos0_dropped'
+    if (!overlaps && !sparse && !(touches && row.reason === merged.reason)) continue
     merged = join(row, merged)
     rows.delete(key)
   }

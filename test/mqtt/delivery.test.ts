@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { DroppedRange } from '../../src/mqtt/dropped-deliveries.js'
 import { tempDir } from '../helpers/temp-dir.js'
 import { DISCONNECT, PINGREQ, packet, publishPacket, RawClient, subscribePacket, u16 } from './raw-client.js'
 import { nextMessage, startFront } from './start-front.js'
@@ -365,6 +366,34 @@ test('a session that retention has overtaken goes on with what is left, and what
   }
   assert.equal(overtaken, [[0, start - 1]])
   await stop()
+})
+
+test('stored messages that a slow subscriber at QoS 0 was not given are named, one range per partition', async () => {
+  const dropped: DroppedRange[] = []
+  const { front, port, connect, testLog, stop } = await startFront({
+    limits: { maxQueuedBytesPerConnection: 64 * 1024 },
+    onDropped: (range) => dropped.push(range),
+  })
+  const frozen = await RawClient.connected(port, 'frozen')
+  frozen.write(subscribePacket(1, ['bulk', 0]))
+  await frozen.next()
+  frozen.socket.pause()
+  const publisher = await connect()
+  const payload = 'x'.repeat(20_000)
+  while (front.stats().droppedMessages < 50) {
+    await publisher.publishAsync('bulk', payload, { qos: 0 })
+    await publisher.publishAsync('other', 'x', { qos: 0 })
+  }
+  await publisher.publishAsync('bulk', payload, { qos: 1 })
+  const count = front.stats().droppedMessages
+  const next = testLog.log.stream('mqtt').nextOffset(0 as never)
+  await stop()
+  assert.is(
+    dropped.reduce((sum, { records }) => sum + records, 0),
+    count,
+  )
+  for (const { first, last, records } of dropped) assert.ok(first + records - 1 <= last && last < next)
+  assert.ok(dropped.length < 5)
 })
 
 test('a subscriber that reads nothing delays neither the publisher nor the others, and is closed in the end', async () => {
