@@ -2,7 +2,7 @@
 // to go on, so that no search holds a node up, however rare what it looks for.
 
 import { topicMatches } from '../base/topic-filter.js'
-import type { StreamReader } from '../log/types.js'
+import type { FetchLimits, StreamReader } from '../log/types.js'
 import { type LogRecord, type Offset, type PartitionId, toOffset } from '../record/record.js'
 import { decodeRecords, lastOffsetOf, maxTimestampOf } from '../record/record-batch.js'
 
@@ -42,11 +42,13 @@ export async function searchRecords(
 ): Promise<Found> {
   const records: LogRecord[] = []
   const fits = fitter(wanted)
+  // Segments without a topic that fits are not even opened.
+  const fetchLimits = { maxBytes: STRETCH_BYTES, ...wantsTopic(wanted) }
   let next: number = from
   let bytes = 0
   let scannedRecords = 0
   while (next < end && bytes < limits.maxScanBytes) {
-    const { batches, nextOffset } = await stream.fetch(partition, toOffset(next), { maxBytes: STRETCH_BYTES })
+    const { batches, nextOffset } = await stream.fetch(partition, toOffset(next), fetchLimits)
     for (const batch of batches) {
       bytes += batch.length
       // Without a look inside.
@@ -63,6 +65,10 @@ export async function searchRecords(
     next = Math.max(next, nextOffset)
   }
   return { records, nextOffset: toOffset(Math.min(next, end)), scannedRecords, scannedBytes: bytes }
+}
+
+function wantsTopic({ topicFilter }: SearchFor): Pick<FetchLimits, 'wantsTopic'> {
+  return topicFilter === undefined ? {} : { wantsTopic: (mqttTopic) => topicMatches(topicFilter, mqttTopic) }
 }
 
 function fitter({ topicFilter, fromMs, untilMs }: SearchFor): (record: LogRecord) => boolean {
