@@ -99,7 +99,7 @@ export class SerialSession {
   }
 
   private hello({ version, device, epoch, sequence }: DeviceMessage & { type: 'hello' }): void {
-    if (version !== PROTOCOL_VERSION || this.options.knowsDevice?.(device) === false) {
+    if (version !== PROTOCOL_VERSION || !this.mayJoin(device)) {
       this.refuse(version === PROTOCOL_VERSION ? REFUSED.device : REFUSED.version)
       return
     }
@@ -114,6 +114,11 @@ export class SerialSession {
     this.era += 1
     const { window, maxFrameBytes } = this.options
     this.send({ type: 'welcome', version: PROTOCOL_VERSION, epoch: this.epoch, window, maxFrameBytes })
+  }
+
+  /** An id that would lead out of its own branch of topics is nobody's. */
+  private mayJoin(device: string): boolean {
+    return !/[+#/\0]/.test(device) && this.options.knowsDevice?.(device) !== false
   }
 
   private answer(message: Exclude<DeviceMessage, { type: 'hello' }>): void {
@@ -170,6 +175,9 @@ export class SerialSession {
   /** @throws SluiceError when the message is not taken. */
   private store({ sequence, mqttTopic, payload, retain }: DeviceMessage & { type: 'publish' }): Promise<void> {
     const device = this.device ?? ''
+    // $SYS, $sluice: what the node says and does itself.
+    if (`${this.prefix}${mqttTopic}`.startsWith('$'))
+      throw new SluiceError('INVALID_TOPIC', 'a device has no topics with $')
     const { durable, duplicate } = this.options.publish({
       mqttTopic: this.prefix + mqttTopic,
       payload,

@@ -3,6 +3,7 @@
 import { SluiceError } from '../base/errors.js'
 import { Logger, type LogLevel } from '../base/logger.js'
 import type { Config } from '../config/schema.js'
+import type { NodeMessage, NodePublish } from '../node.js'
 import { type Command, type CommandContext, defineCommand, UsageError } from './command.js'
 import { CONFIG_OPTIONS, configFor } from './config-source.js'
 
@@ -20,6 +21,7 @@ export interface ServedNode {
   readonly httpAddresses: readonly string[]
   /** Reads password, ACL and certificate files again. */
   reload(): Promise<void>
+  publish(message: NodeMessage): NodePublish
   stop(): Promise<void>
   /** Resolves when the node cannot go on. */
   readonly failed: Promise<Error>
@@ -60,6 +62,7 @@ async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Pr
   const logger = new Logger('sluice', level, (line) => void stderr.write(line))
   const { startNode } = await loadNode()
   const node = await startNode(config, { logger })
+  const firmware = await startFirmware(config, node, logger.child('firmware'))
   const failed = node.failed.then((error) => ({ error }))
   const reload = (): void => {
     logger.info('reading password, ACL and certificate files again')
@@ -77,6 +80,7 @@ async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Pr
   if (ended !== null) throw fatal(ended.error)
   logger.info('stopping')
   process.off('SIGHUP', reload)
+  firmware?.stop()
   const stopped = await Promise.race([node.stop().then(() => null), failed, delay(MAX_STOP_MS)])
   if (stopped === 'late') {
     await stderr.line(
@@ -87,6 +91,21 @@ async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Pr
   if (stopped !== null) throw fatal(stopped.error)
   logger.info('stopped')
   return 0
+}
+
+/** Loads the bridge only for a node that has lines. */
+async function startFirmware(config: Config, node: ServedNode, logger: Logger): Promise<{ stop(): void } | undefined> {
+  if (config.firmware.length === 0) return undefined
+  const { startSerialBridge } = await import('../../firmware-bridge/serial/serial-bridge.js')
+  const ports = config.firmware.map(({ port, maxInFlight, maxFrameSize, devices, baudRate, topicPrefix }) => ({
+    path: port,
+    baudRate,
+    topicPrefix,
+    window: maxInFlight,
+    maxFrameBytes: maxFrameSize,
+    ...(devices.length === 0 ? {} : { devices }),
+  }))
+  return startSerialBridge(node, { ports, logger })
 }
 
 function readyLine(nodeId: string, { mqtt, http }: { mqtt: string[]; http: string[] }, dataDir: string): string {

@@ -10,6 +10,8 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'stream.topics': ['sensors/#'],
   'queue.name': 'mailers',
   'queue.stream': 'telemetry',
+  'firmware.name': 'bus',
+  'firmware.port': '/dev/ttyUSB0',
   'upstream.name': 'cloud',
   'upstream.type': 'mqtt',
   'upstream.url': 'mqtts://broker.example:8883',

@@ -36,6 +36,7 @@ function serve(
         mqttAddresses: ['mqtt://127.0.0.1:1883', '[::1]:1883'],
         httpAddresses: ['127.0.0.1:7883'],
         reload: async () => {},
+        publish: () => ({ durable: Promise.resolve(), duplicate: false }),
         stop: async () => {},
         failed: new Promise(() => {}),
         ...node,

@@ -13,9 +13,20 @@ test('put in force as a whole, it is valid and shows the true defaults', () => {
   const lines = example.split('\n').filter((line) => !line.startsWith('##') && !/= …/.test(line))
   const config = loadValidConfig({ text: lines.map((line) => line.replace(/^# /, '')).join('\n') })
   const defaults = loadValidConfig({})
-  const without = { stream: [], upstream: [], queue: [] }
+  const without = { stream: [], upstream: [], queue: [], firmware: [] }
   assert.equal({ ...config, ...without }, { ...defaults, ...without })
   assert.equal(config.stream[0], { ...defaults.stream[0], name: 'telemetry', topics: ['sensors/#'] })
+  assert.equal(config.firmware, [
+    {
+      name: 'bus',
+      port: '/dev/ttyUSB0',
+      baudRate: 115_200,
+      topicPrefix: 'devices/{device}/',
+      devices: [],
+      maxInFlight: 8,
+      maxFrameSize: 1024,
+    },
+  ])
   assert.is(config.upstream[0].url, 'mqtts://broker.example:8883')
 })
 

@@ -4,10 +4,11 @@
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { getJson } from '../helpers/http.js'
+import { NodeProcess } from '../helpers/node-process.js'
 import { Program } from '../helpers/program.js'
 import { type SeededRandom, withSeed } from '../helpers/seeded-random.js'
 import { unlessSkipped } from '../helpers/skip.js'
+import { readStream } from '../helpers/stream-reader.js'
 import { tempDir } from '../helpers/temp-dir.js'
 import { CLIENT_SOURCE, compile, noCompiler, testSource } from './compile.js'
 import { makeLine, noLine } from './line.js'
@@ -16,7 +17,6 @@ const MESSAGES = Number(process.argv[2] ?? 3000)
 const STEPS = MESSAGES > 10_000 ? 30 : 9
 /** Frames here have some 25 bytes: one in twenty is damaged. */
 const DAMAGED_BYTES = 0.002
-const BRIDGE_NODE = join(import.meta.dirname, 'bridge-node.js')
 const withLine = unlessSkipped(test, noCompiler ?? noLine)
 
 const running = new Set<Program>()
@@ -34,9 +34,7 @@ function run(command: string, args: readonly string[]): Program {
 interface Bench {
   readonly devicePath: string
   readonly program: string
-  startNode(): Promise<void>
-  killNode(): Promise<void>
-  stored(): Promise<string[]>
+  readonly node: NodeProcess
 }
 
 async function makeBench(random: SeededRandom): Promise<Bench> {
@@ -46,30 +44,19 @@ async function makeBench(random: SeededRandom): Promise<Bench> {
   const line = await makeLine(random.below(2 ** 31), DAMAGED_BYTES)
   running.add(line.program)
   const [devicePath, nodePath] = line.ends
-  let node: Program
-  let url = ''
-  return {
-    devicePath,
-    program,
-    async startNode() {
-      node = run(process.execPath, [BRIDGE_NODE, join(folder, 'data'), nodePath])
-      url = (await node.waitFor(/^ready (\S+)$/m, 'stdout'))[1]
-    },
-    async killNode() {
-      await node.stop('SIGKILL')
-    },
-    async stored() {
-      const values: string[] = []
-      for (let offset = 0; ; ) {
-        const answer = await getJson<{ records: { value: string }[]; next_offset: number; high_watermark: number }>(
-          `${url}/v1/streams/devices/partitions/0/records?offset=${offset}&max_records=10000`,
-        )
-        for (const { value } of answer.records) values.push(value)
-        offset = answer.next_offset
-        if (offset >= answer.high_watermark) return values
-      }
-    },
-  }
+  const config = `[[stream]]\nname = "devices"\ntopics = ["devices/#"]\n[[firmware]]\nname = "line"\nport = "${nodePath}"\n`
+  return { devicePath, program, node: await NodeProcess.start({ config }) }
+}
+
+async function killNode(node: NodeProcess): Promise<void> {
+  await node.kill('SIGKILL')
+  await node.startAgain()
+}
+
+async function storedAt(node: NodeProcess): Promise<string[]> {
+  const messages = await readStream(node, 'devices')
+  assert.ok(messages.every(({ mqttTopic }) => mqttTopic === 'devices/pump-7/m'))
+  return messages.map(({ payload }) => payload)
 }
 
 const ackedBy = (device: Program): string[] => [...device.stdout.matchAll(/^A (\S+)$/gm)].map(([, message]) => message)
@@ -93,7 +80,6 @@ function checkLog(acked: Iterable<string>, stored: readonly string[]): void {
 withLine('a device that keeps its numbers loses nothing and doubles nothing, whoever is killed', () =>
   withSeed(async (random) => {
     const bench = await makeBench(random)
-    await bench.startNode()
     const state = join(tempDir(), 'flash')
     const start = () => run(bench.program, [bench.devicePath, 'pump-7', 'f', String(MESSAGES), state])
     let device = start()
@@ -101,8 +87,7 @@ withLine('a device that keeps its numbers loses nothing and doubles nothing, who
     for (let step = 0; step < STEPS; step++) {
       await more(device, 1 + random.below(Math.floor((1.8 * MESSAGES) / STEPS)))
       if (step % 3 === 2) {
-        await bench.killNode()
-        await bench.startNode()
+        await killNode(bench.node)
       } else {
         await device.stop('SIGKILL')
         for (const message of ackedBy(device)) acked.add(message)
@@ -112,32 +97,32 @@ withLine('a device that keeps its numbers loses nothing and doubles nothing, who
     assert.equal(await device.ended, { code: 0, signal: null })
     for (const message of ackedBy(device)) acked.add(message)
     assert.is(acked.size, MESSAGES)
-    const stored = await bench.stored()
+    const stored = await storedAt(bench.node)
     checkLog(acked, stored)
     assert.equal(
       stored,
       Array.from({ length: MESSAGES }, (_, i) => `f-${i + 1}`),
     )
+    await bench.node.kill('SIGKILL')
   }),
 )
 
 withLine('a device that forgets everything at each reset is never told of a message that is not stored', () =>
   withSeed(async (random) => {
     const bench = await makeBench(random)
-    await bench.startNode()
     const acked: string[] = []
     for (let round = 0; round < 6; round++) {
       const device = run(bench.program, [bench.devicePath, 'pump-7', `r${round}`, '100000000', '-'])
       await more(device, 1 + random.below(MESSAGES / 10))
       if (round % 2 === 1) {
-        await bench.killNode()
-        await bench.startNode()
+        await killNode(bench.node)
         await more(device, 50)
       }
       await device.stop('SIGKILL')
       acked.push(...ackedBy(device))
     }
-    checkLog(acked, await bench.stored())
+    checkLog(acked, await storedAt(bench.node))
+    await bench.node.kill('SIGKILL')
   }),
 )
 

@@ -162,6 +162,7 @@ test('a repeated hello is given the same epoch until something is published unde
 
 test('an unknown device and another version are refused', async () => {
   assert.equal(await new Bench().hello(0, 1, 'stranger'), [[22, 3]])
+  assert.equal(await new Bench().hello(0, 1, 'pump/other'), [[22, 3]])
   assert.equal(await new Bench().send({ type: 'hello', version: 2, device: 'd', epoch: 0, sequence: 1 }), [[22, 2]])
 })
 
