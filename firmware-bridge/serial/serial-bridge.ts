@@ -7,7 +7,7 @@ import type { Logger, RunningNode } from '../../src/index.js'
 import { SerialSession, type SerialSessionOptions, type SerialSessionStats } from './serial-session.js'
 import { openTtyPort } from './tty-port.js'
 
-const REOPEN_MS = 1000
+const DEFAULT_REOPEN_MS = 1000
 const DEFAULT_BAUD_RATE = 115_200
 const DEFAULT_WINDOW = 8
 const DEFAULT_MAX_FRAME_BYTES = 1024
@@ -32,6 +32,8 @@ export interface SerialBridgeOptions {
   readonly logger: Logger
   /** Default: a terminal device of the system. */
   readonly openPort?: (path: string, baudRate: number) => Promise<Duplex>
+  /** After which a port that is not there is looked for again. Default: 1000. */
+  readonly reopenMs?: number
 }
 
 export interface SerialPortStatus extends SerialSessionStats {
@@ -117,7 +119,7 @@ class WatchedPort {
 
   private openLater(): void {
     if (this.stopped) return
-    this.timer = setTimeout(() => void this.open(), REOPEN_MS)
+    this.timer = setTimeout(() => void this.open(), this.bridge.reopenMs ?? DEFAULT_REOPEN_MS)
     this.timer.unref()
   }
 

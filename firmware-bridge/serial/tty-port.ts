@@ -1,15 +1,15 @@
 // A serial port of the operating system as a Duplex, by stty and Node's own tty streams: no native module to build. Linux and other Unixes.
 
 import { execFile } from 'node:child_process'
-import { constants } from 'node:fs'
-import { open } from 'node:fs/promises'
-import { Duplex } from 'node:stream'
-import { isatty, ReadStream, WriteStream } from 'node:tty'
+import { close, constants, fstat, fstatSync, openSync } from 'node:fs'
+import type { Duplex } from 'node:stream'
+import { isatty, ReadStream } from 'node:tty'
 import { promisify } from 'node:util'
 import { SluiceError } from '../../src/index.js'
 
 /** Bytes without parity, no flow control, nothing translated; a port that is closed does not reset the device (-hupcl). */
 const STTY_MODES = ['raw', '-echo', 'cs8', '-cstopb', '-parenb', '-crtscts', '-ixon', '-ixoff', 'clocal', '-hupcl']
+const FLAGS = constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK
 
 /**
  * @param baudRate Bits per second, one that stty knows.
@@ -18,49 +18,27 @@ const STTY_MODES = ['raw', '-echo', 'cs8', '-cstopb', '-parenb', '-crtscts', '-i
 export async function openTtyPort(path: string, baudRate: number): Promise<Duplex> {
   try {
     await promisify(execFile)('stty', ['-F', path, String(baudRate), ...STTY_MODES])
-    const flags = constants.O_RDWR | constants.O_NOCTTY | constants.O_NONBLOCK
-    const input = await open(path, flags)
-    if (!isatty(input.fd)) {
-      await input.close()
+    const descriptor = openSync(path, FLAGS)
+    if (!isatty(descriptor)) {
+      close(descriptor)
       throw new Error('it is not a terminal device')
     }
-    const output = await open(path, flags)
-    return new TtyPort(new ReadStream(input.fd), new WriteStream(output.fd), [input, output])
+    // Takes writes as well, and unlike a tty.WriteStream never blocks in one: a line that is stuck must not hold the node up.
+    const port = new ReadStream(descriptor)
+    closeAfter(port, descriptor)
+    return port
   } catch (error) {
     const why = error instanceof Error ? error.message.trim() : String(error)
     throw new SluiceError('NOT_REACHABLE', `serial port ${path} cannot be opened: ${why}`, { path }, error)
   }
 }
 
-class TtyPort extends Duplex {
-  constructor(
-    private readonly input: ReadStream,
-    private readonly output: WriteStream,
-    /** Kept from being closed by the garbage collector while the streams use their descriptors. */
-    readonly handles: readonly unknown[],
-  ) {
-    super()
-    input.on('data', (chunk: Buffer) => {
-      if (!this.push(chunk)) input.pause()
+/** Node opens terminals anew and leaves the descriptor it was given open, mostly: what is left would keep an unplugged adapter's name in use. */
+function closeAfter(port: ReadStream, descriptor: number): void {
+  const { rdev } = fstatSync(descriptor)
+  port.once('close', () => {
+    fstat(descriptor, (error, found) => {
+      if (error === null && found.rdev === rdev) close(descriptor)
     })
-    for (const stream of [input, output]) {
-      stream.on('error', (error) => this.destroy(error))
-      stream.on('close', () => this.destroy())
-    }
-    input.on('end', () => this.destroy())
-  }
-
-  override _read(): void {
-    this.input.resume()
-  }
-
-  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
-    this.output.write(chunk, done)
-  }
-
-  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
-    this.input.destroy()
-    this.output.destroy()
-    done(error)
-  }
+  })
 }

@@ -1,0 +1,97 @@
+import { readdirSync, readlinkSync } from 'node:fs'
+import { Duplex } from 'node:stream'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { sealFrame } from '../../firmware-bridge/serial/frame.js'
+import { startSerialBridge } from '../../firmware-bridge/serial/serial-bridge.js'
+import { openTtyPort } from '../../firmware-bridge/serial/tty-port.js'
+import { Logger, SluiceError } from '../../src/index.js'
+import { unlessSkipped } from '../helpers/skip.js'
+import { makeLine, noLine } from './line.js'
+
+const quiet = new Logger('test', 'error', () => {})
+const withLine = unlessSkipped(test, noLine)
+
+function openTerminals(path: string): number {
+  return readdirSync('/proc/self/fd').filter((name) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${name}`) === path
+    } catch {
+      return false
+    }
+  }).length
+}
+
+function gone(port: Duplex): Promise<void> {
+  return new Promise((resolve) => port.once('close', resolve).destroy())
+}
+
+withLine('a line that takes nothing holds nobody up, and a closed port leaves nothing open', async () => {
+  const { ends, program } = await makeLine(1, 0)
+  try {
+    const [port, other] = [await openTtyPort(ends[0], 115_200), await openTtyPort(ends[1], 115_200)]
+    const arrived = new Promise<string>((resolve) => other.once('data', (chunk) => resolve(String(chunk))))
+    port.write('as it is: \r\n')
+    assert.is(await arrived, 'as it is: \r\n')
+    await gone(other)
+    program.signal('SIGSTOP')
+    port.write(Buffer.alloc(1_000_000, 1))
+    assert.ok(port.writableLength > 900_000, `${port.writableLength} bytes wait`)
+    assert.ok(openTerminals(ends[0]) > 0)
+    await gone(port)
+    while (openTerminals(ends[0]) > 0) await new Promise((resolve) => setImmediate(resolve))
+  } finally {
+    program.signal('SIGCONT')
+    await program.stop('SIGKILL')
+  }
+})
+
+test('a port that is not there, or goes away, is opened again when it is back', async () => {
+  // The bridge alone keeps no process alive.
+  const alive = setInterval(() => {}, 1000)
+  const opened: Duplex[] = []
+  let wake = (): void => {}
+  let attempts = 0
+  const bridge = startSerialBridge(
+    { publish: () => ({ durable: Promise.resolve(), duplicate: false }) },
+    {
+      ports: [{ path: '/dev/ttyUSB0', devices: ['pump'] }],
+      logger: quiet,
+      reopenMs: 1,
+      async openPort() {
+        if (++attempts % 3 !== 0) throw new SluiceError('NOT_REACHABLE', 'unplugged')
+        const port = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
+        opened.push(port)
+        wake()
+        return port
+      },
+    },
+  )
+  for (const round of [1, 2]) {
+    if (opened.length < round)
+      await new Promise<void>((resolve) => {
+        wake = resolve
+      })
+    await new Promise((resolve) => setImmediate(resolve))
+    opened[round - 1].push(sealFrame({ type: 'hello', version: 1, device: 'pump', epoch: 0, sequence: 1 }, 0))
+    await new Promise((resolve) => setImmediate(resolve))
+    const [{ open, device }] = bridge.status()
+    assert.equal([open, device], [true, 'pump'])
+    if (round === 1) opened[0].destroy()
+  }
+  bridge.stop()
+  clearInterval(alive)
+  assert.is(opened[1].destroyed, true)
+})
+
+withLine('what is no terminal is refused with its name', async () => {
+  try {
+    await openTtyPort('/dev/null', 9600)
+    assert.unreachable()
+  } catch (error) {
+    assert.ok(error instanceof SluiceError && error.code === 'NOT_REACHABLE', String(error))
+    assert.match(error.message, '/dev/null')
+  }
+})
+
+test.run()
