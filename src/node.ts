@@ -99,8 +99,12 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       mirrors: log.mirrors,
       origins,
       ledger,
-      commitGroup: (group, stream, partition, offset, metadata) =>
-        groupOffsets.commit(group, [{ stream, partition, offset, metadata }]),
+      async commitGroup(group, stream, partition, offset, metadata) {
+        // A group that goes on here is not set back to where it was there.
+        const here = groupOffsets.get(group, stream, partition)
+        if (here === undefined || here.offset < offset)
+          await groupOffsets.commit(group, [{ stream, partition, offset, metadata }])
+      },
       maxFrameBytes: Math.max(MIN_FRAME_LIMIT_BYTES, config.mqtt.maxPacketSize * 4),
       clock,
       logger: logger.child('receiver'),
@@ -137,6 +141,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       upstreams: config.upstream.map((upstream) => upstreamOptions(upstream, nodeId)),
       catalog: log,
       mirrors: log.mirrors,
+      groups: groupOffsets,
       epochDirectory: join(config.dataDir, 'origin-epochs'),
       cursors,
       ledger,

@@ -16,6 +16,9 @@ const SHARED_LANE_WAIT_MS = 250
 export interface StreamInfo {
   readonly name: string
   readonly topics: readonly string[]
+  /** Of the mirror of another node's stream: where its records were first acknowledged, and who forwards them. */
+  readonly origin?: string
+  readonly via?: string
   readonly partitions: readonly {
     readonly partition: number
     readonly log_start_offset: number

@@ -17,7 +17,10 @@ const STREAM_COLUMNS: readonly Column<StreamInfo>[] = [
   },
   { title: 'BYTES', value: ({ bytes }) => formatBytes(bytes), align: 'right' },
   { title: 'SEGMENTS', value: ({ segments }) => segments },
-  { title: 'TOPICS', value: ({ topics }) => topics.join(' ') },
+  {
+    title: 'TOPICS',
+    value: ({ topics, origin, via }) => (origin === undefined ? topics.join(' ') : fromOf(origin, via)),
+  },
 ]
 
 const PARTITION_COLUMNS: readonly Column<Partition>[] = [
@@ -53,6 +56,10 @@ export const command = defineCommand({
     return 0
   },
 })
+
+function fromOf(origin: string, via: string | undefined): string {
+  return via === undefined || via === origin ? `from ${origin}` : `from ${origin} by ${via}`
+}
 
 function countOf({ log_start_offset: start, high_watermark: end }: Partition): number {
   return end - start

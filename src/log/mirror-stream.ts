@@ -4,7 +4,7 @@
 import { SluiceError } from '../base/errors.js'
 import type { Offset, PartitionId } from '../record/record.js'
 import type { LogStream } from './stream.js'
-import type { Commit, Fetched, FetchLimits, ProducerAppend, Stream, StreamStats } from './types.js'
+import type { Commit, Fetched, FetchLimits, MirrorOrigin, ProducerAppend, Stream, StreamStats } from './types.js'
 
 export class MirrorStream implements Stream {
   readonly topics: readonly string[] = []
@@ -25,6 +25,10 @@ export class MirrorStream implements Stream {
     public via: string,
     readonly log: LogStream,
   ) {}
+
+  get mirrorOf(): MirrorOrigin {
+    return { origin: this.origin, via: this.via }
+  }
 
   get partitions(): number {
     return this.local.length

@@ -73,6 +73,8 @@ export interface ProducerAppend {
 }
 
 export interface Stream extends StreamReader {
+  /** Set for the mirror of another node's stream, which can only be read. */
+  readonly mirrorOf?: MirrorOrigin
   /** MQTT topic filters routed here, in order. */
   readonly topics: readonly string[]
   /**
@@ -103,6 +105,14 @@ export interface Stream extends StreamReader {
   /** Resolves when `hasRoom` is true again (also when the stream closes). */
   whenRoom(): Promise<void>
   stats(): StreamStats
+}
+
+/** Where the records of a mirror come from. */
+export interface MirrorOrigin {
+  /** The node that acknowledged them first. */
+  readonly origin: string
+  /** The node they come from: the origin, or the last one in a chain. */
+  readonly via: string
 }
 
 export interface StreamStats {

@@ -11,7 +11,7 @@ import type { Lane, LedgerPort } from './lane.js'
 import { OriginEpoch } from './origin-epoch.js'
 import { type CursorsPort, Sender } from './sender.js'
 import { MqttTarget } from './targets/mqtt.js'
-import { SluiceTarget, type StreamOrigin } from './targets/sluice.js'
+import { type GroupPositions, SluiceTarget, type StreamOrigin } from './targets/sluice.js'
 import type { Shipment, Source, Target } from './targets/target.js'
 import { gapsWithin } from './told-gaps.js'
 import type { RewindRequest, RewoundPartition, UpstreamOptions, UpstreamStatus } from './upstream-options.js'
@@ -23,6 +23,8 @@ export interface UpstreamsOptions {
   readonly catalog: StreamCatalog
   /** What other nodes forward to this one. */
   readonly mirrors: Pick<Mirrors, 'list' | 'onOpened'>
+  /** Committed offsets, which travel along to Sluice nodes. */
+  readonly groups: GroupPositions
   /** For what proves to each upstream which life of this node it is: see origin-epoch.ts. */
   readonly epochDirectory: string
   readonly cursors: CursorsPort
@@ -155,7 +157,7 @@ function mqttTarget(upstream: UpstreamOptions, { nodeId, clock }: UpstreamsOptio
 }
 
 function sluiceTarget(upstream: UpstreamOptions, options: UpstreamsOptions): SluiceTarget {
-  const { nodeId, clock, ledger, epochDirectory } = options
+  const { nodeId, clock, ledger, groups, epochDirectory } = options
   const connectTimeoutMs = upstream.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS
   const originEpoch = new OriginEpoch(epochDirectory, upstream.name)
   const gapsOf = ({ stream, partition }: Source, first: number, last: number) =>
@@ -164,7 +166,7 @@ function sluiceTarget(upstream: UpstreamOptions, options: UpstreamsOptions): Slu
     stream instanceof MirrorStream
       ? { origin: stream.origin, stream: stream.stream, via: stream.via }
       : { origin: nodeId, stream: stream.name, via: null }
-  return new SluiceTarget({ ...upstream, nodeId, connectTimeoutMs, originEpoch, gapsOf, originOf }, clock)
+  return new SluiceTarget({ ...upstream, nodeId, connectTimeoutMs, originEpoch, gapsOf, groups, originOf }, clock)
 }
 
 /** The mirrors there are now that an upstream lists, by name or with `*.NAME`. */

@@ -26,6 +26,7 @@ const upstreams = Upstreams.start({
   upstreams: [upstreamTo(Number(port), { maxInFlight: FORWARDER.maxInFlight })],
   catalog: log,
   mirrors: log.mirrors,
+  groups: { groups: () => [], ofGroup: () => [] },
   epochDirectory: join(dataDirectory, 'origin-epochs'),
   cursors,
   ledger,

@@ -32,15 +32,15 @@ test('whatever is killed or cut, the mirror at a Sluice upstream is the stream: 
       await node.kill('SIGKILL')
       await node.startAgain()
     }
-    const misfortunes: readonly (() => unknown)[] = [
+    const misfortunes: readonly (() => Promise<unknown>)[] = [
       () => restart(gateway),
       () => restart(cloud),
       () => Promise.all([restart(gateway), restart(cloud)]),
-      () => uplink.cutAll(),
-      () => uplink.cutAfter(1 + random.below(20_000), 'up'),
-      () => uplink.cutAfter(1 + random.below(500), 'down'),
-      () => uplink.refuse(true),
-      () => uplink.refuse(false),
+      async () => uplink.cutAll(),
+      async () => uplink.cutAfter(1 + random.below(20_000), 'up'),
+      async () => uplink.cutAfter(1 + random.below(500), 'down'),
+      async () => uplink.refuse(true),
+      async () => uplink.refuse(false),
     ]
     for (let i = 0; i < MISFORTUNES; i++) {
       await wait(random.next() * MAX_PAUSE_MS)

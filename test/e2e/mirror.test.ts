@@ -63,6 +63,26 @@ test('what a gateway stores is at its Sluice upstream under the same offsets', a
   await cloud.kill()
 })
 
+test('offsets that a consumer group commits at the gateway are committed for the mirror', async () => {
+  const cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
+  const gateway = await NodeProcess.start({ config: gatewayConfig('gw-17', cloud.mqttPort) })
+  await publish(gateway, 500)
+  await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
+  const offsets = [{ stream: 'telemetry', partition: 0, offset: 17 }]
+  const commit = await requestJson(`${gateway.httpUrl}/v1/groups/app/offsets`, { method: 'POST', body: { offsets } })
+  assert.is(commit.status, 200)
+  interface Group {
+    readonly offsets: readonly { readonly stream: string; readonly committed_offset: number }[]
+  }
+  const committed = async (): Promise<Group['offsets'][number] | undefined> =>
+    (await requestJson<Group>(`${cloud.httpUrl}/v1/groups/app`)).body.offsets?.[0]
+  await until(async () => (await committed()) !== undefined)
+  const { stream, committed_offset: offset } = (await committed()) ?? {}
+  assert.equal([stream, offset], ['gw-17.telemetry', 17])
+  await gateway.kill()
+  await cloud.kill()
+})
+
 test('an upstream that was wiped gets again what is stored, and the cursor here does not matter', async () => {
   let cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
   const uplink = await TcpProxy.start(cloud.mqttPort)

@@ -60,6 +60,7 @@ export class UpstreamBench {
       upstreams,
       catalog: this.test.log,
       mirrors: this.test.log.mirrors,
+      groups: { groups: () => [], ofGroup: () => [] },
       epochDirectory: join(this.directory, 'origin-epochs'),
       cursors: this.test.cursors,
       ledger: this.test.ledger,

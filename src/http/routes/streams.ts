@@ -24,6 +24,7 @@ function describe(stream: Stream): unknown {
   return {
     name: stream.name,
     topics: stream.topics,
+    ...(stream.mirrorOf && { origin: stream.mirrorOf.origin, via: stream.mirrorOf.via }),
     partitions: Array.from({ length: stream.partitions }, (_, partition) => ({
       partition,
       log_start_offset: stream.logStartOffset(toPartitionId(partition)),

@@ -12,6 +12,7 @@ import {
   DOWN_TOPIC,
   decodeDown,
   encodeUp,
+  type GroupPosition,
   type LaneAck,
   MAX_LANES,
   type Opened,
@@ -31,8 +32,20 @@ export interface SluiceTargetOptions extends MqttConnectionOptions {
   readonly originEpoch: OriginEpoch
   /** What the ledger knows of offsets, both inclusive, that will not be sent. */
   readonly gapsOf: (source: Source, first: number, last: number) => readonly ToldGap[]
+  readonly groups: GroupPositions
   /** Of a stream to be forwarded: where its records were first acknowledged, and who brought them here. */
   readonly originOf: (stream: StreamReader) => StreamOrigin
+}
+
+/** Committed offsets of consumer groups. */
+export interface GroupPositions {
+  groups(): readonly string[]
+  ofGroup(group: string): readonly {
+    readonly stream: string
+    readonly partition: number
+    readonly offset: number
+    readonly metadata: string
+  }[]
 }
 
 export interface StreamOrigin {
@@ -44,6 +57,10 @@ export interface StreamOrigin {
 
 /** Frames under way; with the read-ahead and what a commit holds, this bounds the memory a drain takes. */
 const MAX_FRAMES_IN_FLIGHT = 16
+/** How often committed offsets that have moved are told. */
+const GROUPS_EVERY_MS = 2_000
+/** In one message; the rest goes with the next. */
+const MAX_GROUPS_TOLD = 256
 /** Of a packet, what is not batches. */
 const ENVELOPE_BYTES = 4096
 /** Packet identifiers of what is said beside frames, used in turn. */
@@ -86,7 +103,8 @@ export class SluiceTarget implements Target<FrameShipment> {
   }
 }
 
-interface NodeLinkOptions extends Pick<SluiceTargetOptions, 'nodeId' | 'originEpoch' | 'gapsOf' | 'originOf'> {
+interface NodeLinkOptions
+  extends Pick<SluiceTargetOptions, 'nodeId' | 'originEpoch' | 'gapsOf' | 'groups' | 'originOf'> {
   readonly events: LinkEvents
   readonly onWelcome: (welcome: Welcome) => void
 }
@@ -94,6 +112,10 @@ interface NodeLinkOptions extends Pick<SluiceTargetOptions, 'nodeId' | 'originEp
 interface LinkLane {
   readonly source: Source
   readonly reader: StreamReader
+  /** One past what the upstream has. */
+  ackedEnd: number
+  /** Of each group: what it was told. */
+  readonly toldGroups: Map<string, number>
   /** One past what has been sent, or where to begin. */
   sentEnd: number
   /** What was sent and not yet acknowledged, in order. */
@@ -127,7 +149,7 @@ export class NodeLink implements Link<FrameShipment> {
     address: MqttAddress,
     { connectTimeoutMs }: MqttConnectionOptions,
     private readonly options: NodeLinkOptions,
-    clock: Clock,
+    private readonly clock: Clock,
   ) {
     const { events } = options
     this.connection = address.connect(
@@ -281,7 +303,14 @@ export class NodeLink implements Link<FrameShipment> {
     const told = lanes.map(({ stream, partition, reader }, index) => {
       const next = positions === null ? null : (positions[index].next as Offset)
       if (next !== null)
-        this.lanes.set(lane + index, { source: { stream, partition }, reader, sentEnd: next, flights: [] })
+        this.lanes.set(lane + index, {
+          source: { stream, partition },
+          reader,
+          ackedEnd: next,
+          sentEnd: next,
+          toldGroups: new Map(),
+          flights: [],
+        })
       return { stream, partition, next }
     })
     events.onPositions(told)
@@ -292,12 +321,32 @@ export class NodeLink implements Link<FrameShipment> {
     if (this.isUp || this.opening.size > 0) return
     this.isUp = true
     this.cancelTimer()
+    this.tellGroups()
     this.options.events.onUp()
+  }
+
+  /** Committed offsets travel along, never beyond what the upstream has, so that a consumer can go on there. */
+  private tellGroups(): void {
+    const { groups } = this.options
+    const rows = groups.groups().flatMap((group) => groups.ofGroup(group).map((row) => ({ ...row, group })))
+    for (const [number, { source, ackedEnd, toldGroups }] of this.lanes) {
+      const moved: GroupPosition[] = []
+      for (const { group, stream, partition, offset, metadata } of rows) {
+        if (stream !== source.stream || partition !== source.partition) continue
+        const reached = Math.min(offset, ackedEnd)
+        if (toldGroups.get(group) === reached || moved.length === MAX_GROUPS_TOLD) continue
+        toldGroups.set(group, reached)
+        moved.push({ group, offset: reached, metadata })
+      }
+      if (moved.length > 0) this.say({ type: 'groups', lane: number, groups: moved })
+    }
+    this.cancelTimer = this.clock.after(GROUPS_EVERY_MS, () => this.tellGroups())
   }
 
   private acked({ lane: number, next }: LaneAck): void {
     const lane = this.lanes.get(number)
     if (lane === undefined) return
+    lane.ackedEnd = Math.max(lane.ackedEnd, next)
     while (lane.flights.length > 0 && lane.flights[0].nextOffset <= next) {
       const { slot } = lane.flights.shift() as { slot: number }
       this.inFlight -= 1
