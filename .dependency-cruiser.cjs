@@ -63,6 +63,7 @@ module.exports = {
     only('aedes', '^src/mqtt/', 'aedes'),
     only('level', '^src/(log|state)/', '(level|classic-level|abstract-level)'),
     only('mqtt.js', '^(src/replication|firmware-bridge|test|scripts)/', 'mqtt'),
+    only('ws', '^(src/mqtt|test|scripts)/', 'ws'),
     only('cbor-x', '^(src/(state|log|replication)|firmware-bridge)/', 'cbor-x'),
   ],
   options: {

@@ -3,7 +3,7 @@
 
 import { randomUUID } from 'node:crypto'
 import type { Clock } from '../base/clock.js'
-import { messageOf, SluiceError } from '../base/errors.js'
+import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Commit } from '../log/types.js'
 import type { Offset } from '../record/record.js'
@@ -19,17 +19,18 @@ import { type Accepted, type Listener, listen } from './listener.js'
 import type { MqttFrontOptions, MqttStats, PublishMessage } from './mqtt-front-options.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
 import type { NodeLinks } from './node-links.js'
-import { type NumberedBy, type NumberedPublish, NumberedPublishes } from './numbered-publishes.js'
+import type { NumberedBy, NumberedPublish } from './numbered-publishes.js'
+import { OpenConnections } from './open-connections.js'
 import type { Outbox } from './outbox.js'
-import { NO_HEADERS, PublishPath } from './publish-path.js'
+import { ProgramPublishes } from './program-publishes.js'
+import { PublishPath } from './publish-path.js'
 import { handshakePrefix, StoredHandshakes } from './received-messages.js'
 import { RetainedMessages, type RetainedValue } from './retained-messages.js'
-import { Router, type TopicEntry } from './router.js'
+import { Router } from './router.js'
 import type { Session } from './session.js'
 import type { SessionPumpHost } from './session-pump.js'
 import { SessionRegistry } from './session-registry.js'
 import { SessionStore } from './session-store.js'
-import { SettableCommit } from './settable-commit.js'
 import { type SharedGroupRow, SharedGroups } from './shared-groups.js'
 import { StoredDelivery } from './stored-delivery.js'
 import type { StoredPartition } from './stored-partition.js'
@@ -49,7 +50,6 @@ const NOT_AUTHORIZED = 5
 /** A message of a WebSocket may hold several packets. */
 const MIN_WEBSOCKET_MESSAGE_BYTES = 1024 * 1024
 const SHARED_TABLE = 'mqtt-shared'
-const DURABLE = SettableCommit.settled(null)
 
 export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   readonly limits: MqttLimits
@@ -61,14 +61,14 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   readonly nodes: NodeLinks | null
   readonly maxInflight: number
   private readonly stored: StoredDelivery
-  private readonly numbered = new NumberedPublishes()
+  private readonly programs: ProgramPublishes
   private readonly sessions: SessionRegistry
   private readonly groups: SharedGroups
   private readonly sys: SysTopics
   private readonly subscriptions: SubscriptionRequests
   private readonly wills: Wills
   private readonly incidents: IncidentLog
-  private readonly gates = new Set<Gate>()
+  private readonly gates = new OpenConnections()
   private readonly door: Door
   private readonly present = new WeakSet<Gate>()
   private listeners: Listener[] = []
@@ -77,10 +77,6 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   private lastGateClosed: () => void = () => {}
   private checkpointMs = 0
   private stopping = false
-  /** Of connections that have ended. */
-  private droppedBefore = 0
-  private receivedBefore = 0
-  private sentBefore = 0
 
   private constructor(
     private readonly options: MqttFrontOptions,
@@ -103,6 +99,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       this.logger.error('the end of a stream could not be read for subscribers', { error }),
     )
     this.publishPath = new PublishPath(this.fanOut, retained, this.stored)
+    this.programs = new ProgramPublishes(this.router, this.publishPath, options.clock)
     this.maxInflight = limits.maxInflightPerClient
     this.groups = new SharedGroups(
       {
@@ -195,7 +192,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
    * STORAGE_READ_ONLY, SHUTTING_DOWN.
    */
   publish(message: PublishMessage): Commit {
-    return this.publishTo(this.writableEntry(message), message)
+    return this.programs.publish(message)
   }
 
   /**
@@ -203,39 +200,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
    * @throws RangeError for numbers out of range, and for a message that nothing would store (QoS 0 that no stream takes).
    */
   publishNumbered(message: PublishMessage, by: NumberedBy): NumberedPublish {
-    const entry = this.writableEntry(message)
-    if (entry.stream === null || (message.qos === 0 && !entry.routed))
-      throw new RangeError('only a message that is stored can be numbered')
-    return this.numbered.publish(by, entry.stream, this.clock.wallMs(), () => this.publishTo(entry, message))
-  }
-
-  private writableEntry(message: PublishMessage): TopicEntry {
-    const topic = Buffer.from(message.mqttTopic)
-    const entry = this.router.resolve(topic, 0, topic.length)
-    if ('problem' in entry || entry.forNodes) {
-      const problem = 'problem' in entry ? entry.problem : 'is for other nodes only'
-      throw new SluiceError('INVALID_TOPIC', `topic ${problem}`, { mqttTopic: message.mqttTopic })
-    }
-    if (!this.publishPath.hasRoom(entry, message.qos))
-      throw new SluiceError(
-        'TOO_MANY_REQUESTS',
-        'more is being published than the disk can take: try again in a moment',
-      )
-    return entry
-  }
-
-  private publishTo(entry: TopicEntry, message: PublishMessage): Commit {
-    this.publishPath.timestampMs = this.clock.wallMs()
-    const { payload } = message
-    const publisher = { clientIdBytes: Buffer.from(message.clientId ?? '') }
-    const { publishPath } = this
-    publishPath.headers = message.headers ?? NO_HEADERS
-    try {
-      const retain = message.retain ?? false
-      return publishPath.publish(entry, publisher, message.qos, retain, payload, 0, payload.length) ?? DURABLE
-    } finally {
-      publishPath.headers = NO_HEADERS
-    }
+    return this.programs.publishNumbered(message, by)
   }
 
   /**
@@ -260,33 +225,18 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   }
 
   stats(): MqttStats {
-    let subscriptions = 0
-    let connectedDurable = 0
-    let droppedMessages = this.droppedBefore
-    let receivedBytes = this.receivedBefore
-    let sentBytes = this.sentBefore
-    for (const { session, outbox, receivedBytes: received } of this.gates) {
-      subscriptions += session?.subscriptions.size ?? 0
-      if (session?.clean === false) connectedDurable += 1
-      droppedMessages += outbox.dropped
-      receivedBytes += received
-      sentBytes += outbox.sentBytes
-    }
+    const { connectedDurable, ...ofConnections } = this.gates.totals()
     return {
-      connections: this.gates.size,
+      ...ofConnections,
       durableSessions: this.store.size,
       offlineSessions: Math.max(0, this.store.size - connectedDurable),
-      subscriptions,
       sharedGroups: this.groups.size,
       retainedMessages: this.retained.size,
       receivedMessages: this.publishPath.messages,
       receivedPayloadBytes: this.publishPath.payloadBytes,
-      receivedBytes,
-      sentBytes,
       unroutedMessages: this.publishPath.unrouted,
       refusedMessages: this.publishPath.refused,
       deliveredMessages: this.fanOut.delivered,
-      droppedMessages,
       refusedConnections: this.door.refused,
     }
   }
@@ -327,9 +277,6 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
 
   closed(gate: Gate, reason: CloseReason): void {
     this.gates.delete(gate)
-    this.droppedBefore += gate.outbox.dropped
-    this.receivedBefore += gate.receivedBytes
-    this.sentBefore += gate.outbox.sentBytes
     this.back.closed(gate)
     if (gate.session !== null) this.sessions.detach(gate.session, gate)
     if (this.gates.size === 0) this.lastGateClosed()

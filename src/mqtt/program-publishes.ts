@@ -1,0 +1,64 @@
+// Publishing by programs rather than clients: HTTP, downlinks, the firmware bridge, other nodes, wills. Used by the front.
+
+import type { Clock } from '../base/clock.js'
+import { SluiceError } from '../base/errors.js'
+import type { Commit } from '../log/types.js'
+import type { PublishMessage } from './mqtt-front-options.js'
+import { type NumberedBy, type NumberedPublish, NumberedPublishes } from './numbered-publishes.js'
+import { NO_HEADERS, type PublishPath } from './publish-path.js'
+import type { Router, TopicEntry } from './router.js'
+import { SettableCommit } from './settable-commit.js'
+
+const DURABLE = SettableCommit.settled(null)
+
+export class ProgramPublishes {
+  private readonly numbered = new NumberedPublishes()
+
+  constructor(
+    private readonly router: Router,
+    private readonly publishPath: PublishPath,
+    private readonly clock: Clock,
+  ) {}
+
+  /** See MqttFront.publish. */
+  publish(message: PublishMessage): Commit {
+    return this.publishTo(this.writableEntry(message), message)
+  }
+
+  /** See MqttFront.publishNumbered. */
+  publishNumbered(message: PublishMessage, by: NumberedBy): NumberedPublish {
+    const entry = this.writableEntry(message)
+    if (entry.stream === null || (message.qos === 0 && !entry.routed))
+      throw new RangeError('only a message that is stored can be numbered')
+    return this.numbered.publish(by, entry.stream, this.clock.wallMs(), () => this.publishTo(entry, message))
+  }
+
+  private writableEntry(message: PublishMessage): TopicEntry {
+    const topic = Buffer.from(message.mqttTopic)
+    const entry = this.router.resolve(topic, 0, topic.length)
+    if ('problem' in entry || entry.forNodes) {
+      const problem = 'problem' in entry ? entry.problem : 'is for other nodes only'
+      throw new SluiceError('INVALID_TOPIC', `topic ${problem}`, { mqttTopic: message.mqttTopic })
+    }
+    if (!this.publishPath.hasRoom(entry, message.qos))
+      throw new SluiceError(
+        'TOO_MANY_REQUESTS',
+        'more is being published than the disk can take: try again in a moment',
+      )
+    return entry
+  }
+
+  private publishTo(entry: TopicEntry, message: PublishMessage): Commit {
+    this.publishPath.timestampMs = this.clock.wallMs()
+    const { payload } = message
+    const publisher = { clientIdBytes: Buffer.from(message.clientId ?? '') }
+    const { publishPath } = this
+    publishPath.headers = message.headers ?? NO_HEADERS
+    try {
+      const retain = message.retain ?? false
+      return publishPath.publish(entry, publisher, message.qos, retain, payload, 0, payload.length) ?? DURABLE
+    } finally {
+      publishPath.headers = NO_HEADERS
+    }
+  }
+}
