@@ -99,7 +99,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       this.logger.error('the end of a stream could not be read for subscribers', { error }),
     )
     this.publishPath = new PublishPath(this.fanOut, retained, this.stored)
-    this.programs = new ProgramPublishes(this.router, this.publishPath, options.clock)
+    this.programs = new ProgramPublishes(this.router, this.publishPath, retained, options.clock)
     this.maxInflight = limits.maxInflightPerClient
     this.groups = new SharedGroups(
       {

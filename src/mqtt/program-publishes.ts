@@ -6,6 +6,7 @@ import type { Commit } from '../log/types.js'
 import type { PublishMessage } from './mqtt-front-options.js'
 import { type NumberedBy, type NumberedPublish, NumberedPublishes } from './numbered-publishes.js'
 import { NO_HEADERS, type PublishPath } from './publish-path.js'
+import type { RetainedMessages } from './retained-messages.js'
 import type { Router, TopicEntry } from './router.js'
 import { SettableCommit } from './settable-commit.js'
 
@@ -17,6 +18,7 @@ export class ProgramPublishes {
   constructor(
     private readonly router: Router,
     private readonly publishPath: PublishPath,
+    private readonly retained: RetainedMessages,
     private readonly clock: Clock,
   ) {}
 
@@ -30,7 +32,12 @@ export class ProgramPublishes {
     const entry = this.writableEntry(message)
     if (entry.stream === null || (message.qos === 0 && !entry.routed))
       throw new RangeError('only a message that is stored can be numbered')
-    return this.numbered.publish(by, entry.stream, this.clock.wallMs(), () => this.publishTo(entry, message))
+    const nowMs = this.clock.wallMs()
+    const published = this.numbered.publish(by, entry.stream, nowMs, () => this.publishTo(entry, message))
+    if (!published.duplicate || message.retain !== true) return published
+    // A crash may have come between the record and the retained message: only the record is known to be there.
+    const commit = this.retained.store(entry, message.qos, Buffer.from(message.payload), published.commit)
+    return { commit: commit ?? published.commit, duplicate: true }
   }
 
   private writableEntry(message: PublishMessage): TopicEntry {

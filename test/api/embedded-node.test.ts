@@ -1,4 +1,5 @@
 import { request } from 'node:http'
+import { connect } from 'mqtt'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Logger, loadValidConfig, type RunningNode, SluiceError, startNode } from '../../src/index.js'
@@ -82,6 +83,30 @@ test('a numbered message that is sent again, also after a restart, is stored onc
     ['7/1', '7/2', '7/5', '7/6', '8/1'],
   )
   await stored.stop()
+})
+
+test('a retained message whose record survived a crash that it did not is retained when it is sent again', async () => {
+  const node = await startNode(loadValidConfig({ text: TEXT, dataDir: tempDir(), environment: {} }), { logger: quiet })
+  const message = {
+    mqttTopic: 'pump/state',
+    payload: Buffer.from('on'),
+    numberedBy: { id: 'pump', epoch: 1, sequence: 1 },
+  }
+  await node.publish(message).durable // as a crash leaves it: the record alone
+  const again = node.publish({ ...message, retain: true })
+  assert.is(again.duplicate, true)
+  await again.durable
+  const client = connect(`mqtt://${node.mqttAddresses[0].replace(/^mqtt:\/\//, '')}`)
+  try {
+    const arrived = new Promise<[string, string, boolean]>((resolve) =>
+      client.once('message', (topic, payload, { retain }) => resolve([topic, String(payload), retain])),
+    )
+    await client.subscribeAsync('pump/#')
+    assert.equal(await arrived, ['pump/state', 'on', true])
+  } finally {
+    await client.endAsync(true)
+    await node.stop()
+  }
 })
 
 test.run()
