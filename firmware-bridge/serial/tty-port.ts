@@ -1,4 +1,4 @@
-// A serial port of the operating system as a Duplex, by stty and Node's own tty streams: no native module to build. Linux and other Unixes.
+// A serial port of the operating system as a Duplex, by stty and Node's own tty streams: no native module to build. Linux: stty -F.
 
 import { execFile } from 'node:child_process'
 import { close, constants, fstat, fstatSync, openSync } from 'node:fs'
