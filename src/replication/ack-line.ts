@@ -48,6 +48,11 @@ export class AckLine {
     return this.flights.length >= this.maximum
   }
 
+  /** Stretches under way. */
+  get underWay(): number {
+    return this.flights.length
+  }
+
   /** The oldest stretch, if later ones were acknowledged before it. */
   get overtaken(): Flight | undefined {
     return this.ackedBehind > 0 ? this.flights.peek() : undefined

@@ -34,6 +34,9 @@ export interface LaneOptions<S extends Shipment> {
   readonly onPassed: (lane: Lane<S>, offsets: number) => void
 }
 
+/** While so many shipments are under way, fewer records than this wait for the next acknowledgement, to go together. */
+const UNGATHERED = 2
+const GATHERED_RECORDS = 500
 /** How long a lane that cannot go on waits before it tries again. */
 const RETRY_MS = 5_000
 
@@ -66,6 +69,8 @@ export class Lane<S extends Shipment> {
         fetchBytes,
         packBatches: target.packBatches,
         pack: (batches, from) => target.pack({ stream: stream.name, partition }, batches, from),
+        mayGather: (records) =>
+          target.packBatches > 1 && records < GATHERED_RECORDS && this.acks.underWay >= UNGATHERED,
         onReady: () => options.onReady(this),
         onProblem: (error) => this.failed(error),
       },

@@ -14,6 +14,8 @@ export interface ReadAheadOptions<S> {
   /** Batches that `pack` takes at once. */
   readonly packBatches: number
   readonly pack: (batches: readonly Buffer[], from: Offset) => S[] | Promise<S[]>
+  /** Whether so few records had better wait for more; then `read` is called again when that may have changed. */
+  readonly mayGather: (records: number) => boolean
   /** There may be something to take now, or the log start has passed the position. */
   readonly onReady: () => void
   /** Reading or cutting failed; nothing more happens until `read` or `restart`. */
@@ -88,6 +90,8 @@ export class ReadAhead<S extends Shipment> {
     const { stream, partition } = this.options
     if (this.fetching || this.batches.length > 0) return
     if (this.fetchFrom >= stream.highWatermark(partition) && this.fetchFrom >= stream.logStartOffset(partition)) return
+    const records = stream.highWatermark(partition) - this.fetchFrom
+    if (records > 0 && this.options.mayGather(records)) return
     void this.fetch(this.round)
   }
 

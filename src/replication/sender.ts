@@ -314,6 +314,8 @@ export class Sender<S extends Shipment> {
     const moved = line.acked(flight)
     if (moved > 0) this.hasMoved(this.laneOf.get(line)!, moved)
     if (moved > 0 && wasFull) this.laneReady(this.laneOf.get(line)!)
+    // It may have let records gather meanwhile.
+    if (this.options.target.packBatches > 1) this.laneOf.get(line)!.wake()
     if (this.window.inFlight === 0) {
       this.onSettled()
       if (this.drain !== null) this.reportDrained(this.drain)
