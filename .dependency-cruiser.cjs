@@ -64,7 +64,7 @@ module.exports = {
     only('level', '^src/(log|state)/', '(level|classic-level|abstract-level)'),
     only('mqtt.js', '^(src/replication|firmware-bridge|test|scripts)/', 'mqtt'),
     only('ws', '^(src/mqtt|test|scripts)/', 'ws'),
-    only('cbor-x', '^(src/(state|log|replication)|firmware-bridge)/', 'cbor-x'),
+    only('cbor-x', '^(src/(state|log|replication)|firmware-bridge|test)/', 'cbor-x'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },
