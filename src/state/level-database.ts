@@ -43,7 +43,7 @@ export async function openLevel(directory: string, options: LevelOptions): Promi
 
 /** What LevelDB says of files that are not what they were: changed, missing, or (reading a table beyond its end) too short. */
 const DAMAGE =
-  /^Corruption|does not exist|missing files|no meta-nextfile|^IO error: .*No such file|^IO error: .*\.ldb: Invalid argument/
+  /^Corruption|does not exist|missing files|no meta-nextfile|^IO error: .*No such file|^IO error: .*\.ldb: Invalid argument/s
 
 /** Turns what LevelDB threw into a SluiceError whose code tells what may be done about it (D4). */
 export function storageError(error: unknown, what: string): SluiceError {
