@@ -25,6 +25,7 @@ async function main(url: string, stream: string, directory: string): Promise<voi
   const database = await openTotals(directory)
   const totals = database.table<Row>('totals')
   const start = (await totals.get('next')) as { next: number } | undefined
+  if (start) process.stdout.write(`counted up to ${start.next}\n`)
   const client = new SluiceClient({ url })
   for await (const records of client.readPartition({ stream, partition: 0, from: start?.next ?? 0 })) {
     const sums = await added(
