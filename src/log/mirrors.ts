@@ -43,6 +43,7 @@ interface SharedLog {
 }
 
 export class Mirrors {
+  private lastGrown: Promise<unknown> = Promise.resolve()
   private readonly shared = new Map<string, Promise<SharedLog>>()
   private readonly opened = new Map<string, SharedLog>()
   /** `<origin>.<stream>` -> the incarnation that grows. */
@@ -81,7 +82,23 @@ export class Mirrors {
    * @param via The node it comes from.
    * @throws SluiceError TOO_MANY_REQUESTS at a maximum; as Stream.append.
    */
-  async open(origin: string, stream: string, begins: readonly PartitionBegin[], via: string): Promise<MirrorStream> {
+  open(origin: string, stream: string, begins: readonly PartitionBegin[], via: string): Promise<MirrorStream> {
+    return this.oneByOne(() => this.openNow(origin, stream, begins, via))
+  }
+
+  /** Two origins that arrive at once grow the shared log one after the other. */
+  private oneByOne(grow: () => Promise<MirrorStream>): Promise<MirrorStream> {
+    const grown = this.lastGrown.then(grow)
+    this.lastGrown = grown.catch(() => {})
+    return grown
+  }
+
+  private async openNow(
+    origin: string,
+    stream: string,
+    begins: readonly PartitionBegin[],
+    via: string,
+  ): Promise<MirrorStream> {
     const shared = await this.sharedLog(stream)
     const mirror = this.find(origin, stream) ?? this.enter(shared, origin, stream, 1, via)
     await this.grow(shared, mirror, begins, via)
