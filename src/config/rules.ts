@@ -4,7 +4,9 @@
 import { formatAddress, isLoopback, type ListenAddress } from './address.js'
 import { filterCovers } from './filter-cover.js'
 import type { KeyPath } from './problem.js'
-import { deadLetterOf, NAME, UNROUTED, type WrittenConfig } from './schema.js'
+import { NAME, UNROUTED } from './schema/names.js'
+import { deadLetterOf } from './schema/queue.js'
+import type { WrittenConfig } from './schema.js'
 import { formatSize } from './units.js'
 
 export interface RuleReport {

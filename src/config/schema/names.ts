@@ -1,0 +1,18 @@
+// What may be the name of a stream, an upstream, a node.
+
+import { text, Unfit } from '../fields.js'
+
+/** Names of streams, upstreams and nodes: no dot, which joins them in the names of mirrors. */
+export const NAME = /^[A-Za-z0-9_-]{1,64}$/
+export const NAME_FIX = 'use 1 to 64 letters, digits, - and _'
+/** The built-in stream for QoS 1 and 2 messages that no other stream takes. */
+export const UNROUTED = 'unrouted'
+
+export const name = (description: string) =>
+  text({
+    description,
+    pattern: NAME,
+    fix: NAME_FIX,
+    check: (written) =>
+      written === UNROUTED ? new Unfit(`is "${UNROUTED}", the name of a built-in stream`, 'choose another name') : null,
+  })
