@@ -4,6 +4,8 @@
 // `before` or `after` hook and still exits 0; that shows as fewer passed than there are tests.
 
 import { type ChildProcess, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 
 export interface TestFile {
   /** Path of the source, relative to the repository. */
@@ -29,6 +31,7 @@ export interface TestFileResult {
 }
 
 const running = new Set<ChildProcess>()
+const REPORT = pathToFileURL(join(import.meta.dirname, 'test-report.js')).href
 /** Output kept of one file; the middle of more is cut. */
 const MAX_OUTPUT_CHARACTERS = 400_000
 
@@ -38,7 +41,7 @@ export function runTestFile(file: TestFile, cwd: string): Promise<TestFileResult
     const startedAt = performance.now()
     let output = ''
     let outOfTime = false
-    const child = spawn(process.execPath, ['--enable-source-maps', file.path], {
+    const child = spawn(process.execPath, ['--enable-source-maps', '--import', REPORT, file.path], {
       cwd,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],

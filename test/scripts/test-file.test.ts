@@ -29,6 +29,14 @@ test('a test that fails is counted, and its output is kept', async () => {
   assert.match(result.output, 'rust in the gate')
 })
 
+test('an error whose details are no text is shown whole, where uvu alone would show nothing', async () => {
+  const result = await run(
+    "test('a', () => { throw Object.assign(new Error('no room'), { details: { stream: 'telemetry', limit: 7 } }) }); test.run()",
+  )
+  assert.match(result.output, 'no room')
+  assert.match(result.output, "{ stream: 'telemetry', limit: 7 }")
+})
+
 test('a file that runs no test counts as failed', async () => {
   const result = await run("test('never run', () => {})")
   assert.equal([result.passed, result.failed, result.problem], [0, 1, 'no test was run'])
