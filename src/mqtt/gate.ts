@@ -10,15 +10,7 @@ import type { Duplex } from 'node:stream'
 import type { Clock } from '../base/clock.js'
 import type { Commit } from '../log/types.js'
 import { AckQueue } from './ack-queue.js'
-import {
-  CLIENT_DISCONNECTED,
-  type CloseReason,
-  CONNECTION_LOST,
-  fault,
-  ordinary,
-  pastLimit,
-  violation,
-} from './close-reason.js'
+import { CLIENT_DISCONNECTED, type CloseReason, CONNECTION_LOST, fault, ordinary, violation } from './close-reason.js'
 import { type ConnectPacket, readConnect } from './connect-packet.js'
 import { encodeConnack, PINGRESP } from './encode.js'
 import { encodeForNode, type NodeLink } from './node-links.js'
@@ -26,6 +18,7 @@ import { Outbox } from './outbox.js'
 import { PacketFramer } from './packet-framer.js'
 import { type IntakeHost, PublishIntake } from './publish-intake.js'
 import type { Session } from './session.js'
+import { SignsOfLife, TOO_SLOW } from './signs-of-life.js'
 import { type FilterPacket, readFilters } from './subscribe-packet.js'
 
 /** What the gate needs of the front. */
@@ -55,10 +48,6 @@ const HOLD_ACKS = 4
 const HOLD_OUTPUT = 8
 const HOLD_SUBSCRIBE = 16
 
-/** A packet in parts counts as a sign of life for every so many bytes, so that a large message over a slow link is not cut off. */
-const LIFE_SIGN_BYTES = 1024
-
-const TOO_SLOW = pastLimit('reads too slowly: its queue is full', 'mqtt.max_pending_bytes')
 const KEY_OF = { 'packet size': 'mqtt.max_packet_size', handshakes: 'mqtt.max_qos2_handshakes' } as const
 
 export class Gate {
@@ -71,12 +60,7 @@ export class Gate {
   receivedBytes = 0
   private readonly framer: PacketFramer
   private readonly acks: AckQueue
-  private readonly openedMs: number
-  private lastLifeSignMs: number
-  private packetSeen = false
-  private partialSeenBytes = 0
-  private keepaliveMs = 0
-  private behindSinceMs = Number.POSITIVE_INFINITY
+  private readonly life: SignsOfLife
   private holds = 0
   private nodeLink: NodeLink | null = null
   private closeReason: CloseReason = CONNECTION_LOST
@@ -89,7 +73,7 @@ export class Gate {
     readonly certificateName?: string,
   ) {
     const { limits, clock } = host
-    this.openedMs = this.lastLifeSignMs = clock.monotonicMs()
+    this.life = new SignsOfLife(limits, clock.monotonicMs())
     this.framer = new PacketFramer(this, Math.min(limits.maxConnectPacketBytes, limits.maxPacketBytes))
     this.acks = new AckQueue(this, limits.maxUnacknowledged)
     this.outbox = new Outbox(socket, this, limits.maxQueuedBytesPerConnection)
@@ -140,18 +124,14 @@ export class Gate {
 
   /** Called now and then: time-outs by the monotonic clock. */
   sweep(nowMs: number): void {
-    const { limits } = this.host
-    if ((this.state === 'connect' || this.state === 'connecting') && nowMs - this.openedMs > limits.connectTimeoutMs)
-      this.close(pastLimit('no complete CONNECT in time', 'mqtt.connect_timeout_ms'))
-    else if (this.state === 'closed' && nowMs - this.lastLifeSignMs > limits.connectTimeoutMs) this.socket.destroy()
-    else if (this.state === 'open' && this.keepaliveMs > 0 && this.holds === 0) {
-      // [MQTT-3.1.2-24]; not while we are the ones who do not read.
-      if (nowMs - this.lastLifeSignMs > this.keepaliveMs * 1.5)
-        this.close(fault(`silent for longer than one and a half keepalives of ${this.keepaliveMs / 1000} s`))
+    const { life, state } = this
+    if (state === 'closed') {
+      if (life.mayBeDropped(nowMs)) this.socket.destroy()
+      return
     }
-    if (!this.outbox.isBehind) this.behindSinceMs = Number.POSITIVE_INFINITY
-    else if (this.behindSinceMs > nowMs) this.behindSinceMs = nowMs
-    else if (nowMs - this.behindSinceMs > limits.stalledTimeoutMs) this.close(TOO_SLOW)
+    const silent = this.holds === 0 ? life.tooSilent(nowMs) : null
+    const overdue = (state === 'open' ? silent : life.lateConnect(nowMs)) ?? life.tooSlow(this.outbox.isBehind, nowMs)
+    if (overdue !== null) this.close(overdue)
   }
 
   // ---- reading
@@ -165,12 +145,7 @@ export class Gate {
 
   private afterReading(): void {
     this.acks.release()
-    const partial = this.framer.partialBytes
-    if (this.packetSeen || partial - this.partialSeenBytes >= LIFE_SIGN_BYTES) {
-      this.packetSeen = false
-      this.partialSeenBytes = partial
-      this.lifeSign()
-    }
+    this.life.chunkRead(this.framer.partialBytes, this.host.clock.monotonicMs())
     if (this.acks.isFull) this.hold(HOLD_ACKS)
     if (this.socket.writableLength > this.host.limits.maxQueuedBytesPerConnection) this.hold(HOLD_OUTPUT)
   }
@@ -180,7 +155,7 @@ export class Gate {
     if (first >> 4 === 3 && this.intake !== null) {
       if (!this.intake.publish(buffer, first, bodyStart, end)) return false
     } else this.onOtherPacket(buffer, first, start, bodyStart, end)
-    this.packetSeen = true
+    this.life.packet()
     return true
   }
 
@@ -228,10 +203,7 @@ export class Gate {
     this.state = 'connecting'
     this.framer.protocolLevel = connect.protocolLevel
     this.framer.maxPacketBytes = limits.maxPacketBytes
-    let seconds = connect.keepaliveSeconds
-    if (limits.maxKeepaliveSeconds > 0 && (seconds === 0 || seconds > limits.maxKeepaliveSeconds))
-      seconds = limits.maxKeepaliveSeconds
-    this.keepaliveMs = seconds * 1000
+    this.life.setKeepalive(connect.keepaliveSeconds)
     this.hold(HOLD_CONNECTING)
     // Silence is watched here and not behind the gate.
     const packet = Buffer.from(buffer.subarray(start, end))
@@ -293,15 +265,11 @@ export class Gate {
     if ((this.holds & reason) === 0 || this.state === 'closed') return
     this.holds &= ~reason
     if (this.holds !== 0) return
-    this.lifeSign()
+    this.life.excuse(this.host.clock.monotonicMs())
     this.host.publishPath.timestampMs = this.host.clock.wallMs()
     this.framer.resume()
     this.afterReading()
     if (this.holds === 0) this.socket.resume()
-  }
-
-  private lifeSign(): void {
-    this.lastLifeSignMs = this.host.clock.monotonicMs()
   }
 
   // ---- writing

@@ -1,27 +1,20 @@
 // The MQTT side of a node, put together: listeners, gates, the publish path, sessions, and aedes behind them. Started and stopped by
 // node.ts; `publish` is the way in for whatever else brings messages (HTTP, downlinks, the firmware bridge).
 
-import { randomUUID } from 'node:crypto'
 import type { Clock } from '../base/clock.js'
 import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Commit } from '../log/types.js'
 import type { Offset } from '../record/record.js'
 import type { AccessKind } from './acl-file.js'
-import { AedesBack, type AedesBackHost } from './aedes-back.js'
-import { ACCESS_REVOKED, type CloseReason, NODE_STOPPING } from './close-reason.js'
-import type { ConnectPacket } from './connect-packet.js'
+import { Connections, type ConnectionsOptions } from './connections.js'
 import { Door } from './door.js'
 import { FanOut } from './fan-out.js'
-import { Gate, type GateHost } from './gate.js'
 import { IncidentLog } from './incident-log.js'
-import { type Accepted, type Listener, listen } from './listener.js'
+import { type Listener, listen } from './listener.js'
 import type { MqttFrontOptions, MqttStats, PublishMessage } from './mqtt-front-options.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
-import type { NodeLinks } from './node-links.js'
 import type { NumberedBy, NumberedPublish } from './numbered-publishes.js'
-import { OpenConnections } from './open-connections.js'
-import type { Outbox } from './outbox.js'
 import { ProgramPublishes } from './program-publishes.js'
 import { PublishPath } from './publish-path.js'
 import { handshakePrefix, StoredHandshakes } from './received-messages.js'
@@ -31,10 +24,10 @@ import type { Session } from './session.js'
 import type { SessionPumpHost } from './session-pump.js'
 import { SessionRegistry } from './session-registry.js'
 import { SessionStore } from './session-store.js'
+import type { SharedGroupHost } from './shared-group.js'
 import { type SharedGroupRow, SharedGroups } from './shared-groups.js'
 import { StoredDelivery } from './stored-delivery.js'
 import type { StoredPartition } from './stored-partition.js'
-import type { FilterPacket } from './subscribe-packet.js'
 import type { Subscriber } from './subscriber.js'
 import { SubscriptionRequests } from './subscription-requests.js'
 import { SysTopics } from './sys-topics.js'
@@ -43,23 +36,17 @@ import { Wills } from './wills.js'
 
 const SWEEP_INTERVAL_MS = 500
 const CHECKPOINT_INTERVAL_MS = 5000
-/** CONNACK return codes, MQTT 3.1.1 table 3.1. */
-const SERVER_UNAVAILABLE = 3
-const BAD_CREDENTIALS = 4
-const NOT_AUTHORIZED = 5
 /** A message of a WebSocket may hold several packets. */
 const MIN_WEBSOCKET_MESSAGE_BYTES = 1024 * 1024
 const SHARED_TABLE = 'mqtt-shared'
 
-export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
-  readonly limits: MqttLimits
-  readonly clock: Clock
-  readonly router: Router
-  readonly publishPath: PublishPath
+export class MqttFront implements SessionPumpHost, SharedGroupHost {
   readonly fanOut: FanOut
   readonly logger: Logger
-  readonly nodes: NodeLinks | null
   readonly maxInflight: number
+  private readonly clock: Clock
+  readonly router: Router
+  private readonly publishPath: PublishPath
   private readonly stored: StoredDelivery
   private readonly programs: ProgramPublishes
   private readonly sessions: SessionRegistry
@@ -68,13 +55,10 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   private readonly subscriptions: SubscriptionRequests
   private readonly wills: Wills
   private readonly incidents: IncidentLog
-  private readonly gates = new OpenConnections()
   private readonly door: Door
-  private readonly present = new WeakSet<Gate>()
   private listeners: Listener[] = []
-  private back!: AedesBack
+  private connections!: Connections
   private stopSweep: () => void = () => {}
-  private lastGateClosed: () => void = () => {}
   private checkpointMs = 0
   private stopping = false
 
@@ -84,14 +68,12 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     private readonly store: SessionStore,
     handshakePrefixes: ReadonlySet<string>,
     sharedGroups: readonly SharedGroupRow[],
-    limits: MqttLimits,
+    private readonly limits: MqttLimits,
   ) {
-    this.limits = limits
     this.clock = options.clock
     this.logger = options.logger
     this.incidents = new IncidentLog(options.logger, options.clock)
     this.door = new Door(limits, options.clock, this.incidents)
-    this.nodes = options.nodes ?? null
     this.router = new Router(options.catalog, options.routes, limits.cachedTopics)
     const tree = new TopicTree<Subscriber>()
     this.fanOut = new FanOut(tree, (session, topic) => this.mayReceive(session, topic))
@@ -140,7 +122,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.wills = new Wills({
       table: options.state.table('mqtt-wills'),
       publish: (message) => this.publish(message),
-      mayPublish: (session, topic) => this.mayPublish(session, topic),
+      mayPublish: (session, topic) => this.may(session, 'publish', topic),
       clock: options.clock,
       logger: options.logger,
     })
@@ -158,13 +140,13 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     const shared: SharedGroupRow[] = []
     for await (const [, row] of options.state.table<SharedGroupRow>(SHARED_TABLE).entries()) shared.push(row)
     const front = new MqttFront(options, retained, store, prefixes, shared, limits)
-    front.back = await AedesBack.start(front)
+    front.connections = await Connections.start(front.forConnections())
     await front.wills.publishLeftOver()
     try {
       for (const address of options.listen) {
         const listener = await listen(address, {
           door: front.door,
-          accept: (accepted) => front.accept(accepted),
+          accept: (accepted) => front.connections.add(accepted),
           tls: options.tls,
           allowedOrigins: options.allowedOrigins ?? [],
           maxMessageBytes: Math.max(MIN_WEBSOCKET_MESSAGE_BYTES, 2 * limits.maxPacketBytes),
@@ -209,10 +191,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
    */
   accessChanged(isRevoked: (username: string | undefined) => boolean = () => false): void {
     this.sessions.accessChanged()
-    for (const gate of this.gates) {
-      gate.forgetPermissions()
-      if (gate.connectPacket !== null && isRevoked(gate.connectPacket.username)) gate.close(ACCESS_REVOKED)
-    }
+    this.connections.accessChanged(isRevoked)
   }
 
   /** Reads the certificates of the listeners again; where one is not good, the one before stays and the log says why. */
@@ -225,7 +204,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
   }
 
   stats(): MqttStats {
-    const { connectedDurable, ...ofConnections } = this.gates.totals()
+    const { connectedDurable, ...ofConnections } = this.connections.totals()
     return {
       ...ofConnections,
       durableSessions: this.store.size,
@@ -249,12 +228,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.sys.stop()
     const closing = this.listeners.map((listener) => listener.close())
     this.door.close()
-    for (const gate of this.gates) gate.close(NODE_STOPPING)
-    if (this.gates.size > 0)
-      await new Promise<void>((resolve) => {
-        this.lastGateClosed = resolve
-      })
-    await this.back.stop()
+    await this.connections.stop()
     await Promise.all(closing)
     this.stored.stop()
     await this.wills.stop()
@@ -264,56 +238,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.incidents.stop()
   }
 
-  // ---- what gates ask for
-
-  connect(gate: Gate, connect: ConnectPacket, packet: Buffer): void {
-    this.back.connect(gate, connect.clientId || `sluice-${randomUUID()}`, packet)
-  }
-
-  disconnect(gate: Gate): void {
-    this.wills.drop(gate)
-    this.back.disconnect(gate)
-  }
-
-  closed(gate: Gate, reason: CloseReason): void {
-    this.gates.delete(gate)
-    this.back.closed(gate)
-    if (gate.session !== null) this.sessions.detach(gate.session, gate)
-    if (this.gates.size === 0) this.lastGateClosed()
-    const dropped = gate.outbox.dropped || undefined
-    const fields = { ...whose(gate), reason: reason.text, raise: reason.raise, dropped }
-    if (reason.kind === 'fault') this.incidents.warn('client cut off', fields)
-    else this.logger[reason.kind === 'notable' ? 'info' : 'debug']('connection closed', fields)
-  }
-
-  dropping(gate: Gate): void {
-    const raise = 'mqtt.max_pending_bytes'
-    this.incidents.warn('QoS 0 messages to a client are being dropped', {
-      ...whose(gate),
-      reason: 'it reads too slowly and its queue is full',
-      raise,
-    })
-  }
-
-  subscribe(gate: Gate, packet: FilterPacket): Promise<void> {
-    return this.subscriptions.subscribe(gate, packet)
-  }
-
-  unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
-    return this.subscriptions.unsubscribe(gate, packet)
-  }
-
-  acknowledged(gate: Gate, type: number, packetId: number): void {
-    gate.session?.pump?.acknowledged(type, packetId)
-  }
-
-  drained(gate: Gate): void {
-    gate.session?.pump?.drained()
-  }
-
-  mayPublish(session: Session, mqttTopic: string): boolean {
-    return this.may(session, 'publish', mqttTopic)
-  }
+  // ---- what the pumps of sessions and groups ask for
 
   mayReceive(session: Session, mqttTopic: string): boolean {
     return this.may(session, 'receive', mqttTopic)
@@ -343,64 +268,18 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     )
   }
 
-  schedule(outbox: Outbox): void {
-    this.fanOut.schedule(outbox)
-  }
-
-  // ---- what aedes asks for
-
-  async admit(gate: Gate, clientId: string): Promise<number> {
-    const { username, password, clean } = gate.connectPacket!
-    const { authenticate } = this.options
-    if (
-      authenticate !== undefined &&
-      !(await authenticate({ clientId, username, password, remoteAddress: gate.remoteAddress }))
-    ) {
-      this.incidents.warn('login refused', { client: clientId, username, address: gate.remoteAddress })
-      return username === undefined ? NOT_AUTHORIZED : BAD_CREDENTIALS
-    }
-    const opened = await this.sessions.open(gate, clientId, clean)
-    if (opened === null) {
-      this.incidents.warn('connection refused', {
-        client: clientId,
-        address: gate.remoteAddress,
-        reason: `there are ${this.limits.maxDurableSessions} durable sessions already`,
-        raise: 'mqtt.max_sessions',
-      })
-      return SERVER_UNAVAILABLE
-    }
-    const { session, present } = opened
-    session.username = (this.options.certificateNameIsUser && gate.certificateName) || username
-    gate.session = session
-    if (gate.state === 'closed') this.sessions.detach(session, gate)
-    if (present) this.present.add(gate)
-    return 0
-  }
-
-  isSessionPresent(gate: Gate): boolean {
-    return this.present.has(gate)
-  }
-
-  admitted(gate: Gate): void {
-    const session = gate.session!
-    this.sessions.attach(session, gate)
-    this.subscriptions.resume(gate)
-    gate.opened(session)
-  }
-
-  keepWill(gate: Gate): Promise<void> {
-    return this.wills.keep(gate)
-  }
-
-  publishWill(gate: Gate): void {
-    this.wills.publish(gate)
-  }
-
   // ---- own affairs
 
-  private accept({ stream, remoteAddress, certificateName }: Accepted): void {
-    if (this.stopping) stream.destroy()
-    else this.gates.add(new Gate(stream, this, remoteAddress, certificateName))
+  private forConnections(): ConnectionsOptions {
+    const { limits, clock, logger, incidents, router, publishPath, sessions, subscriptions, wills, options } = this
+    return {
+      ...{ limits, clock, logger, incidents, router, publishPath, sessions, subscriptions, wills },
+      nodes: options.nodes ?? null,
+      schedule: (outbox) => this.fanOut.schedule(outbox),
+      authenticate: options.authenticate,
+      certificateNameIsUser: options.certificateNameIsUser ?? false,
+      mayPublish: (session, topic) => this.may(session, 'publish', topic),
+    }
   }
 
   private tellDropped(): void {
@@ -421,7 +300,7 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
     this.stopSweep = this.clock.after(SWEEP_INTERVAL_MS, () => {
       const nowMs = this.clock.monotonicMs()
       this.door.sweep(nowMs)
-      for (const gate of this.gates) gate.sweep(nowMs)
+      this.connections.sweep(nowMs)
       if (nowMs - this.checkpointMs >= CHECKPOINT_INTERVAL_MS) {
         this.checkpointMs = nowMs
         this.tellDropped()
@@ -430,9 +309,4 @@ export class MqttFront implements GateHost, SessionPumpHost, AedesBackHost {
       if (!this.stopping) this.sweepLater()
     })
   }
-}
-
-/** Which client a line of the log is about. */
-function whose(gate: Gate): { client: string | undefined; address: string } {
-  return { client: gate.session?.clientId ?? gate.connectPacket?.clientId, address: gate.remoteAddress }
 }

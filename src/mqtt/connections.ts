@@ -1,0 +1,214 @@
+// The connections there are, from the accepted socket to the line in the log that says why it ended: what a gate asks for when CONNECT,
+// SUBSCRIBE or the end has come, and what aedes asks for in between. Used by the front.
+
+import { randomUUID } from 'node:crypto'
+import type { Clock } from '../base/clock.js'
+import type { Logger } from '../base/logger.js'
+import { AedesBack, type AedesBackHost } from './aedes-back.js'
+import { ACCESS_REVOKED, type CloseReason, NODE_STOPPING } from './close-reason.js'
+import type { ConnectPacket } from './connect-packet.js'
+import { Gate, type GateHost } from './gate.js'
+import type { IncidentLog } from './incident-log.js'
+import type { Accepted } from './listener.js'
+import type { Credentials } from './mqtt-front-options.js'
+import type { MqttLimits } from './mqtt-limits.js'
+import type { NodeLinks } from './node-links.js'
+import { OpenConnections } from './open-connections.js'
+import type { Outbox } from './outbox.js'
+import type { PublishPath } from './publish-path.js'
+import type { Router } from './router.js'
+import type { Session } from './session.js'
+import type { SessionRegistry } from './session-registry.js'
+import type { FilterPacket } from './subscribe-packet.js'
+import type { SubscriptionRequests } from './subscription-requests.js'
+import type { Wills } from './wills.js'
+
+/** CONNACK return codes, MQTT 3.1.1 table 3.1. */
+const SERVER_UNAVAILABLE = 3
+const BAD_CREDENTIALS = 4
+const NOT_AUTHORIZED = 5
+
+export interface ConnectionsOptions {
+  readonly limits: MqttLimits
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly incidents: IncidentLog
+  readonly router: Router
+  readonly publishPath: PublishPath
+  readonly nodes: NodeLinks | null
+  readonly sessions: SessionRegistry
+  readonly subscriptions: SubscriptionRequests
+  readonly wills: Wills
+  readonly schedule: (outbox: Outbox) => void
+  readonly authenticate: ((credentials: Credentials) => Promise<boolean>) | undefined
+  /** See MqttFrontOptions. */
+  readonly certificateNameIsUser: boolean
+  readonly mayPublish: (session: Session, mqttTopic: string) => boolean
+}
+
+export class Connections implements GateHost, AedesBackHost {
+  readonly limits: MqttLimits
+  readonly clock: Clock
+  readonly router: Router
+  readonly publishPath: PublishPath
+  readonly nodes: NodeLinks | null
+  private readonly gates = new OpenConnections()
+  /** Gates whose session was there before. */
+  private readonly present = new WeakSet<Gate>()
+  private back!: AedesBack
+  private stopping = false
+  private lastGateClosed: () => void = () => {}
+
+  private constructor(private readonly options: ConnectionsOptions) {
+    this.limits = options.limits
+    this.clock = options.clock
+    this.router = options.router
+    this.publishPath = options.publishPath
+    this.nodes = options.nodes
+  }
+
+  static async start(options: ConnectionsOptions): Promise<Connections> {
+    const connections = new Connections(options)
+    connections.back = await AedesBack.start(connections)
+    return connections
+  }
+
+  add({ stream, remoteAddress, certificateName }: Accepted): void {
+    if (this.stopping) stream.destroy()
+    else this.gates.add(new Gate(stream, this, remoteAddress, certificateName))
+  }
+
+  /** What may be published has changed. @param isRevoked Whose connections are closed, by the name they logged in with. */
+  accessChanged(isRevoked: (username: string | undefined) => boolean): void {
+    for (const gate of this.gates) {
+      gate.forgetPermissions()
+      if (gate.connectPacket !== null && isRevoked(gate.connectPacket.username)) gate.close(ACCESS_REVOKED)
+    }
+  }
+
+  totals(): ReturnType<OpenConnections['totals']> {
+    return this.gates.totals()
+  }
+
+  /** Called now and then: time-outs by the monotonic clock. */
+  sweep(nowMs: number): void {
+    for (const gate of this.gates) gate.sweep(nowMs)
+  }
+
+  /** Closes every connection; resolves when the last is gone and the wills that are due have been handed on. */
+  async stop(): Promise<void> {
+    this.stopping = true
+    for (const gate of this.gates) gate.close(NODE_STOPPING)
+    if (this.gates.size > 0)
+      await new Promise<void>((resolve) => {
+        this.lastGateClosed = resolve
+      })
+    await this.back.stop()
+  }
+
+  // ---- what gates ask for
+
+  connect(gate: Gate, connect: ConnectPacket, packet: Buffer): void {
+    this.back.connect(gate, connect.clientId || `sluice-${randomUUID()}`, packet)
+  }
+
+  disconnect(gate: Gate): void {
+    this.options.wills.drop(gate)
+    this.back.disconnect(gate)
+  }
+
+  closed(gate: Gate, reason: CloseReason): void {
+    this.gates.delete(gate)
+    this.back.closed(gate)
+    if (gate.session !== null) this.options.sessions.detach(gate.session, gate)
+    if (this.gates.size === 0) this.lastGateClosed()
+    const dropped = gate.outbox.dropped || undefined
+    const fields = { ...whose(gate), reason: reason.text, raise: reason.raise, dropped }
+    if (reason.kind === 'fault') this.options.incidents.warn('client cut off', fields)
+    else this.options.logger[reason.kind === 'notable' ? 'info' : 'debug']('connection closed', fields)
+  }
+
+  dropping(gate: Gate): void {
+    this.options.incidents.warn('QoS 0 messages to a client are being dropped', {
+      ...whose(gate),
+      reason: 'it reads too slowly and its queue is full',
+      raise: 'mqtt.max_pending_bytes',
+    })
+  }
+
+  subscribe(gate: Gate, packet: FilterPacket): Promise<void> {
+    return this.options.subscriptions.subscribe(gate, packet)
+  }
+
+  unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
+    return this.options.subscriptions.unsubscribe(gate, packet)
+  }
+
+  acknowledged(gate: Gate, type: number, packetId: number): void {
+    gate.session?.pump?.acknowledged(type, packetId)
+  }
+
+  drained(gate: Gate): void {
+    gate.session?.pump?.drained()
+  }
+
+  schedule(outbox: Outbox): void {
+    this.options.schedule(outbox)
+  }
+
+  mayPublish(session: Session, mqttTopic: string): boolean {
+    return this.options.mayPublish(session, mqttTopic)
+  }
+
+  // ---- what aedes asks for
+
+  async admit(gate: Gate, clientId: string): Promise<number> {
+    const { authenticate, sessions, incidents, certificateNameIsUser } = this.options
+    const { username, password, clean } = gate.connectPacket!
+    const { remoteAddress } = gate
+    if (authenticate !== undefined && !(await authenticate({ clientId, username, password, remoteAddress }))) {
+      incidents.warn('login refused', { client: clientId, username, address: remoteAddress })
+      return username === undefined ? NOT_AUTHORIZED : BAD_CREDENTIALS
+    }
+    const opened = await sessions.open(gate, clientId, clean)
+    if (opened === null) {
+      incidents.warn('connection refused', {
+        client: clientId,
+        address: remoteAddress,
+        reason: `there are ${this.limits.maxDurableSessions} durable sessions already`,
+        raise: 'mqtt.max_sessions',
+      })
+      return SERVER_UNAVAILABLE
+    }
+    const { session, present } = opened
+    session.username = (certificateNameIsUser && gate.certificateName) || username
+    gate.session = session
+    if (gate.state === 'closed') sessions.detach(session, gate)
+    if (present) this.present.add(gate)
+    return 0
+  }
+
+  isSessionPresent(gate: Gate): boolean {
+    return this.present.has(gate)
+  }
+
+  admitted(gate: Gate): void {
+    const session = gate.session!
+    this.options.sessions.attach(session, gate)
+    this.options.subscriptions.resume(gate)
+    gate.opened(session)
+  }
+
+  keepWill(gate: Gate): Promise<void> {
+    return this.options.wills.keep(gate)
+  }
+
+  publishWill(gate: Gate): void {
+    this.options.wills.publish(gate)
+  }
+}
+
+/** Which client a line of the log is about. */
+function whose(gate: Gate): { client: string | undefined; address: string } {
+  return { client: gate.session?.clientId ?? gate.connectPacket?.clientId, address: gate.remoteAddress }
+}
