@@ -13,7 +13,7 @@ import { type AddedPartition, addedPartition, addedPartitionName, encodeAddedPar
 import { MirrorStream } from './mirror-stream.js'
 import type { Place } from './retention.js'
 import type { LogStream } from './stream.js'
-import type { Stream } from './types.js'
+import type { Commit, Stream } from './types.js'
 
 /** Names of streams that are mirrored, inclusive. */
 export const MAX_MIRRORED_STREAMS = 64
@@ -38,12 +38,13 @@ export type PartitionBegin = Pick<AddedPartition, 'base' | 'epoch'>
 
 interface SharedLog {
   readonly log: LogStream
+  /** Partitions whose fact is not durable (yet): their latest attempt. */
+  readonly unsettled: Map<number, Commit>
   /** Per partition of the log: which mirror's, and which of its partitions; null if it has been lost. */
   readonly owners: ({ readonly mirror: MirrorStream; readonly partition: number } | null)[]
 }
 
 export class Mirrors {
-  private lastGrown: Promise<unknown> = Promise.resolve()
   private readonly shared = new Map<string, Promise<SharedLog>>()
   private readonly opened = new Map<string, SharedLog>()
   /** `<origin>.<stream>` -> the incarnation that grows. */
@@ -82,23 +83,7 @@ export class Mirrors {
    * @param via The node it comes from.
    * @throws SluiceError TOO_MANY_REQUESTS at a maximum; as Stream.append.
    */
-  open(origin: string, stream: string, begins: readonly PartitionBegin[], via: string): Promise<MirrorStream> {
-    return this.oneByOne(() => this.openNow(origin, stream, begins, via))
-  }
-
-  /** Two origins that arrive at once grow the shared log one after the other. */
-  private oneByOne(grow: () => Promise<MirrorStream>): Promise<MirrorStream> {
-    const grown = this.lastGrown.then(grow)
-    this.lastGrown = grown.catch(() => {})
-    return grown
-  }
-
-  private async openNow(
-    origin: string,
-    stream: string,
-    begins: readonly PartitionBegin[],
-    via: string,
-  ): Promise<MirrorStream> {
+  async open(origin: string, stream: string, begins: readonly PartitionBegin[], via: string): Promise<MirrorStream> {
     const shared = await this.sharedLog(stream)
     const mirror = this.find(origin, stream) ?? this.enter(shared, origin, stream, 1, via)
     await this.grow(shared, mirror, begins, via)
@@ -136,7 +121,7 @@ export class Mirrors {
       return { stream: `*.${stream}`, partition: index }
     }
     const { log, enterDamage } = await this.options.openLog(stream, placeOf)
-    const shared = { log, owners }
+    const shared = { log, owners, unsettled: new Map() }
     this.opened.set(stream, shared)
     const facts = log.facts('')
     for (let index = 0; index < log.partitions; index++) {
@@ -170,38 +155,50 @@ export class Mirrors {
     return mirror
   }
 
+  /**
+   * Gives a mirror the partitions it lacks. Those who come at the same moment share one write: what is added is known in memory at once, and
+   * whoever asks for it waits for the write that makes it durable. One that failed is tried again by the next who asks.
+   */
   private async grow(
     shared: SharedLog,
     mirror: MirrorStream,
     begins: readonly PartitionBegin[],
     via: string,
   ): Promise<void> {
-    const { log, owners } = shared
+    const { log, owners, unsettled } = shared
     const { origin, incarnation } = mirror
     const missing = begins.length - mirror.partitions
     if (log.partitions + missing > MAX_MIRRORED_PARTITIONS) {
       const message = `the mirrors of ${mirror.stream} would have more than ${MAX_MIRRORED_PARTITIONS} partitions together`
       throw new SluiceError('TOO_MANY_REQUESTS', message, { stream: mirror.name })
     }
-    const commits = new Set<{ durable(): Promise<void> }>()
+    const label = (partition: number): AddedPartition['label'] => [origin, partition, incarnation, via]
+    const moved = mirror.via !== via
+    mirror.via = via
+    const facts = moved ? log.facts('') : null
+    mirror.local.forEach((index, partition) => {
+      const failed = unsettled.get(index)?.state === 'failed'
+      const added = failed ? begins[partition] : facts && addedPartition(facts, index)
+      if (!added) return
+      const fact = encodeAddedPartition({ base: added.base, epoch: added.epoch, label: label(partition) })
+      this.settle(shared, index, log.setFact(addedPartitionName(index), fact))
+    })
     for (let partition = mirror.partitions; partition < begins.length; partition++) {
       const index = log.partitions
-      const label = [origin, partition, incarnation, via]
-      commits.add(log.addPartition({ ...begins[partition], label }))
+      const commit = log.addPartition({ ...begins[partition], label: label(partition) })
       owners[index] = { mirror, partition }
       mirror.local.push(index as PartitionId)
+      this.settle(shared, index, commit)
     }
-    if (mirror.via !== via) {
-      mirror.via = via
-      const facts = log.facts('')
-      mirror.local.forEach((index, partition) => {
-        const added = addedPartition(facts, index)
-        if (added === null) return
-        const label = [origin, partition, incarnation, via]
-        commits.add(log.setFact(addedPartitionName(index), encodeAddedPartition({ ...added, label })))
-      })
-    }
+    const commits = new Set(mirror.local.flatMap((index) => unsettled.get(index) ?? []))
     await Promise.all([...commits].map((commit) => commit.durable()))
     if (missing > 0) for (const listener of this.listeners) listener()
+  }
+
+  private settle({ unsettled }: SharedLog, index: number, commit: Commit): void {
+    unsettled.set(index, commit)
+    commit.onSettled((error) => {
+      if (error === null && unsettled.get(index) === commit) unsettled.delete(index)
+    })
   }
 }

@@ -267,6 +267,9 @@ export class SegmentStore {
     )
     this.nextSequence += 1
     this.activeWrites = 0
+    // Partitions may have been added since its header was made; a fact says so of each.
+    for (const { offset, epoch } of this.ends.slice(segment.extents.length))
+      segment.extents.push(emptyExtent(offset, epoch))
     this.segments.add(segment)
     this.active = segment
     return segment

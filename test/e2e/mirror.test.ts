@@ -174,8 +174,8 @@ test('a chain forwards mirrors under the name of their origin, and nothing goes 
   const gateways = await Promise.all(
     ['gw-1', 'gw-2'].map((id) => NodeProcess.start({ config: gatewayConfig(id, site.mqttPort) })),
   )
+  await Promise.all(gateways.map((gateway, i) => publish(gateway, 1000, i * 1000)))
   for (const [i, gateway] of gateways.entries()) {
-    await publish(gateway, 1000, i * 1000)
     await caughtUp([gateway, 'telemetry'], [cloud, `gw-${i + 1}.telemetry`])
     assert.is(await assertSame([gateway, 'telemetry'], [cloud, `gw-${i + 1}.telemetry`]), 1000)
   }

@@ -70,6 +70,30 @@ test('mirrors of many origins share one log, and partitions come while it is wri
   await node.close()
 })
 
+test('origins arrive at every moment at which the segment they share is being begun', async () => {
+  for (let round = 0; round < 20; round++) {
+    const directory = tempDir()
+    let node = await openLog(directory, [{ name: 'telemetry' }])
+    const arrivals: Promise<void>[] = []
+    let begun = false
+    const arrive = async (origin: string): Promise<void> => {
+      const mirror = await node.log.mirrors.open(origin, 'telemetry', [BEGIN, BEGIN], origin)
+      begun = true
+      await append(mirror, 0, 3, { partition: P1 })
+    }
+    while (!begun && arrivals.length < 200) {
+      arrivals.push(arrive(`gw-${arrivals.length}`))
+      for (let turn = 0; turn <= round; turn++) await new Promise((resolve) => setImmediate(resolve))
+    }
+    await Promise.all(arrivals)
+    assert.equal(node.fatal, [])
+    await node.close()
+    node = await openLog(directory, [{ name: 'telemetry' }])
+    for (const i of arrivals.keys()) assert.is((await readAll(node.log, `gw-${i}.telemetry`, 1)).length, 3)
+    await node.close()
+  }
+})
+
 test('offsets that the ledger knows as gone are passed over, and are not called damage after a restart', async () => {
   const directory = tempDir()
   let node = await openLog(directory, [{ name: 'telemetry' }])
