@@ -211,6 +211,7 @@ export class Log implements StreamCatalog {
       clock: options.clock,
       logger: options.logger.child(`log ${stream.name}`),
       onDamage,
+      onFatal: options.onFatal,
     })
     return new LogStream({
       name: stream.name,

@@ -5,9 +5,11 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assert } from '../base/assert.js'
 import type { Clock } from '../base/clock.js'
+import type { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Ballast } from '../state/ballast.js'
 import { makeDirectory } from '../state/durable-files.js'
+import { mayPass, storageError } from '../state/level-database.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
 import type { StoredBatch } from './batch-reader.js'
@@ -40,6 +42,8 @@ export interface SegmentStoreOptions {
   readonly logger: Logger
   /** Names offsets that damage has taken; durable when it resolves. */
   readonly onDamage: (damage: readonly Damage[]) => Promise<void>
+  /** Called for a failed write after which nothing may be trusted (D4): the process must end. */
+  readonly onFatal: (error: SluiceError) => void
 }
 
 /** Offsets of one partition that cannot be read any more, both inclusive. */
@@ -77,6 +81,8 @@ export class SegmentStore {
   private allDropped = false
   /** Since the active segment was begun. */
   private activeWrites = 0
+  /** A write to the active segment was refused: what it holds must be read back before anything is built on it (D4). */
+  private distrusted = false
   /** Their seal failed; open and readable, to be read back and sealed once the disk lets it. */
   private readonly unsealed = new Set<Segment>()
 
@@ -126,7 +132,12 @@ export class SegmentStore {
     const written = segment.write(operations)
     this.activeWrites += 1
     onCopied()
-    await written
+    try {
+      await written
+    } catch (error) {
+      this.distrusted = true
+      throw error
+    }
     this.advance(segment, extents)
     segment.topics.addAll(topics)
     for (const [name, value] of facts) {
@@ -202,6 +213,7 @@ export class SegmentStore {
       this.unsealed.delete(segment)
       if (segment !== this.active) continue
       this.active = null
+      this.distrusted = false
       recovered.extents.forEach(({ end, epoch }, partition) => {
         this.ends[partition].offset = end
         this.ends[partition].epoch = epoch
@@ -219,9 +231,10 @@ export class SegmentStore {
     return this.sealing
   }
 
-  /** Seals what is active and closes everything. */
+  /** Seals what is active, unless a write to it was refused: the next start reads that back. Closes everything. */
   async close(): Promise<void> {
-    await this.roll()
+    if (!this.distrusted) await this.roll()
+    await this.sealing
     await this.discardStandby()
     for (const segment of this.segments.all) await segment.close()
   }
@@ -309,7 +322,10 @@ export class SegmentStore {
     } catch (error) {
       // Its records are synced in its write-ahead log and stay readable.
       this.unsealed.add(segment)
-      this.options.logger.warn('a segment could not be sealed; will try again', { reason: error })
+      const failure = storageError(error, 'a segment cannot be sealed')
+      if (mayPass(failure))
+        this.options.logger.warn('a segment could not be sealed; will try again', { reason: failure })
+      else this.options.onFatal(failure)
     }
   }
 }

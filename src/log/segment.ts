@@ -109,6 +109,8 @@ export class Segment {
       await writeFileDurably(join(directory, LIVE_FILE), Buffer.alloc(0))
       await syncDirectory(dirname(directory))
     } catch (error) {
+      // Otherwise the next attempt would find it locked.
+      await database.close()
       throw storageError(error, `the segment ${directory} cannot be begun`)
     }
     return new Segment(directory, header, database, 'active')
@@ -188,7 +190,7 @@ export class Segment {
         { sync: true },
       )
       await database.compactRange(KEY_END, KEY_END)
-      assertTable(database, this.directory)
+      await assertTable(database, this.directory, summary)
       // A reader that opened it in between would begin another write-ahead log.
       await this.whileClosed(async () => {
         await this.assertFlushed()
@@ -314,12 +316,16 @@ export class Segment {
   }
 }
 
-/** compactRange resolves even when its flush failed; then the records are still in memory, and no table exists. */
-function assertTable(database: LevelDatabase, directory: string): void {
+/**
+ * compactRange resolves even when its flush failed; then the records are still in memory, and no table exists. LevelDB keeps the reason for
+ * whoever writes next, and refuses that write without touching the disk.
+ */
+async function assertTable(database: LevelDatabase, directory: string, summary: Buffer): Promise<void> {
   for (let level = 0; level < LEVELS; level++) {
     if (Number(database.getProperty(`leveldb.num-files-at-level${level}`)) > 0) return
   }
-  throw new SluiceError('STORAGE_FULL', `LevelDB could not flush the memtable of ${directory}`)
+  await database.batch([{ type: 'put', key: metaKey('index'), value: summary }])
+  throw new SluiceError('STORAGE_FAILED', `LevelDB did not flush the memtable of ${directory} and does not say why`)
 }
 
 /** Whether records in this directory may have been acknowledged. Where the file `live` was lost, what else there is tells. */

@@ -11,7 +11,7 @@ import { baseOffsetOf, lastOffsetOf, recordCountOf } from '../record/record-batc
 import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
 import type { Ballast } from '../state/ballast.js'
 import type { LedgerReason } from '../state/ledger.js'
-import { storageError } from '../state/level-database.js'
+import { mayPass, storageError } from '../state/level-database.js'
 import { type AddedPartition, addedPartitionName, encodeAddedPartition } from './added-partition.js'
 import { BatchCompressor } from './batch-compressor.js'
 import { GroupCommit } from './commit.js'
@@ -23,7 +23,7 @@ import { type DropCandidate, dropCandidate, dropOldest, enforceRetention, type R
 import type { OpenSegments } from './segment-list.js'
 import type { Damage, SegmentStore } from './segment-store.js'
 import type { Commit, Fetched, FetchLimits, ProducerAppend, Stream, StreamStats } from './types.js'
-import { mayPass, WriteRecovery } from './write-recovery.js'
+import { WriteRecovery } from './write-recovery.js'
 
 /** Small facts a stream carries from segment to segment, inclusive. */
 export const MAX_FACTS_PER_STREAM = 131_072
@@ -228,7 +228,7 @@ export class LogStream implements Stream {
 
   /** Drops what retention says, rolls what is old. Called at start, after a roll and every so often. */
   maintain(): Promise<void> {
-    return this.queue.exclusive(async () => {
+    return this.orEnd(async () => {
       if (this.closing || this.refusal) return
       if (this.store.hasUnsealed && (await this.recovery.diskHasRoom())) await this.store.reopen()
       const { maxAgeMs } = this.options.retention.policy
@@ -249,14 +249,14 @@ export class LogStream implements Stream {
   /** Drops that segment. @returns false if there is none. */
   async makeRoom(reason: LedgerReason): Promise<boolean> {
     let dropped = false
-    await this.queue.exclusive(async () => {
+    await this.orEnd(async () => {
       dropped = await dropOldest(this.retention, reason)
     })
     if (dropped) this.notify()
     return dropped
   }
 
-  /** Commits what was appended, seals the active segment and closes. Later appends throw SHUTTING_DOWN. */
+  /** Commits what was appended, seals the active segment unless a write to it has failed, and closes. Later appends throw SHUTTING_DOWN. */
   async close(): Promise<void> {
     this.closing = true
     await this.queue.flush()
@@ -284,6 +284,15 @@ export class LogStream implements Stream {
     this.commits += 1
     // Not awaited: it waits for this commit to end.
     if (this.store.segments.newest !== segmentsBefore) this.maintain().catch((error) => this.failed(error))
+  }
+
+  /** Runs a task while nothing is written. A failure that does not pass ends the process, as that of a write does (D4). */
+  private orEnd(task: () => Promise<void>): Promise<void> {
+    return this.queue.exclusive(task).catch((error) => {
+      const failure = storageError(error, `stream ${this.name} cannot be maintained`)
+      if (failure.code === 'STORAGE_FAILED') this.failed(failure)
+      throw failure
+    })
   }
 
   private failed(failure: SluiceError): void {

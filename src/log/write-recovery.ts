@@ -3,10 +3,9 @@
 
 import { rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { SluiceError } from '../base/errors.js'
 import type { Ballast } from '../state/ballast.js'
 import { writeFileDurably } from '../state/durable-files.js'
-import { storageError } from '../state/level-database.js'
+import { mayPass, storageError } from '../state/level-database.js'
 import type { SegmentStore } from './segment-store.js'
 
 const RETRY_MS = 1000
@@ -22,11 +21,6 @@ export interface WriteRecoveryOptions {
   /** Drops a segment if the policy allows. @returns false if there is none that may go. */
   readonly makeRoom: () => Promise<boolean>
   readonly isClosing: () => boolean
-}
-
-/** True for failures that pass once there is room or the file system is writable again. */
-export function mayPass(failure: SluiceError): boolean {
-  return failure.code === 'STORAGE_FULL' || failure.code === 'STORAGE_READ_ONLY'
 }
 
 export class WriteRecovery {

@@ -60,3 +60,8 @@ export function storageError(error: unknown, what: string): SluiceError {
   if (code === 'LEVEL_CORRUPTION' || DAMAGE.test(reason)) return fail('CORRUPT_MESSAGE')
   return fail('STORAGE_FAILED')
 }
+
+/** True for failures that pass once there is room or the file system is writable again; after any other the process must end (D4). */
+export function mayPass(failure: SluiceError): boolean {
+  return failure.code === 'STORAGE_FULL' || failure.code === 'STORAGE_READ_ONLY'
+}

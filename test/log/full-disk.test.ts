@@ -1,4 +1,4 @@
-import { cp } from 'node:fs/promises'
+import { cp, readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -120,6 +120,28 @@ whereDisksCanBeMade(
       [['cloud', 0, start - 1, start, 'disk_full']],
     )
     await node.close()
+    small.remove()
+  },
+)
+
+whereDisksCanBeMade(
+  'a segment whose write was refused is not sealed by closing it: the next start reads it back',
+  async () => {
+    const small = SmallDisk.make(12)
+    if (small === null) return
+    const directory = join(small.path, 'data')
+    const node = await openLog(directory, [KEEPING], { segmentBytes: 256 * 1024 })
+    await small.fill(6 * 1024 * 1024)
+    const { acked, refusal } = await appendUntilRefused(node)
+    assert.is(refusal.code, 'STORAGE_FULL', refusal.message)
+    await node.close()
+    const segments = (await readdir(join(directory, 'streams', 's'))).filter((name) => /^\d+$/.test(name))
+    const newest = join(directory, 'streams', 's', segments.sort()[segments.length - 1])
+    assert.not.ok((await readdir(newest)).includes('sealed'), 'it was sealed out of a memory that is not to be trusted')
+    const again = await openLog(directory, [KEEPING], { segmentBytes: 256 * 1024 })
+    await assertAllThere(again, acked)
+    assert.equal(again.ledger.list(), [])
+    await again.close()
     small.remove()
   },
 )
