@@ -2,12 +2,12 @@
 // mosquitto. The gateway is filled while its upstream is not there; then the upstream is started, and the clock with it.
 
 import { connect } from 'node:net'
+import { encodeConnect, encodePublish } from '../../src/cli/bench/mqtt-packets.js'
 import { getJson } from '../../test/helpers/http.js'
 import { freePort, Mosquitto, mosquittoMissing } from '../../test/helpers/mosquitto.js'
 import { NodeProcess } from '../../test/helpers/node-process.js'
 import { TcpProxy } from '../../test/helpers/tcp-proxy.js'
 import { readings, readingsSource } from '../readings.js'
-import { encodeConnect, encodePublish } from './mqtt-packets.js'
 import { type BenchOptions, formatTable, type Workload, type WorkloadReport } from './workload.js'
 
 interface Running {

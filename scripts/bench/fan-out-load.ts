@@ -2,8 +2,8 @@
 // slowest subscriber than a window, so that no broker has reason to drop one. All packets have one size, so that counting bytes counts
 // messages. Takes its shape as JSON in the first argument. `busy` is how much of a core it used itself: near 1, it is what is measured.
 
+import { encodePublish, encodeSubscribe } from '../../src/cli/bench/mqtt-packets.js'
 import { fail, finish, LoadConnection, wait } from './load-connection.js'
-import { encodePublish, encodeSubscribe } from './mqtt-packets.js'
 
 export interface FanOutShape {
   readonly port: number

@@ -2,8 +2,8 @@
 // its PUBACK, so that a broker that stalls pays for every message that had to wait. Then, where asked, many idle connections are opened, and
 // it is measured again. Takes its shape as JSON in the first argument; speaks with the program that started it over stdin and stdout, a line each.
 
+import { encodePublish, PUBACK } from '../../src/cli/bench/mqtt-packets.js'
 import { fail, finish, LoadConnection, wait } from './load-connection.js'
-import { encodePublish, PUBACK } from './mqtt-packets.js'
 import { quantile } from './statistics.js'
 
 export interface LatencyShape {

@@ -1,7 +1,7 @@
 // One connection of a load program: as little between it and the socket as can be. Whatever goes wrong ends the program.
 
 import { connect, type Socket } from 'node:net'
-import { CONNACK, encodeConnect } from './mqtt-packets.js'
+import { CONNACK, encodeConnect } from '../../src/cli/bench/mqtt-packets.js'
 
 export class LoadConnection {
   /** Takes what the socket has read; the bytes are overwritten by the next read. */

@@ -19,5 +19,6 @@ export const COMMANDS: Commands = {
   tokens: () => import('./tokens.js'),
   passwd: () => import('./passwd.js'),
   doctor: () => import('./doctor.js'),
+  bench: () => import('./bench.js'),
   completion: () => import('./completion.js'),
 }

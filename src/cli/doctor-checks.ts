@@ -1,16 +1,16 @@
 // The checks of `sluice doctor`. Each looks at one thing that has made gateways fail in the field, and says how to mend it.
 
-import { constants, existsSync, readFileSync, statSync } from 'node:fs'
+import { constants, readFileSync, statSync } from 'node:fs'
 import { access, statfs } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { totalmem } from 'node:os'
-import { dirname } from 'node:path'
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { ListenAddress } from '../config/address.js'
 import { formatAddress } from '../config/address.js'
 import type { Config } from '../config/schema.js'
 import { ApiClient } from './api-client.js'
 import { formatBytes, formatDuration } from './format.js'
+import { nearestExisting } from './nearest-existing.js'
 import { measureSync } from './sync-probe.js'
 
 export interface Finding {
@@ -189,12 +189,6 @@ function readLimits(): string | null {
   } catch {
     return null
   }
-}
-
-function nearestExisting(path: string): string {
-  let at = path
-  while (!existsSync(at) && dirname(at) !== at) at = dirname(at)
-  return at
 }
 
 /** @returns null when the address can be listened on, else the error's code or message. */
