@@ -6,6 +6,7 @@ import { type Clock, systemClock } from './base/clock.js'
 import { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
 import { formatAddress } from './config/address.js'
+import { UPSTREAM_DEAD } from './config/schema/names.js'
 import type { Config, UpstreamConfig } from './config/schema.js'
 import type { Producer } from './http/ports.js'
 import type { UpstreamsPort } from './http/routes/upstreams.js'
@@ -25,6 +26,7 @@ import { Receiver } from './replication/receiver.js'
 import type { UpstreamOptions } from './replication/upstream-options.js'
 import type { Upstreams } from './replication/upstreams.js'
 import { GroupOffsets } from './state/group-offsets.js'
+import { UpstreamFacts } from './state/upstream-facts.js'
 
 /** Frames of other nodes may be so large, however small the packets of devices must be. */
 const MIN_FRAME_LIMIT_BYTES = 1024 * 1024
@@ -145,6 +147,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       epochDirectory: join(config.dataDir, 'origin-epochs'),
       cursors,
       ledger,
+      facts: await UpstreamFacts.open(state),
       clock,
       logger: logger.child('upstream'),
       random: Math.random,
@@ -258,6 +261,7 @@ function upstreamOptions(upstream: UpstreamConfig, nodeId: string): UpstreamOpti
   const { bandwidth, keepalive, ...same } = upstream
   return {
     ...same,
+    deadLetter: upstream.type === 'mqtt' ? (upstream.deadLetter ?? UPSTREAM_DEAD) : undefined,
     clientId: upstream.clientId ?? `sluice-${nodeId}-${upstream.name}`,
     bandwidthBytesPerSecond: bandwidth,
     keepaliveSeconds: Math.ceil(keepalive / 1000),

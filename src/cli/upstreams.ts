@@ -88,7 +88,7 @@ export const command = defineCommand({
     'upstreams NAME rewind --stream NAME [--partition N] --to-offset N | --to-datetime TIME',
   ],
   description:
-    'A rewind goes back only; what is sent again arrives twice at a broker that had it. A pause lasts until resume or a restart.',
+    'A rewind goes back only; what is sent again arrives twice at a broker that had it. A pause lasts until resume, also over restarts.',
   options: OPTIONS,
   positionals: { min: 0, max: 2 },
   examples: [

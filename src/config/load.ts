@@ -10,7 +10,7 @@ import { fileProblem, folderProblem, readTextFile } from './files.js'
 import { formatProblem, type KeyPath, type Problem } from './problem.js'
 import { type RawTable, readTable } from './read-table.js'
 import { checkRules } from './rules.js'
-import { UNROUTED } from './schema/names.js'
+import { UNROUTED, UPSTREAM_DEAD } from './schema/names.js'
 import { deadLetterOf } from './schema/queue.js'
 import { CONFIG_FIELDS, type Config, type StreamConfig, type WrittenConfig } from './schema.js'
 import { TomlLines } from './toml-lines.js'
@@ -164,7 +164,9 @@ class Loading {
     readTls(values.mqtt, (name, what, fix) => this.report('error', ['mqtt', name], what, fix))
     const http = { ...values.http, tls: cert && key && { cert, key } }
     const queue = values.queue.map((one) => ({ ...one, deadLetter: one.deadLetter ?? deadLetterOf(one.stream) }))
-    const deadLetters = new Set(queue.map((one) => one.deadLetter).filter((name) => !everyStream.includes(name)))
+    const refused = upstream.filter(({ type }) => type === 'mqtt').map((one) => one.deadLetter ?? UPSTREAM_DEAD)
+    const deadLetters = new Set([...queue.map((one) => one.deadLetter), ...refused])
+    for (const name of everyStream) deadLetters.delete(name)
     // Unrouted comes last: it takes what no other does.
     const stream = [...values.stream, ...[...deadLetters, UNROUTED].map(builtInStream)]
     return { ...values, http, queue, stream, upstream }

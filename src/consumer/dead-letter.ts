@@ -1,11 +1,10 @@
 // A message that nobody could work on, as a record of the dead letter stream: the record as it was, with headers that say where it lay, how
 // often it was tried and why it failed last.
 
-import { partitionOf } from '../base/murmur2.js'
+import { appendDeadLetter as append, DEAD_LETTER_PREFIX as PREFIX } from '../log/dead-letter.js'
 import type { Commit, Stream } from '../log/types.js'
-import { type LogRecord, type RecordHeader, toPartitionId } from '../record/record.js'
+import type { LogRecord, RecordHeader } from '../record/record.js'
 
-const PREFIX = 'sluice.dead.'
 /** Longest reason kept, UTF-16 units. */
 export const MAX_REASON_LENGTH = 256
 
@@ -28,7 +27,7 @@ export interface DeadLetterOrigin {
 /** @throws SluiceError as Stream.append. */
 export function appendDeadLetter(to: Stream, letter: DeadLetter, timestampMs: number): Commit {
   const { record } = letter
-  const facts: Record<string, string | number> = {
+  const facts = {
     stream: letter.stream,
     group: letter.group,
     partition: letter.partition,
@@ -37,17 +36,7 @@ export function appendDeadLetter(to: Stream, letter: DeadLetter, timestampMs: nu
     reason: letter.reason.slice(0, MAX_REASON_LENGTH),
     timestamp_ms: record.timestampMs,
   }
-  const said = Object.entries(facts).map(([name, value]) => ({ key: PREFIX + name, value: Buffer.from(String(value)) }))
-  const partition = toPartitionId(record.key === null ? 0 : partitionOf(record.key, to.partitions))
-  return to.append(partition, {
-    timestampMs,
-    key: record.key,
-    value: record.value,
-    valueStart: 0,
-    valueEnd: record.value?.length ?? 0,
-    headers: [...record.headers.filter(({ key }) => !key.startsWith(PREFIX)), ...said],
-    attributes: record.attributes,
-  })
+  return append(to, record, facts, timestampMs)
 }
 
 /** Where a dead letter came from; null for a record that is none. */

@@ -12,6 +12,7 @@ import type { Offset, PartitionId } from '../record/record.js'
 import type { Ledger, LedgerReason } from '../state/ledger.js'
 import { uncoveredRanges } from '../state/uncovered-ranges.js'
 import { AckLine, type Flight } from './ack-line.js'
+import type { DeadLetters, Undeliverable } from './dead-letters.js'
 import { ReadAhead } from './read-ahead.js'
 import type { Shipment, Target } from './targets/target.js'
 
@@ -26,6 +27,8 @@ export interface LaneOptions<S extends Shipment> {
   readonly fetchBytes: number
   readonly target: Pick<Target<S>, 'pack' | 'packBatches' | 'tellsPositions'>
   readonly ledger: LedgerPort
+  /** For records that will never be delivered; left out: they are in the ledger only. */
+  readonly deadLetters?: Pick<DeadLetters, 'put'>
   readonly clock: Clock
   readonly logger: Logger
   /** `next` may have something now. */
@@ -37,6 +40,8 @@ export interface LaneOptions<S extends Shipment> {
 /** While so many shipments are under way, fewer records than this wait for the next acknowledgement, to go together. */
 const UNGATHERED = 2
 const GATHERED_RECORDS = 500
+/** Refused shipments that are entered in the ledger together. */
+const MAX_PASSED_AT_ONCE = 1000
 /** How long a lane that cannot go on waits before it tries again. */
 const RETRY_MS = 5_000
 
@@ -55,6 +60,11 @@ export class Lane<S extends Shipment> {
   private readonly reader: ReadAhead<S>
   /** Until the ledger has what is passed over, nothing behind it is sent. */
   private passing = false
+  /** What the far side has refused as often as it may. */
+  private condemned: Undeliverable | null = null
+  private buriedBelow = 0 as Offset
+  /** Records below it are sent one by one, since something among them is refused. */
+  private singlyBelow = 0 as Offset
   private cancelRetry = (): void => {}
   private closed = false
 
@@ -68,7 +78,7 @@ export class Lane<S extends Shipment> {
         partition,
         fetchBytes,
         packBatches: target.packBatches,
-        pack: (batches, from) => target.pack({ stream: stream.name, partition }, batches, from),
+        pack: (batches, from) => target.pack({ stream: stream.name, partition }, batches, from, this.singlyBelow),
         mayGather: (records) =>
           target.packBatches > 1 && records < GATHERED_RECORDS && this.acks.underWay >= UNGATHERED,
         onReady: () => options.onReady(this),
@@ -131,9 +141,18 @@ export class Lane<S extends Shipment> {
       this.passGap()
       return undefined
     }
-    if (shipment?.rejected === undefined) return shipment
-    this.passRejected(shipment, shipment.rejected)
+    if (shipment === undefined || this.refusalOf(shipment) === null) return shipment
+    this.passRejected(shipment)
     return undefined
+  }
+
+  /**
+   * The far side refuses what is in this flight, however often it is sent: it is passed over, or, where it holds several records, they are sent
+   * one by one from now on. Call before `restart`.
+   */
+  condemn({ offset, nextOffset }: Flight, attempts: number, reason: string): void {
+    if (nextOffset - offset > 1) this.singlyBelow = nextOffset
+    else this.condemned = { offset, nextOffset, attempts, reason }
   }
 
   /** Call when what `next` has shown was sent. */
@@ -179,26 +198,39 @@ export class Lane<S extends Shipment> {
     this.pass(position, this.reader.position, 'corruption')
   }
 
-  private passRejected(first: S, reason: string): void {
-    let last = first
-    for (let one: S | undefined = first; one?.rejected !== undefined; one = this.reader.peek()) {
+  private refusalOf(shipment: S): Undeliverable | null {
+    const { condemned } = this
+    if (condemned?.offset === shipment.offset) return condemned
+    const { offset, nextOffset, rejected } = shipment
+    return rejected === undefined ? null : { offset, nextOffset, attempts: 0, reason: rejected }
+  }
+
+  private passRejected(first: S): void {
+    const letters: Undeliverable[] = []
+    for (
+      let one: S | undefined = first;
+      one !== undefined && letters.length < MAX_PASSED_AT_ONCE;
+      one = this.reader.peek()
+    ) {
+      const letter = this.refusalOf(one)
+      if (letter === null) break
       this.reader.take(one)
-      this.rejected += one.records
-      last = one
+      letters.push(letter)
     }
-    this.pass(first.offset, last.nextOffset, 'rejected')
+    const nextOffset = letters.at(-1)!.nextOffset
+    this.pass(first.offset, nextOffset, 'rejected', letters)
     this.options.logger.warn('records cannot be sent to this upstream and are passed over, see the ledger', {
       ...this.names(),
       first_offset: first.offset,
-      last_offset: last.nextOffset - 1,
-      reason: `the record at offset ${first.offset} ${reason}`,
+      last_offset: nextOffset - 1,
+      reason: `the record at offset ${first.offset} ${letters[0].reason}`,
     })
   }
 
-  private pass(offset: Offset, nextOffset: Offset, reason: LedgerReason): void {
+  private pass(offset: Offset, nextOffset: Offset, reason: LedgerReason, letters: readonly Undeliverable[] = []): void {
     this.passing = true
     const flight = this.acks.sent(offset, nextOffset, this.options.clock.wallMs())
-    void this.enterUntilDone(offset, nextOffset, reason).then((entered) => {
+    void this.enterUntilDone(offset, nextOffset, reason, letters).then((entered) => {
       if (!entered) return
       this.passing = false
       const moved = this.acks.acked(flight)
@@ -209,7 +241,12 @@ export class Lane<S extends Shipment> {
   }
 
   /** @returns false if the lane was closed before the ledger could be written. */
-  private async enterUntilDone(offset: Offset, nextOffset: Offset, reason: LedgerReason): Promise<boolean> {
+  private async enterUntilDone(
+    offset: Offset,
+    nextOffset: Offset,
+    reason: LedgerReason,
+    letters: readonly Undeliverable[],
+  ): Promise<boolean> {
     const { ledger, clock, upstream, stream, partition } = this.options
     while (!this.closed) {
       const known = ledger
@@ -223,15 +260,26 @@ export class Lane<S extends Shipment> {
         return { destination: upstream, stream: stream.name, partition, ...range, reason, atMs }
       })
       try {
+        await this.bury(letters)
         if (entries.length > 0) await ledger.add(entries)
         this.problem = null
         return true
       } catch (error) {
-        this.problem = `the ledger cannot be written: ${messageOf(error)}`
+        this.problem = `the ledger or dead letters cannot be written: ${messageOf(error)}`
         await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
       }
     }
     return false
+  }
+
+  /** Once each, also when a lost connection makes the lane come by again. */
+  private async bury(letters: readonly Undeliverable[]): Promise<void> {
+    const { deadLetters, stream, partition } = this.options
+    const fresh = letters.filter(({ offset }) => offset >= this.buriedBelow)
+    if (fresh.length === 0) return
+    await deadLetters?.put(stream, partition, fresh)
+    this.rejected += fresh.reduce((sum, { offset, nextOffset }) => sum + nextOffset - offset, 0)
+    this.buriedBelow = fresh.at(-1)!.nextOffset
   }
 
   private failed(error: unknown): void {

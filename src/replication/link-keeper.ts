@@ -19,8 +19,8 @@ export interface LinkKeeperOptions<S extends Shipment> {
   readonly onUp: () => void
   readonly onAck: (slot: number) => void
   readonly onRoom: () => void
-  /** After a connection that was up. */
-  readonly onLost: () => void
+  /** After a connection that was up. `hungUp`: the far side has closed it. */
+  readonly onLost: (hungUp: boolean) => void
 }
 
 /** A connection that has lasted so long was a good one, even if nothing had to be sent. */
@@ -99,7 +99,7 @@ export class LinkKeeper<S extends Shipment> {
         onPositions: this.options.onPositions,
         onAck: this.options.onAck,
         onRoom: this.options.onRoom,
-        onDown: (reason) => this.down(reason),
+        onDown: (reason, hungUp = false) => this.down(reason, hungUp),
       })
       this.dialing = link
     } catch (error) {
@@ -120,14 +120,14 @@ export class LinkKeeper<S extends Shipment> {
     this.options.onUp()
   }
 
-  private down(reason: SluiceError): void {
+  private down(reason: SluiceError, hungUp = false): void {
     const { target, clock, logger } = this.options
     const wasUp = this.link !== null
     this.link = null
     this.dialing = null
     this.connectedSinceMs = null
     if (wasUp && clock.monotonicMs() - this.upAtMs >= STEADY_MS) this.backoff.reset()
-    if (wasUp) this.options.onLost()
+    if (wasUp) this.options.onLost(hungUp && this.wanted)
     if (!this.wanted) {
       this.state = 'off'
       logger.info('disconnected', { url: target.url })

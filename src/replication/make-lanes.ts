@@ -25,7 +25,7 @@ const MIN_FETCH_BYTES = 16 * 1024
 export function makeLanes<S extends Shipment>(
   options: SenderOptions<S> & LanesToMake<S>,
 ): { readonly lanes: Lane<S>[]; readonly onDisk: ReadonlyMap<Lane<S>, Offset> } {
-  const { upstream, target, streams, stream, cursors, ledger, clock, logger, onReady, onPassed } = options
+  const { upstream, target, streams, stream, cursors, ledger, deadLetters, clock, logger, onReady, onPassed } = options
   const count = Math.max(
     stream.partitions,
     streams.reduce((sum, one) => sum + one.partitions, 0),
@@ -38,7 +38,7 @@ export function makeLanes<S extends Shipment>(
     const partition = toPartitionId(index)
     const saved = cursors.get(upstream.name, stream.name, partition)
     const lane = new Lane<S>({
-      ...{ stream, partition, target, ledger, clock, logger, fetchBytes, onReady },
+      ...{ stream, partition, target, ledger, deadLetters, clock, logger, fetchBytes, onReady },
       upstream: upstream.name,
       maxInFlight: upstream.maxInFlight,
       cursor: saved ?? stream.logStartOffset(partition),

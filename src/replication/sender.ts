@@ -15,10 +15,12 @@ import type { Cursors } from '../state/cursors.js'
 import { AckDeadline } from './ack-deadline.js'
 import type { AckLine, Flight } from './ack-line.js'
 import { CursorSaver } from './cursor-saver.js'
+import type { DeadLetters } from './dead-letters.js'
 import { ForgottenWatch } from './forgotten-watch.js'
 import type { Lane, LedgerPort } from './lane.js'
 import { LinkKeeper } from './link-keeper.js'
 import { makeLanes } from './make-lanes.js'
+import { PoisonWatch, type Verdict } from './poison-watch.js'
 import { RateMeter } from './rate-meter.js'
 import type { LanePosition, Link, OfferedLane, Shipment, Target } from './targets/target.js'
 import { TokenBucket } from './token-bucket.js'
@@ -34,6 +36,9 @@ export interface SenderOptions<S extends Shipment> {
   readonly streams: readonly StreamReader[]
   readonly cursors: CursorsPort
   readonly ledger: LedgerPort
+  readonly deadLetters?: Pick<DeadLetters, 'put'>
+  /** An operator has paused it in an earlier life of this node. Default: false. */
+  readonly paused?: boolean
   readonly clock: Clock
   readonly logger: Logger
   /** Draws from [0, 1). */
@@ -45,6 +50,7 @@ const TURN = 8
 /** How long an orderly end waits for what is in flight: what is acknowledged need not be sent again. */
 const SETTLE_MS = 2_000
 const DEFAULT_CURSOR_SAVE_DELAY_MS = 1_000
+const DEFAULT_MAX_ATTEMPTS = 5
 /** Partitions one upstream forwards, inclusive. */
 export const MAX_LANES = 4096
 /** Where the destination knows better, saved cursors only tell retention what is spent. */
@@ -61,7 +67,10 @@ export class Sender<S extends Shipment> {
   deliveredTotal = 0
   /** Running average of bytes per record; null before the first was sent. */
   averageBytes: number | null = null
-  paused = false
+  paused: boolean
+  private readonly poison: PoisonWatch<Lane<S>>
+  /** Goes first over the next connection, alone, since something in it may be to blame for the end of the last one. */
+  private first: Lane<S> | null = null
   private readonly forgotten: ForgottenWatch<Lane<S>>
   private readonly laneOf = new Map<AckLine, Lane<S>>()
   private readonly window: Window<Flight>
@@ -80,7 +89,9 @@ export class Sender<S extends Shipment> {
 
   constructor(private readonly options: SenderOptions<S>) {
     const { upstream, target, clock, logger, random } = options
+    this.paused = options.paused ?? false
     this.window = new Window(Math.min(upstream.maxInFlight, target.maxSlots))
+    this.poison = new PoisonWatch(this.window.size, upstream.maxAttempts ?? DEFAULT_MAX_ATTEMPTS)
     this.delivered = new RateMeter(clock)
     this.arrived = new RateMeter(clock)
     this.deadline = new AckDeadline(clock, upstream.ackTimeoutMs, (silentMs) => this.giveUp(silentMs))
@@ -94,7 +105,7 @@ export class Sender<S extends Shipment> {
       onUp: () => this.linkUp(),
       onAck: (slot) => this.acked(slot),
       onRoom: () => this.schedulePump(),
-      onLost: () => this.linkLost(),
+      onLost: (hungUp) => this.linkLost(hungUp),
     })
     this.forgotten = new ForgottenWatch(clock, upstream.ackTimeoutMs, this.lanes, (lane) => this.resendForgotten(lane))
     this.ready = new BoundedQueue(MAX_LANES)
@@ -121,7 +132,7 @@ export class Sender<S extends Shipment> {
     for (const lane of this.lanes) lane.open()
     // Retention asks the cursors what is still needed: a new upstream shall be among them from the start.
     this.saver.flush().catch((error) => logger.warn('cursors cannot be saved yet', { reason: messageOf(error) }))
-    this.keeper.start()
+    if (!this.paused) this.keeper.start()
   }
 
   /** Sends one more stream, or what has been added to it. Call after `start`. */
@@ -136,7 +147,7 @@ export class Sender<S extends Shipment> {
     this.keeper.link?.lanesAdded?.()
   }
 
-  /** Ends the connection, once what is in flight is acknowledged. Lasts until `resume` or a restart of the node. */
+  /** Ends the connection, once what is in flight is acknowledged. Lasts until `resume`. */
   pause(): void {
     if (this.paused) return
     this.paused = true
@@ -254,6 +265,7 @@ export class Sender<S extends Shipment> {
     const { link } = this.keeper
     if (link === null || this.paused || this.closing) return
     const before = this.window.inFlight
+    if (this.first !== null && !this.sendFirst(this.first, link)) return
     for (let lane = this.ready.peek(); lane !== undefined && this.maySend(link); lane = this.ready.peek()) {
       this.ready.shift()
       lane.queued = false
@@ -262,6 +274,15 @@ export class Sender<S extends Shipment> {
     if (this.window.inFlight === before) return
     link.flush()
     this.deadline.sent()
+  }
+
+  /** @returns false while it has to be waited for. */
+  private sendFirst(lane: Lane<S>, link: Link<S>): boolean {
+    const before = this.window.inFlight
+    this.sendTurn(lane, link)
+    if (this.window.inFlight === before && lane.backlog > 0 && lane.problem === null) return false
+    this.first = null
+    return true
   }
 
   private sendTurn(lane: Lane<S>, link: Link<S>): void {
@@ -281,7 +302,7 @@ export class Sender<S extends Shipment> {
   }
 
   private maySend(link: Link<S>): boolean {
-    if (!this.window.hasRoom || !link.hasRoom) return false
+    if (this.window.inFlight >= this.poison.limit || !link.hasRoom) return false
     const waitMs = this.bucket?.waitMs() ?? 0
     if (waitMs === 0) return true
     if (!this.budgetTimerRuns) {
@@ -309,6 +330,7 @@ export class Sender<S extends Shipment> {
     this.delivered.add(records)
     if (!this.deadline.proven) this.keeper.proven()
     this.deadline.acked(this.window.inFlight)
+    this.poison.acked()
     const { line } = flight
     const wasFull = line.isFull
     const moved = line.acked(flight)
@@ -339,7 +361,12 @@ export class Sender<S extends Shipment> {
       this.options.logger.info('backlog drained', { records, seconds: seconds.toFixed(1) })
   }
 
-  private linkLost(): void {
+  private linkLost(hungUp: boolean): void {
+    if (hungUp)
+      this.condemn(
+        this.poison.hungUp(this.window.items(), ({ line }) => this.laneOf.get(line)!),
+        'makes the far side close the connection',
+      )
     this.window.clear()
     this.deadline.linkDown()
     this.forgotten.stop()
@@ -347,10 +374,21 @@ export class Sender<S extends Shipment> {
       lane.held = this.options.target.tellsPositions
       lane.restart()
     }
+    this.first = this.poison.mostSuspicious
     this.onSettled()
   }
 
+  private condemn(verdict: Verdict<Lane<S>> | null, reason: string): void {
+    if (verdict !== null && this.options.target.refusesBySilence)
+      verdict.lane.condemn(verdict.flight, verdict.attempts, reason)
+  }
+
+  private ignored(lane: Lane<S>): void {
+    this.condemn(this.poison.ignored(lane), 'is never acknowledged, although later ones are')
+  }
+
   private giveUp(silentMs: number): void {
+    for (const lane of this.lanes) if (lane.acks.overtaken !== undefined) this.ignored(lane)
     const seconds = (silentMs / 1000).toFixed(1)
     const message = `connected, but nothing was acknowledged for ${seconds} s with ${this.window.inFlight} in flight`
     this.keeper.reset(new SluiceError('NOT_REACHABLE', message))
@@ -359,6 +397,7 @@ export class Sender<S extends Shipment> {
   private resendForgotten(lane: Lane<S>): void {
     const { stream, partition, cursor } = lane
     const message = `offset ${cursor} of ${stream.name}/${partition} was not acknowledged, later ones were`
+    this.ignored(lane)
     this.keeper.reset(new SluiceError('NOT_REACHABLE', message))
   }
 

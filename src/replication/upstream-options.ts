@@ -25,6 +25,10 @@ export interface UpstreamOptions {
   /** Ceiling of the first pause before a new attempt. */
   readonly reconnectMinMs: number
   readonly reconnectMaxMs: number
+  /** After so many hang-ups on one record that was sent alone it becomes a dead letter. Default 5. */
+  readonly maxAttempts?: number
+  /** The stream for dead letters; left out: such records are in the ledger only. */
+  readonly deadLetter?: string
   /** From the first packet to the broker's consent. Default 30 s. */
   readonly connectTimeoutMs?: number
   /** Longest that a few acknowledgements wait to be saved. Default 1 s. */

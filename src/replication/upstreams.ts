@@ -7,6 +7,8 @@ import { MirrorStream } from '../log/mirror-stream.js'
 import type { Mirrors } from '../log/mirrors.js'
 import type { StreamCatalog, StreamReader } from '../log/types.js'
 import type { Offset } from '../record/record.js'
+import type { UpstreamFacts } from '../state/upstream-facts.js'
+import { DeadLetters } from './dead-letters.js'
 import type { Lane, LedgerPort } from './lane.js'
 import { OriginEpoch } from './origin-epoch.js'
 import { type CursorsPort, Sender } from './sender.js'
@@ -29,6 +31,8 @@ export interface UpstreamsOptions {
   readonly epochDirectory: string
   readonly cursors: CursorsPort
   readonly ledger: LedgerPort
+  /** What outlives a restart of each upstream. */
+  readonly facts: Pick<UpstreamFacts, 'get' | 'set'>
   readonly clock: Clock
   readonly logger: Logger
   /** Draws from [0, 1). */
@@ -46,6 +50,7 @@ const DEFAULT_CONNECT_TIMEOUT_MS = 30_000
 export class Upstreams {
   private constructor(
     private readonly running: ReadonlyMap<string, Running>,
+    private readonly facts: UpstreamsOptions['facts'],
     private readonly stopWatching: () => void,
   ) {}
 
@@ -64,7 +69,7 @@ export class Upstreams {
     const stop = options.mirrors.onOpened(() => {
       for (const one of running.values()) for (const mirror of mirrorsFor(one.options, options)) one.sender.add(mirror)
     })
-    return new Upstreams(running, stop)
+    return new Upstreams(running, options.facts, stop)
   }
 
   status(): UpstreamStatus[] {
@@ -77,14 +82,19 @@ export class Upstreams {
     return upstreamStatus(options, target.url, sender)
   }
 
-  /** Disconnects once what is in flight is acknowledged, until `resume` or a restart. @throws SluiceError UNKNOWN_UPSTREAM */
-  pause(name: string): void {
+  /**
+   * Disconnects once what is in flight is acknowledged, until `resume`; a restart changes nothing about it. Holds at once, durable when it resolves.
+   * @throws SluiceError UNKNOWN_UPSTREAM
+   */
+  async pause(name: string): Promise<void> {
     this.find(name).sender.pause()
+    await this.facts.set(name, { paused: true })
   }
 
-  /** @throws SluiceError UNKNOWN_UPSTREAM */
-  resume(name: string): void {
+  /** As `pause`. @throws SluiceError UNKNOWN_UPSTREAM */
+  async resume(name: string): Promise<void> {
     this.find(name).sender.resume()
+    await this.facts.set(name, { paused: false })
   }
 
   /**
@@ -143,7 +153,11 @@ function makeSender(upstream: UpstreamOptions, options: UpstreamsOptions): Runni
   const streams = [...own, ...mirrorsFor(upstream, options)]
   const logger = options.logger.child(`upstream/${upstream.name}`)
   const withSender = <S extends Shipment>(target: Target<S>): Running => {
-    const sender = new Sender<S>({ ...options, upstream, target, streams, clock, logger })
+    const { deadLetter, name } = upstream
+    const to = deadLetter === undefined ? undefined : catalog.stream(deadLetter)
+    const deadLetters = to && new DeadLetters({ upstream: name, to, clock })
+    const paused = options.facts.get(name).paused ?? false
+    const sender = new Sender<S>({ ...options, upstream, target, streams, deadLetters, paused, clock, logger })
     return { options: upstream, target, sender: sender as unknown as Sender<Shipment> }
   }
   return upstream.type === 'sluice'

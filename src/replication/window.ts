@@ -18,6 +18,11 @@ export class Window<T> {
     return this.size - this.free.length
   }
 
+  /** What is in flight, in no order. */
+  items(): T[] {
+    return this.slots.filter((item) => item !== undefined)
+  }
+
   get hasRoom(): boolean {
     return this.free.length > 0
   }

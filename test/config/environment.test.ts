@@ -51,7 +51,7 @@ test('a container needs no file: naming an entry adds it', () => {
   )
   assert.equal(
     config.stream.map(({ name }) => name),
-    ['t', 'unrouted'],
+    ['t', 'upstream-dead', 'unrouted'],
   )
 })
 

@@ -13,7 +13,7 @@ import { upstreamTo } from '../replication/upstream-bench.js'
 import { FORWARDER } from './forwarder-setup.js'
 
 const [dataDirectory, port, records] = process.argv.slice(2)
-const { log, cursors, ledger } = await openLog(
+const { log, cursors, ledger, facts } = await openLog(
   dataDirectory,
   [{ name: 'telemetry', partitions: FORWARDER.partitions }],
   {
@@ -30,6 +30,7 @@ const upstreams = Upstreams.start({
   epochDirectory: join(dataDirectory, 'origin-epochs'),
   cursors,
   ledger,
+  facts,
   clock: systemClock,
   logger: silentLogger,
   random: Math.random,

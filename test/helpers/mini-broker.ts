@@ -33,6 +33,8 @@ export class MiniBroker {
   reorder: (packetIds: number[]) => number[] = (ids) => ids
   /** Hangs up instead of taking a message for which this is true. */
   hangUpOn: (message: Received) => boolean = () => false
+  /** Takes a message for which this is true, and never acknowledges it. */
+  forget: (message: Received) => boolean = () => false
   private readonly held: (() => void)[] = []
   private readonly sockets = new Set<Socket>()
   private readonly listeners = new Set<() => void>()
@@ -126,7 +128,7 @@ export class MiniBroker {
       }
       if (this.hangUpOn(message)) return void socket.destroy()
       this.received.push(message)
-      if (qos > 0) packetIds.push(body.readUInt16BE(topicEnd))
+      if (qos > 0 && !this.forget(message)) packetIds.push(body.readUInt16BE(topicEnd))
     } else if (type === 12) socket.write(Buffer.from([0xd0, 0]))
     else if (type === 14) this.disconnects += 1
   }

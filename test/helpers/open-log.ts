@@ -18,12 +18,14 @@ import { openState } from '../../src/state/data-directory.js'
 import { Ledger } from '../../src/state/ledger.js'
 import { OffsetCeilings } from '../../src/state/offset-ceilings.js'
 import { PoweredOnClock } from '../../src/state/powered-on-clock.js'
+import { UpstreamFacts } from '../../src/state/upstream-facts.js'
 
 export interface TestLog {
   readonly directory: string
   readonly log: Log
   readonly cursors: Cursors
   readonly ledger: Ledger
+  readonly facts: UpstreamFacts
   readonly ballast: Ballast
   readonly fatal: SluiceError[]
   close(): Promise<void>
@@ -50,6 +52,7 @@ export async function openLog(
   const state = await ballast.withRoom(() => openState(dataDirectory, { logger: silentLogger, onFatal }))
   const cursors = await Cursors.open(state)
   const ledger = await Ledger.open(state)
+  const facts = await UpstreamFacts.open(state)
   const poweredOn = await PoweredOnClock.open(state, more.clock ?? systemClock)
   const log = await Log.open({
     dataDirectory,
@@ -87,7 +90,7 @@ export async function openLog(
     await poweredOn.close()
     await state.close()
   }
-  return { directory: dataDirectory, log, cursors, ledger, ballast, fatal, close }
+  return { directory: dataDirectory, log, cursors, ledger, facts, ballast, fatal, close }
 }
 
 export function recordOf(value: string | Buffer, more: Partial<RecordInput> = {}): RecordInput {

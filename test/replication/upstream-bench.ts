@@ -64,6 +64,7 @@ export class UpstreamBench {
       epochDirectory: join(this.directory, 'origin-epochs'),
       cursors: this.test.cursors,
       ledger: this.test.ledger,
+      facts: this.test.facts,
       clock: systemClock,
       logger: new Logger('test', 'debug', (line) => this.logLines.push(line)),
       random: Math.random,

@@ -219,7 +219,7 @@ test('pause ends the connection without sending anything twice, resume goes on',
     await bench.write(3000)
     const upstreams = bench.start(upstreamTo(broker.port, { maxInFlight: 10 }))
     await broker.until(() => broker.received.length > 200)
-    upstreams.pause('cloud')
+    await upstreams.pause('cloud')
     await until(() => broker.open === 0)
     assert.equal([bench.status().state, bench.status().connected], ['paused', false])
     const before = broker.received.length
@@ -227,10 +227,29 @@ test('pause ends the connection without sending anything twice, resume goes on',
     await new Promise((resolve) => setTimeout(resolve, 30))
     assert.is(broker.received.length, before)
     assert.ok(bench.status().backlogRecords > 0)
-    upstreams.resume('cloud')
+    await upstreams.resume('cloud')
     await bench.drained()
     assert.is(broker.received.length, 3100)
     assert.is(checkArrived(payloadsOf(broker), 3100, 0), 0)
+  }))
+
+test('a pause survives a restart, and so does its end', () =>
+  withBench(async (bench, broker) => {
+    await bench.write(100)
+    await bench.start(upstreamTo(broker.port)).pause('cloud')
+    await bench.reopen()
+    const connections = broker.connects.length
+    const upstreams = bench.start(upstreamTo(broker.port))
+    assert.is(bench.status().state, 'paused')
+    await bench.write(100)
+    assert.is(broker.connects.length, connections)
+    await upstreams.resume('cloud')
+    await bench.drained()
+    await bench.reopen()
+    bench.start(upstreamTo(broker.port))
+    await bench.write(100)
+    await bench.drained()
+    assert.is(new Set(payloadsOf(broker)).size, 300)
   }))
 
 test('rewind sends again from an offset or a time, and refuses what would skip', () =>
@@ -257,7 +276,7 @@ test('rewind sends again from an offset or a time, and refuses what would skip',
       assert.is(await refusal({ offset: 1, timestampMs: 1 }), 'INVALID_REQUEST')
       assert.is(await refusal({ offset: 1, partition: 7 }), 'UNKNOWN_STREAM_OR_PARTITION')
       assert.is(await codeOf(() => upstreams.rewind('sky', { stream: 'telemetry', offset: 1 })), 'UNKNOWN_UPSTREAM')
-      upstreams.pause('cloud')
+      await upstreams.pause('cloud')
       await upstreams.rewind('cloud', { stream: 'telemetry', partition: 0, offset: 10 })
       assert.is(await refusal({ offset: 50, partition: 0 }), 'INVALID_REQUEST')
       assert.is(bench.status().backlogRecords, 90)

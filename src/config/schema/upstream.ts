@@ -2,7 +2,7 @@
 
 import { byteRate, choice, duration, filePath, integer, list, parsed, quote, text, Unfit } from '../fields.js'
 import { topicTemplateProblem } from '../topic-template.js'
-import { NAME_FIX, name } from './names.js'
+import { NAME, NAME_FIX, name } from './names.js'
 
 const UPSTREAM_PROTOCOLS = ['mqtt:', 'mqtts:']
 
@@ -79,6 +79,20 @@ export const upstreamFields = {
     default: 30_000,
     min: 100,
     max: 3_600_000,
+  }),
+  max_attempts: integer({
+    description:
+      'How often a message on which the broker closes the connection each time is sent, the last times alone, before it becomes a dead letter.',
+    default: 5,
+    min: 1,
+    max: 1000,
+  }),
+  dead_letter: text({
+    description:
+      'The stream for messages the broker never takes; one of 64MB is made where no [[stream]] has that name. Default: "upstream-dead".',
+    optional: true,
+    pattern: NAME,
+    fix: NAME_FIX,
   }),
   reconnect_min_ms: integer({
     description: 'Where the growing, random delay between attempts to connect begins, milliseconds.',

@@ -14,8 +14,9 @@ export interface UpstreamsPort {
   status(): readonly UpstreamNumbers[]
   /** @throws SluiceError UNKNOWN_UPSTREAM, as do the others. */
   statusOf(name: string): Plain
-  pause(name: string): void
-  resume(name: string): void
+  /** Durable when it resolves. */
+  pause(name: string): Promise<void>
+  resume(name: string): Promise<void>
   /** Durable when it resolves. @returns the partitions that were moved. */
   rewind(
     name: string,
@@ -44,16 +45,16 @@ export function upstreamRoutes({ upstreams }: { readonly upstreams: UpstreamsPor
     {
       method: 'POST',
       pattern: '/v1/upstreams/{upstream}/pause',
-      handle({ params }) {
-        upstreams.pause(params['upstream'])
+      async handle({ params }) {
+        await upstreams.pause(params['upstream'])
         return statusOf(params['upstream'])
       },
     },
     {
       method: 'POST',
       pattern: '/v1/upstreams/{upstream}/resume',
-      handle({ params }) {
-        upstreams.resume(params['upstream'])
+      async handle({ params }) {
+        await upstreams.resume(params['upstream'])
         return statusOf(params['upstream'])
       },
     },

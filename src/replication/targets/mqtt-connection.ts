@@ -14,6 +14,8 @@ import { type Publish, PublishWriter } from './publish-writer.js'
 const MAX_BUFFERED_BYTES = 256 * 1024
 /** How long a goodbye may take before the connection is broken. */
 const END_TIMEOUT_MS = 1_000
+/** What a socket says when the other side has closed it before it had read everything. */
+const HANG_UPS = ['ECONNRESET', 'EPIPE']
 const MAX_PACKET_ID = 65_535
 /** mqtt.js takes its own packet identifiers (SUBSCRIBE) from 1 up, slots take theirs from the top down. */
 const OWN_PACKET_IDS = 16
@@ -49,8 +51,8 @@ export interface MqttConnectionEvents {
   onConnected(): void
   onPacket(packet: Packet): void
   onRoom(): void
-  /** Once, and nothing after it. */
-  onDown(reason: SluiceError): void
+  /** Once, and nothing after it. `hungUp`: the broker has closed it. */
+  onDown(reason: SluiceError, hungUp: boolean): void
 }
 
 /** Where connections go, checked once. */
@@ -97,8 +99,10 @@ export class MqttConnection {
     client.on('packetreceive', (packet) => {
       if (!this.over) events.onPacket(packet)
     })
-    client.on('error', (error) => this.reset(connectionError(error)))
-    client.on('close', () => this.reset(new SluiceError('NOT_REACHABLE', 'the broker closed the connection')))
+    client.on('error', (error: Error & { code?: unknown }) =>
+      this.finish(connectionError(error), HANG_UPS.includes(String(error.code))),
+    )
+    client.on('close', () => this.finish(new SluiceError('NOT_REACHABLE', 'the broker closed the connection'), true))
   }
 
   get hasRoom(): boolean {
@@ -122,13 +126,17 @@ export class MqttConnection {
   }
 
   reset(reason: SluiceError): void {
+    this.finish(reason, false)
+  }
+
+  private finish(reason: SluiceError, hungUp: boolean): void {
     if (this.over) return
     this.over = true
     this.cancelEndTimer()
     this.client.end(true)
     // A client that is already ending ignores end(): its stream must go all the same.
     this.client.stream.destroy()
-    this.events.onDown(reason)
+    this.events.onDown(reason, hungUp)
   }
 }
 

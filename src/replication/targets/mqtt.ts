@@ -31,6 +31,7 @@ export class MqttTarget implements Target<MqttShipment> {
   readonly maxSlots = MAX_MQTT_SLOTS
   readonly packBatches = 1
   readonly tellsPositions = false
+  readonly refusesBySilence = true
   private readonly address: MqttAddress
   private readonly topics = new Map<string, TopicParts>()
 
@@ -98,7 +99,7 @@ export class MqttLink implements Link<MqttShipment> {
           if (packet.cmd === 'puback') events.onAck(slotOfPuback(packet))
         },
         onRoom: () => events.onRoom(),
-        onDown: (reason) => events.onDown(reason),
+        onDown: (reason, hungUp) => events.onDown(reason, hungUp),
       },
       clock,
     )

@@ -72,6 +72,7 @@ export class SluiceTarget implements Target<FrameShipment> {
   readonly maxSlots = MAX_FRAMES_IN_FLIGHT
   readonly packBatches = Number.POSITIVE_INFINITY
   readonly tellsPositions = true
+  readonly refusesBySilence = false
   private readonly address: MqttAddress
   private readonly packer = new FramePacker()
   private link: NodeLink | null = null

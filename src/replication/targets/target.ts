@@ -57,8 +57,11 @@ export interface LinkEvents {
   onAck(slot: number): void
   /** `hasRoom` has become true again. */
   onRoom(): void
-  /** The connection is over, whether it ever was up or not; nothing sent and not acknowledged can be counted on. */
-  onDown(reason: SluiceError): void
+  /**
+   * The connection is over, whether it ever was up or not; nothing sent and not acknowledged can be counted on.
+   * @param hungUp The far side has closed it.
+   */
+  onDown(reason: SluiceError, hungUp?: boolean): void
 }
 
 export interface Link<S extends Shipment> {
@@ -86,13 +89,16 @@ export interface Target<S extends Shipment> {
   readonly maxSlots: number
   /** True if the destination keeps the positions itself: the cursors on disk are a hint then, and need not be saved often. */
   readonly tellsPositions: boolean
+  /** True if all it can do about a record it dislikes is to close the connection, or to leave it without an acknowledgement. */
+  readonly refusesBySilence: boolean
   /** Batches that `pack` takes at once, if there are so many. */
   readonly packBatches: number
   /**
    * Makes shipments of consecutive stored batches, in order; records below `from` are left out. May keep views into the batches.
+   * @param singlyBelow Records below this offset get a shipment each, where several could share one.
    * @throws SluiceError CORRUPT_MESSAGE
    */
-  pack(source: Source, batches: readonly Buffer[], from: Offset): S[] | Promise<S[]>
+  pack(source: Source, batches: readonly Buffer[], from: Offset, singlyBelow?: Offset): S[] | Promise<S[]>
   /** Begins a connection. */
   connect(events: LinkEvents): Link<S>
 }
