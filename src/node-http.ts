@@ -17,6 +17,7 @@ import { MetricsRegistry } from './http/metrics.js'
 import { groupMetrics, httpMetrics, processMetrics, queueMetrics, streamMetrics } from './http/node-metrics.js'
 import { healthMetrics, type MqttNumbers, mqttMetrics, upstreamMetrics } from './http/part-metrics.js'
 import type { Producer } from './http/ports.js'
+import { type DevicesPort, deviceRoutes } from './http/routes/devices.js'
 import { groupRoutes } from './http/routes/groups.js'
 import { healthRoutes } from './http/routes/health.js'
 import { ledgerRoutes } from './http/routes/ledger.js'
@@ -45,6 +46,7 @@ export interface HttpParts {
   readonly upstreams: UpstreamsPort
   readonly origins: OriginsPort
   readonly producer: Producer
+  readonly devices: DevicesPort
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -60,7 +62,7 @@ export async function startHttp(
   { http: config, queue }: Pick<Config, 'http' | 'queue'>,
   parts: HttpParts,
 ): Promise<HttpSide> {
-  const { storage, mqtt, offsets, upstreams, origins, producer, clock, logger } = parts
+  const { storage, mqtt, offsets, upstreams, origins, producer, devices, clock, logger } = parts
   const { state, log, ledger } = storage
   const tokens = await AccessTokens.open(state, clock.wallMs)
   refuseOpenDoors(config, tokens)
@@ -91,6 +93,7 @@ export async function startHttp(
     ...queueRoutes({ queues }),
     ...originRoutes({ origins }),
     ...upstreamRoutes({ upstreams }),
+    ...deviceRoutes({ devices }),
     ...ledgerRoutes({ ledger }),
     ...verifyRoutes({ streams: log, ledger }),
     ...tokenRoutes({ tokens }),

@@ -2,6 +2,7 @@
 // nothing here decides anything else.
 
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import { type Clock, systemClock } from './base/clock.js'
 import { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
@@ -9,6 +10,7 @@ import { formatAddress } from './config/address.js'
 import { UPSTREAM_DEAD } from './config/schema/names.js'
 import type { Config, UpstreamConfig } from './config/schema.js'
 import type { Producer } from './http/ports.js'
+import type { DevicesPort } from './http/routes/devices.js'
 import type { UpstreamsPort } from './http/routes/upstreams.js'
 import { FileAuth } from './mqtt/file-auth.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
@@ -27,6 +29,7 @@ import type { UpstreamOptions } from './replication/upstream-options.js'
 import type { Upstreams } from './replication/upstreams.js'
 import { GroupOffsets } from './state/group-offsets.js'
 import { UpstreamFacts } from './state/upstream-facts.js'
+import type { StateTable } from './state/types.js'
 
 /** Frames of other nodes may be so large, however small the packets of devices must be. */
 const MIN_FRAME_LIMIT_BYTES = 1024 * 1024
@@ -48,6 +51,12 @@ export interface RunningNode {
    * STORAGE_READ_ONLY, SHUTTING_DOWN.
    */
   publish(message: NodeMessage): NodePublish
+  /** An MQTT 3.1.1 connection from within the process: it needs no login, and no ACL holds for it. */
+  connect(): Duplex
+  /** Small facts of the program, kept with the node's own: each write is on disk when it resolves. @param name Of small letters and -. */
+  table<V>(name: string): StateTable<V>
+  /** From now on GET /v1/devices answers with what `devices` says. */
+  showDevices(devices: DevicesPort): void
   /** Stops taking connections, makes durable what was taken, closes. */
   stop(): Promise<void>
   /** Resolves when the node cannot go on (D4): the process must end, a supervisor restarts it. */
@@ -155,6 +164,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     started.push(() => upstreams.stop())
 
     const producer = producerOf(mqtt, config.mqtt.maxPacketSize)
+    let devices: DevicesPort = { list: () => [], lines: () => [] }
     const http = await startHttp(config, {
       storage,
       mqtt,
@@ -162,6 +172,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       upstreams,
       origins,
       producer,
+      devices: { list: () => devices.list(), lines: () => devices.lines() },
       clock,
       logger: logger.child('http'),
     })
@@ -172,7 +183,20 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       await mqtt.reloadCertificates()
     }
     const publish = (message: NodeMessage): NodePublish => publishTo(mqtt, message)
-    return { nodeId, mqttAddresses: mqtt.addresses, httpAddresses: http.addresses, publish, reload, stop, failed }
+    return {
+      nodeId,
+      mqttAddresses: mqtt.addresses,
+      httpAddresses: http.addresses,
+      publish,
+      connect: () => mqtt.connectTrusted(),
+      table: (name) => state.table(`program-${name}`),
+      showDevices: (shown) => {
+        devices = shown
+      },
+      reload,
+      stop,
+      failed,
+    }
   } catch (error) {
     await stop()
     throw error

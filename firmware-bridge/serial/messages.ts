@@ -7,7 +7,7 @@ export const MAX_DEVICE_ID_BYTES = 64
 const MAX_U32 = 0xffff_ffff
 const RETAIN = 1
 
-export const NACK = { gap: 1, busy: 2, topic: 3, tooLarge: 4, refused: 5 } as const
+export const NACK = { gap: 1, busy: 2, topic: 3, tooLarge: 4, refused: 5, notAllowed: 6 } as const
 export const REFUSED = { sayHello: 1, version: 2, device: 3 } as const
 
 export type DeviceMessage =

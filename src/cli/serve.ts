@@ -3,7 +3,7 @@
 import { SluiceError } from '../base/errors.js'
 import { Logger, type LogLevel } from '../base/logger.js'
 import type { Config } from '../config/schema.js'
-import type { NodeMessage, NodePublish } from '../node.js'
+import type { RunningNode } from '../node.js'
 import { type Command, type CommandContext, defineCommand, UsageError } from './command.js'
 import { CONFIG_OPTIONS, configFor } from './config-source.js'
 
@@ -12,19 +12,12 @@ const MAX_STOP_MS = 20_000
 
 /** What serving needs of src/node.ts. */
 export interface NodeModule {
-  startNode(config: Config, options: { readonly logger: Logger }): Promise<ServedNode>
+  startNode(config: Config, options: { readonly logger: Logger }): Promise<RunningNode>
 }
 
-export interface ServedNode {
-  readonly nodeId: string
-  readonly mqttAddresses: readonly string[]
-  readonly httpAddresses: readonly string[]
-  /** Reads password, ACL and certificate files again. */
+interface ServedBridge {
   reload(): Promise<void>
-  publish(message: NodeMessage): NodePublish
   stop(): Promise<void>
-  /** Resolves when the node cannot go on. */
-  readonly failed: Promise<Error>
 }
 
 const OPTIONS = {
@@ -41,7 +34,7 @@ export function serveCommand(loadNode: () => Promise<NodeModule>): Command {
     usage: ['serve [--config FILE] [--data DIR] [-q | -v]'],
     description:
       'Prints one line beginning with "sluice ready" once devices and programs can connect. SIGTERM or Ctrl-C stops it in good order;\n' +
-      'a second one ends it at once, which costs nothing that was acknowledged. SIGHUP reads password, ACL and certificate files again.',
+      'a second one ends it at once, which costs nothing that was acknowledged. SIGHUP reads password, ACL, certificate and key files again.',
     options: OPTIONS,
     examples: [
       'sluice serve',
@@ -65,8 +58,8 @@ async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Pr
   const firmware = await startFirmware(config, node, logger.child('firmware'))
   const failed = node.failed.then((error) => ({ error }))
   const reload = (): void => {
-    logger.info('reading password, ACL and certificate files again')
-    node.reload().then(
+    logger.info('reading password, ACL, certificate and key files again')
+    Promise.all([node.reload(), firmware?.reload()]).then(
       () => logger.info('reloaded'),
       (error) => logger.error('reload failed', { error }),
     )
@@ -80,7 +73,7 @@ async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Pr
   if (ended !== null) throw fatal(ended.error)
   logger.info('stopping')
   process.off('SIGHUP', reload)
-  firmware?.stop()
+  await firmware?.stop()
   const stopped = await Promise.race([node.stop().then(() => null), failed, delay(MAX_STOP_MS)])
   if (stopped === 'late') {
     await stderr.line(
@@ -94,18 +87,12 @@ async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Pr
 }
 
 /** Loads the bridge only for a node that has lines. */
-async function startFirmware(config: Config, node: ServedNode, logger: Logger): Promise<{ stop(): void } | undefined> {
+async function startFirmware(config: Config, node: RunningNode, logger: Logger): Promise<ServedBridge | undefined> {
   if (config.firmware.length === 0) return undefined
-  const { startSerialBridge } = await import('../../firmware-bridge/serial/serial-bridge.js')
-  const ports = config.firmware.map(({ port, maxInFlight, maxFrameSize, devices, baudRate, topicPrefix }) => ({
-    path: port,
-    baudRate,
-    topicPrefix,
-    window: maxInFlight,
-    maxFrameBytes: maxFrameSize,
-    ...(devices.length === 0 ? {} : { devices }),
-  }))
-  return startSerialBridge(node, { ports, logger })
+  const { startBridge } = await import('../../firmware-bridge/start-bridge.js')
+  const bridge = await startBridge(node, config.firmware, logger)
+  node.showDevices(bridge.registry)
+  return bridge
 }
 
 function readyLine(nodeId: string, { mqtt, http }: { mqtt: string[]; http: string[] }, dataDir: string): string {

@@ -11,7 +11,8 @@ const SAMPLES: Readonly<Record<string, unknown>> = {
   'queue.name': 'mailers',
   'queue.stream': 'telemetry',
   'firmware.name': 'bus',
-  'firmware.port': '/dev/ttyUSB0',
+  'firmware.ports': ['/dev/ttyUSB0'],
+  'firmware.device.id': 'pump-7',
   'upstream.name': 'cloud',
   'upstream.type': 'mqtt',
   'upstream.url': 'mqtts://broker.example:8883',
@@ -38,7 +39,7 @@ function tableLines(fields: Fields, path: readonly string[]): string[] {
     }
     // The header of a plain table stands ready, so that a key that is put in force is not taken for one of the table above.
     const plain = field.kind === 'table' && path.length === 0
-    const header = field.kind === 'entries' ? `# [[${key}]]` : `${plain ? '' : '# '}[${at.join('.')}]`
+    const header = field.kind === 'entries' ? `# [[${at.join('.')}]]` : `${plain ? '' : '# '}[${at.join('.')}]`
     tables.push('', '', ...comment(field.description), header, ...tableLines(field.fields, at))
   }
   return [...lines, ...tables]

@@ -144,6 +144,14 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
     body: { max_messages: 'integer?' },
     answer: { redriven: 'integer', gone: 'integer' },
   },
+  'GET /v1/devices': {
+    summary: 'Says how devices behind the firmware bridge are',
+    answer: { devices: 'array of object', lines: 'array of object' },
+  },
+  'GET /v1/devices/{device}': {
+    summary: 'Says how a device behind the firmware bridge is',
+    answer: { devices: 'array of object' },
+  },
   'GET /v1/upstreams': { summary: 'Says how the upstreams are', answer: { upstreams: 'array of object' } },
   'GET /v1/upstreams/{upstream}': { summary: 'Says how an upstream is', answer: { name: 'string', state: 'string' } },
   'POST /v1/upstreams/{upstream}/pause': {

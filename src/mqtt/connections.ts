@@ -2,6 +2,7 @@
 // SUBSCRIBE or the end has come, and what aedes asks for in between. Used by the front.
 
 import { randomUUID } from 'node:crypto'
+import { type Duplex, duplexPair } from 'node:stream'
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import { AedesBack, type AedesBackHost } from './aedes-back.js'
@@ -55,6 +56,7 @@ export class Connections implements GateHost, AedesBackHost {
   private readonly gates = new OpenConnections()
   /** Gates whose session was there before. */
   private readonly present = new WeakSet<Gate>()
+  private readonly trusted = new WeakSet<Gate>()
   private back!: AedesBack
   private stopping = false
   private lastGateClosed: () => void = () => {}
@@ -73,16 +75,37 @@ export class Connections implements GateHost, AedesBackHost {
     return connections
   }
 
-  add({ stream, remoteAddress, certificateName }: Accepted): void {
-    if (this.stopping) stream.destroy()
-    else this.gates.add(new Gate(stream, this, remoteAddress, certificateName))
+  /** @returns null when the node is stopping: the stream is destroyed. */
+  add({ stream, remoteAddress, certificateName }: Accepted): Gate | null {
+    if (this.stopping) {
+      stream.destroy()
+      return null
+    }
+    const gate = new Gate(stream, this, remoteAddress, certificateName)
+    this.gates.add(gate)
+    return gate
+  }
+
+  /**
+   * A connection for code of this process: it needs no login, and no ACL holds for it.
+   * @returns the client's end.
+   */
+  addTrusted(): Duplex {
+    const [ours, theirs] = duplexPair()
+    // Like the ends of a socket: one that is destroyed takes the other along.
+    ours.once('close', () => theirs.destroy())
+    theirs.once('close', () => ours.destroy())
+    const gate = this.add({ stream: ours, remoteAddress: 'this process' })
+    if (gate !== null) this.trusted.add(gate)
+    return theirs
   }
 
   /** What may be published has changed. @param isRevoked Whose connections are closed, by the name they logged in with. */
   accessChanged(isRevoked: (username: string | undefined) => boolean): void {
     for (const gate of this.gates) {
       gate.forgetPermissions()
-      if (gate.connectPacket !== null && isRevoked(gate.connectPacket.username)) gate.close(ACCESS_REVOKED)
+      if (gate.connectPacket === null || this.trusted.has(gate)) continue
+      if (isRevoked(gate.connectPacket.username)) gate.close(ACCESS_REVOKED)
     }
   }
 
@@ -166,7 +189,9 @@ export class Connections implements GateHost, AedesBackHost {
     const { authenticate, sessions, incidents, certificateNameIsUser } = this.options
     const { username, password, clean } = gate.connectPacket!
     const { remoteAddress } = gate
-    if (authenticate !== undefined && !(await authenticate({ clientId, username, password, remoteAddress }))) {
+    const trusted = this.trusted.has(gate)
+    const knows = trusted || (await authenticate?.({ clientId, username, password, remoteAddress })) !== false
+    if (!knows) {
       incidents.warn('login refused', { client: clientId, username, address: remoteAddress })
       return username === undefined ? NOT_AUTHORIZED : BAD_CREDENTIALS
     }
@@ -182,6 +207,7 @@ export class Connections implements GateHost, AedesBackHost {
     }
     const { session, present } = opened
     session.username = (certificateNameIsUser && gate.certificateName) || username
+    session.trusted = trusted
     gate.session = session
     if (gate.state === 'closed') sessions.detach(session, gate)
     if (present) this.present.add(gate)

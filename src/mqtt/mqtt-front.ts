@@ -1,6 +1,7 @@
 // The MQTT side of a node, put together: listeners, gates, the publish path, sessions, and aedes behind them. Started and stopped by
 // node.ts; `publish` is the way in for whatever else brings messages (HTTP, downlinks, the firmware bridge).
 
+import type { Duplex } from 'node:stream'
 import type { Clock } from '../base/clock.js'
 import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
@@ -186,6 +187,14 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
   }
 
   /**
+   * A connection for code of this process: it needs no login, and no ACL holds for it.
+   * @returns the client's end.
+   */
+  connectTrusted(): Duplex {
+    return this.connections.addTrusted()
+  }
+
+  /**
    * What `authorize` and `authenticate` answer has changed: nothing remembered of it is used any more.
    * @param isRevoked Whose connections are closed, by the name they logged in with.
    */
@@ -293,7 +302,7 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
   }
 
   private may(session: Session, kind: AccessKind, topic: string): boolean {
-    return this.options.authorize?.(session, kind, topic) ?? true
+    return session.trusted || (this.options.authorize?.(session, kind, topic) ?? true)
   }
 
   private sweepLater(): void {

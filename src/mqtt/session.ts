@@ -48,6 +48,8 @@ export class Session {
   /** What sends it stored messages while it is connected. */
   pump: SessionPump | null = null
   username: string | undefined
+  /** Its connection is code of this process: no ACL holds for it. */
+  trusted = false
   readonly clientIdBytes: Buffer
   readonly subscriptions = new Map<string, Subscription>()
   /** While it is connected: the shared groups it is a member of. */

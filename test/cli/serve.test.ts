@@ -4,8 +4,9 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SluiceError } from '../../src/base/errors.js'
 import type { Commands } from '../../src/cli/commands.js'
-import { type NodeModule, type ServedNode, serveCommand } from '../../src/cli/serve.js'
+import { type NodeModule, serveCommand } from '../../src/cli/serve.js'
 import type { Config } from '../../src/config/schema.js'
+import type { RunningNode } from '../../src/node.js'
 import { tempDir } from '../helpers/temp-dir.js'
 import { FakeSignals, type Ran, runCli } from './cli-helper.js'
 
@@ -19,9 +20,13 @@ interface Served {
   readonly ready: Promise<string>
 }
 
+function none(): never {
+  throw new Error('not asked for')
+}
+
 function serve(
   args: readonly string[],
-  node: Partial<ServedNode> | SluiceError = {},
+  node: Partial<RunningNode> | SluiceError = {},
   { env = {}, onStart = () => {} }: { env?: Record<string, string>; onStart?: (signals: FakeSignals) => void } = {},
 ): Served {
   const signals = new FakeSignals()
@@ -37,6 +42,9 @@ function serve(
         httpAddresses: ['127.0.0.1:7883'],
         reload: async () => {},
         publish: () => ({ durable: Promise.resolve(), duplicate: false }),
+        connect: () => none(),
+        table: () => none(),
+        showDevices: () => {},
         stop: async () => {},
         failed: new Promise(() => {}),
         ...node,

@@ -19,10 +19,13 @@ test('put in force as a whole, it is valid and shows the true defaults', () => {
   assert.equal(config.firmware, [
     {
       name: 'bus',
-      port: '/dev/ttyUSB0',
+      type: 'serial',
+      ports: ['/dev/ttyUSB0'],
       baudRate: 115_200,
       topicPrefix: 'devices/{device}/',
-      devices: [],
+      device: [{ id: 'pump-7', key: undefined, topicPrefix: undefined, topics: ['#'] }],
+      keyFile: undefined,
+      authentication: false,
       maxInFlight: 8,
       maxFrameSize: 1024,
     },

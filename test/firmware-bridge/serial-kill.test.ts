@@ -44,7 +44,7 @@ async function makeBench(random: SeededRandom): Promise<Bench> {
   const line = await makeLine(random.below(2 ** 31), DAMAGED_BYTES)
   running.add(line.program)
   const [devicePath, nodePath] = line.ends
-  const config = `[[stream]]\nname = "devices"\ntopics = ["devices/#"]\n[[firmware]]\nname = "line"\nport = "${nodePath}"\n`
+  const config = `[[stream]]\nname = "devices"\ntopics = ["devices/#"]\n[[firmware]]\nname = "line"\nports = "${nodePath}"\n`
   return { devicePath, program, node: await NodeProcess.start({ config }) }
 }
 

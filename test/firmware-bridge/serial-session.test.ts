@@ -1,6 +1,8 @@
 import { Duplex } from 'node:stream'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { DeviceRegistry, type LineStatus } from '../../firmware-bridge/devices/device-registry.js'
+import { DeviceTable } from '../../firmware-bridge/devices/device-table.js'
 import { readItems } from '../../firmware-bridge/serial/cbor-items.js'
 import { CobsReader } from '../../firmware-bridge/serial/cobs.js'
 import { openFrame, sealFrame } from '../../firmware-bridge/serial/frame.js'
@@ -18,6 +20,12 @@ class Bench {
   readonly commits: { done(): void; fail(error: Error): void }[] = []
   refusal: SluiceError | null = null
   epoch = 0
+  readonly devices = new DeviceTable({
+    topicPrefix: 'site/{device}/',
+    authenticated: false,
+    devices: [{ id: 'pump' }, { id: 'pump/other' }],
+  })
+  readonly status: LineStatus
   readonly session: SerialSession
   private answers: Buffer[] = []
   private nextEpoch = 41
@@ -29,7 +37,8 @@ class Bench {
     },
   })
 
-  constructor() {
+  constructor(readonly registry: DeviceRegistry) {
+    this.status = registry.line('bus', 'serial', '/dev/ttyS9')
     this.session = new SerialSession(this.port, {
       publish: (message) => {
         if (this.refusal) throw this.refusal
@@ -37,10 +46,12 @@ class Bench {
         const durable = new Promise<void>((done, fail) => this.commits.push({ done, fail }))
         return { durable, duplicate: false }
       },
-      topicPrefix: 'site/{device}/',
+      findDevice: (id) => this.devices.find(id),
+      joined: (id) => this.registry.device('bus', 'serial', id, '/dev/ttyS9'),
+      heard: (device) => this.registry.heard(device),
+      status: this.status,
       window: 4,
       maxFrameBytes: 200,
-      knowsDevice: (device) => device !== 'stranger',
       newEpoch: () => ++this.nextEpoch,
       wallMs: () => 1_795_374_000_123,
       monotonicMs: () => 0,
@@ -82,8 +93,12 @@ const publish = (sequence: number, text = 'x'): DeviceMessage => ({
   retain: false,
 })
 
+async function newBench(): Promise<Bench> {
+  return new Bench(await DeviceRegistry.open({ wallMs: () => 1_795_374_000_123, logger: quiet }))
+}
+
 async function welcomed(): Promise<Bench> {
-  const bench = new Bench()
+  const bench = await newBench()
   assert.equal(await bench.hello(), [[16, 1, 42, 4, 200]])
   bench.epoch = 42
   return bench
@@ -143,7 +158,7 @@ test('what is refused for good is named, and a void in its place lets the next t
 })
 
 test('a session that knows no epoch asks for a hello, and a resumed one goes on', async () => {
-  const bench = new Bench()
+  const bench = await newBench()
   bench.epoch = 9
   assert.equal(await bench.send(publish(7), publish(8)), [[22, 1]])
   assert.equal(await bench.hello(9, 7), [[16, 1, 9, 4, 200]])
@@ -161,9 +176,11 @@ test('a repeated hello is given the same epoch until something is published unde
 })
 
 test('an unknown device and another version are refused', async () => {
-  assert.equal(await new Bench().hello(0, 1, 'stranger'), [[22, 3]])
-  assert.equal(await new Bench().hello(0, 1, 'pump/other'), [[22, 3]])
-  assert.equal(await new Bench().send({ type: 'hello', version: 2, device: 'd', epoch: 0, sequence: 1 }), [[22, 2]])
+  assert.equal(await (await newBench()).hello(0, 1, 'stranger'), [[22, 3]])
+  assert.equal(await (await newBench()).hello(0, 1, 'pump/other'), [[22, 3]])
+  assert.equal(await (await newBench()).send({ type: 'hello', version: 2, device: 'd', epoch: 0, sequence: 1 }), [
+    [22, 2],
+  ])
 })
 
 test('the time is told', async () => {
@@ -183,7 +200,7 @@ test('any bytes leave a session counting and at work', () =>
       await bench.bytes(noise)
     }
     assert.is(bench.published.length, 0)
-    assert.ok(bench.session.damagedFrames > frames / 4, `${bench.session.damagedFrames} of ${frames}`)
+    assert.ok(bench.status.damagedFrames > frames / 4, `${bench.status.damagedFrames} of ${frames}`)
     await bench.bytes(Buffer.of(0))
     assert.equal(await bench.send(publish(1), { type: 'ping' }), [[21]])
     assert.is(bench.published.length, 1)

@@ -2,8 +2,11 @@ import { readdirSync, readlinkSync } from 'node:fs'
 import { Duplex } from 'node:stream'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { BridgeNode } from '../../firmware-bridge/devices/bridge-node.js'
+import { DeviceRegistry } from '../../firmware-bridge/devices/device-registry.js'
+import { DeviceTable } from '../../firmware-bridge/devices/device-table.js'
 import { sealFrame } from '../../firmware-bridge/serial/frame.js'
-import { startSerialBridge } from '../../firmware-bridge/serial/serial-bridge.js'
+import { startSerialLine } from '../../firmware-bridge/serial/serial-line.js'
 import { openTtyPort } from '../../firmware-bridge/serial/tty-port.js'
 import { Logger, SluiceError } from '../../src/index.js'
 import { unlessSkipped } from '../helpers/skip.js'
@@ -11,6 +14,19 @@ import { makeLine, noLine } from './line.js'
 
 const quiet = new Logger('test', 'error', () => {})
 const withLine = unlessSkipped(test, noLine)
+
+function none(): never {
+  throw new Error('not asked for')
+}
+
+/** A node that takes everything and keeps nothing. */
+function nodeWithout(): BridgeNode {
+  return {
+    publish: () => ({ durable: Promise.resolve(), duplicate: false }),
+    connect: () => none(),
+    table: () => none(),
+  }
+}
 
 function openTerminals(path: string): number {
   return readdirSync('/proc/self/fd').filter((name) => {
@@ -47,17 +63,20 @@ withLine('a line that takes nothing holds nobody up, and a closed port leaves no
 })
 
 test('a port that is not there, or goes away, is opened again when it is back', async () => {
-  // The bridge alone keeps no process alive.
+  // A line alone keeps no process alive.
   const alive = setInterval(() => {}, 1000)
   const opened: Duplex[] = []
   let wake = (): void => {}
   let attempts = 0
-  const bridge = startSerialBridge(
-    { publish: () => ({ durable: Promise.resolve(), duplicate: false }) },
+  const registry = await DeviceRegistry.open({ wallMs: () => 0, logger: quiet })
+  const line = startSerialLine(
+    { name: 'bus', ports: ['/dev/ttyUSB0'], baudRate: 9600, maxInFlight: 8, maxFrameSize: 1024 },
     {
-      ports: [{ path: '/dev/ttyUSB0', devices: ['pump'] }],
+      node: nodeWithout(),
+      devices: new DeviceTable({ topicPrefix: '', authenticated: false, devices: [{ id: 'pump' }] }),
+      registry,
       logger: quiet,
-      reopenMs: 1,
+      lookMs: 1,
       async openPort() {
         if (++attempts % 3 !== 0) throw new SluiceError('NOT_REACHABLE', 'unplugged')
         const port = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
@@ -75,11 +94,11 @@ test('a port that is not there, or goes away, is opened again when it is back', 
     await new Promise((resolve) => setImmediate(resolve))
     opened[round - 1].push(sealFrame({ type: 'hello', version: 1, device: 'pump', epoch: 0, sequence: 1 }, 0))
     await new Promise((resolve) => setImmediate(resolve))
-    const [{ open, device }] = bridge.status()
-    assert.equal([open, device], [true, 'pump'])
+    assert.is(registry.lines()[0].open, true)
+    assert.is(registry.list()[0].connected, true)
     if (round === 1) opened[0].destroy()
   }
-  bridge.stop()
+  line.stop()
   clearInterval(alive)
   assert.is(opened[1].destroyed, true)
 })

@@ -1,0 +1,21 @@
+// What the bridge needs of a node. A RunningNode of this process is one; RemoteNode makes one of a node elsewhere.
+
+import type { Duplex } from 'node:stream'
+import type { NodeMessage, NodePublish } from '../../src/index.js'
+
+/** Small facts, each write durable when it resolves. Keys are strings of at most 1 KB. */
+export interface DurableTable<V> {
+  get(key: string): Promise<V | undefined>
+  /** In the order of the keys. */
+  entries(prefix?: string): AsyncIterable<readonly [key: string, value: V]>
+  put(key: string, value: V): Promise<void>
+  delete(key: string): Promise<void>
+}
+
+export interface BridgeNode {
+  /** See RunningNode: throws at once what is refused; `durable` resolves when the message is on disk. */
+  publish(message: NodeMessage): NodePublish
+  /** An MQTT 3.1.1 connection to the node that needs no login: the bridge has decided who the device is. */
+  connect(): Duplex
+  table<V>(name: string): DurableTable<V>
+}

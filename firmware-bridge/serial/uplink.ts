@@ -1,0 +1,128 @@
+// What one device publishes under one epoch: taken in order, each once, acknowledged cumulatively once it is durable. Holds promises of at most
+// `window` messages. Created anew by SerialSession at each hello.
+
+import { type ErrorCode, type NodePublish, SluiceError } from '../../src/index.js'
+import type { Device, Rejection } from '../devices/device-registry.js'
+import { type DeviceMessage, NACK } from './messages.js'
+
+const REJECTIONS: { readonly [code in ErrorCode]?: readonly [reason: number, counted: Rejection] } = {
+  INVALID_TOPIC: [NACK.topic, 'topic_invalid'],
+  FORBIDDEN: [NACK.notAllowed, 'topic_not_allowed'],
+  RECORD_TOO_LARGE: [NACK.tooLarge, 'too_large'],
+}
+
+export type UplinkMessage = DeviceMessage & { type: 'publish' | 'void' }
+
+export interface UplinkHost {
+  readonly device: Device
+  /** Unacknowledged messages, at most, inclusive. */
+  readonly window: number
+  /** @throws SluiceError when the message is not taken. */
+  store(message: DeviceMessage & { type: 'publish' }): NodePublish
+  ack(sequence: number): void
+  nack(sequence: number, reason: number): void
+}
+
+export class Uplink {
+  /** Nothing has been taken under this epoch by this session. */
+  unused = true
+  /** The sequence taken next. */
+  private expected: number
+  /** All up to here are on disk. */
+  private durableTo: number
+  private nackedGap = 0
+  private ackDue = false
+  private ended = false
+  /** Rises whenever pending commits stop counting: a failed commit, the end. */
+  private era = 0
+  private durableBefore: Promise<void> = Promise.resolve()
+
+  /** @param first The sequence of the first message to come. */
+  constructor(
+    private readonly host: UplinkHost,
+    first: number,
+  ) {
+    this.expected = first
+    this.durableTo = first - 1
+  }
+
+  /** What is still on its way to the disk is not acknowledged here any more. */
+  end(): void {
+    this.era += 1
+    this.ended = true
+  }
+
+  take(message: UplinkMessage): void {
+    const { sequence } = message
+    const { device, window } = this.host
+    this.unused = false
+    if (sequence < this.expected) {
+      device.count('resends')
+      if (sequence <= this.durableTo) this.ackSoon()
+    } else if (sequence > this.expected) {
+      device.count('gaps')
+      if (this.nackedGap !== this.expected) this.host.nack(this.expected, NACK.gap)
+      this.nackedGap = this.expected
+    } else if (sequence - this.durableTo > window) {
+      this.reject(sequence, NACK.busy, 'window_exceeded')
+    } else {
+      this.takeNext(message)
+    }
+  }
+
+  private takeNext(message: UplinkMessage): void {
+    const { sequence } = message
+    let durable = DONE
+    if (message.type === 'publish') {
+      try {
+        const published = this.host.store(message)
+        this.host.device.count(published.duplicate ? 'resends' : 'published')
+        durable = published.durable
+      } catch (error) {
+        if (!(error instanceof SluiceError)) throw error
+        const [reason, counted] = error.retriable
+          ? ([NACK.busy, 'busy'] as const)
+          : (REJECTIONS[error.code] ?? [NACK.refused, 'refused'])
+        this.reject(sequence, reason, counted)
+        return
+      }
+    }
+    const { era } = this
+    this.expected += 1
+    // Commits of different streams may settle in any order: an ack covers what lies before it.
+    this.durableBefore = Promise.all([this.durableBefore, durable]).then(
+      () => {
+        if (era !== this.era) return
+        this.durableTo = sequence
+        this.ackSoon()
+      },
+      () => this.goBack(era),
+    )
+  }
+
+  private reject(sequence: number, reason: number, counted: Rejection): void {
+    this.host.device.reject(counted)
+    this.host.nack(sequence, reason)
+  }
+
+  /** A commit has failed: everything from the oldest unacknowledged on must come again. */
+  private goBack(era: number): void {
+    if (era !== this.era) return
+    this.era += 1
+    this.expected = this.durableTo + 1
+    this.durableBefore = DONE
+    this.host.nack(this.expected, NACK.busy)
+  }
+
+  /** One ack for everything that becomes durable in one turn. */
+  private ackSoon(): void {
+    if (this.ackDue) return
+    this.ackDue = true
+    setImmediate(() => {
+      this.ackDue = false
+      if (!this.ended) this.host.ack(this.durableTo)
+    })
+  }
+}
+
+const DONE: Promise<void> = Promise.resolve()

@@ -1,0 +1,97 @@
+// One serial port, opened whenever it is there: a session for each time. Looked after by SerialLine.
+
+import { randomInt } from 'node:crypto'
+import { existsSync } from 'node:fs'
+import type { Duplex } from 'node:stream'
+import type { LineStatus } from '../devices/device-registry.js'
+import type { SerialLine } from './serial-line.js'
+import { SerialSession } from './serial-session.js'
+
+export class WatchedPort {
+  private readonly status: LineStatus
+  private port: Duplex | null = null
+  private session: SerialSession | null = null
+  private opening = false
+  private stopped = false
+  private missing = false
+
+  constructor(
+    private readonly path: string,
+    private readonly line: SerialLine,
+  ) {
+    this.status = line.host.registry.line(line.options.name, 'serial', path)
+  }
+
+  devicesChanged(): void {
+    this.session?.devicesChanged()
+  }
+
+  stop(): void {
+    this.stopped = true
+    this.port?.destroy()
+  }
+
+  openIfThere(): void {
+    if (this.port !== null || this.opening || this.stopped) return
+    // Setting up a port costs a process; looking whether it is there costs nothing.
+    if (this.line.host.openPort === undefined && !existsSync(this.path)) this.notThere('no such port')
+    else void this.open()
+  }
+
+  private async open(): Promise<void> {
+    const { path, line } = this
+    const { logger } = line.host
+    this.opening = true
+    try {
+      const port = await line.openPort(path)
+      if (this.stopped) {
+        port.destroy()
+        return
+      }
+      this.missing = false
+      this.port = port
+      this.status.open = true
+      this.session = this.newSession(port)
+      logger.info('serial port opened', { path, baudRate: line.options.baudRate })
+      port.once('error', (error) => logger.warn('serial port failed', { path, error }))
+      port.once('close', () => this.closed())
+    } catch (error) {
+      this.notThere(error)
+    } finally {
+      this.opening = false
+    }
+  }
+
+  private newSession(port: Duplex): SerialSession {
+    const { node, registry, logger } = this.line.host
+    const { name, maxInFlight, maxFrameSize } = this.line.options
+    return new SerialSession(port, {
+      publish: (message) => node.publish(message),
+      findDevice: (id) => this.line.devices.find(id),
+      joined: (id) => registry.device(name, 'serial', id, this.path),
+      heard: (device) => registry.heard(device),
+      status: this.status,
+      window: maxInFlight,
+      maxFrameBytes: maxFrameSize,
+      newEpoch: () => randomInt(1, 2 ** 32),
+      wallMs: () => Date.now(),
+      monotonicMs: () => performance.now(),
+      logger,
+    })
+  }
+
+  private closed(): void {
+    this.port = null
+    this.status.open = false
+    this.session?.end()
+    this.session = null
+    if (!this.stopped) this.line.host.logger.warn('serial port closed', { path: this.path })
+  }
+
+  /** Said once: a port that is unplugged for a week fills no log. */
+  private notThere(error: unknown): void {
+    if (!this.missing && !this.stopped)
+      this.line.host.logger.warn('serial port not there, trying on', { path: this.path, error })
+    this.missing = true
+  }
+}
