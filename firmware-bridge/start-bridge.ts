@@ -9,7 +9,7 @@ import { devicesOf } from './devices/line-options.js'
 import { startSerialLine } from './serial/serial-line.js'
 
 /** One [[firmware]] entry at work. */
-export interface BridgeLine {
+interface BridgeLine {
   /** Who may speak, from now on. */
   useDevices(devices: DeviceTable): void
   /** Closes ports or sockets. What was taken is durable once the node has stopped. */

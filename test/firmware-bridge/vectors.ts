@@ -3,7 +3,10 @@
 import { join } from 'node:path'
 import type { BridgeMessage, DeviceMessage } from '../../firmware-bridge/serial/messages.js'
 
-export const VECTORS_PATH = join(import.meta.dirname, '..', '..', '..', 'firmware-bridge', 'vectors', 'serial.json')
+const FOLDER = join(import.meta.dirname, '..', '..', '..', 'firmware-bridge', 'vectors')
+export const VECTORS_PATH = join(FOLDER, 'serial.json')
+/** HMAC-SHA-256: RFC 4231's and others, all in hex. */
+export const AUTH_VECTORS_PATH = join(FOLDER, 'auth.json')
 
 export interface Vectors {
   /** `body` and `wire` in hex; bytes within `message` as `{"hex": …}`. */
