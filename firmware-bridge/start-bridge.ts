@@ -28,7 +28,9 @@ export interface Bridge {
 export async function startBridge(node: BridgeNode, entries: Config['firmware'], logger: Logger): Promise<Bridge> {
   const registry = await DeviceRegistry.open({ wallMs: () => Date.now(), table: node.table('devices'), logger })
   const tables = () => Promise.all(entries.map(tableOf))
-  const lines = (await tables()).map((devices, i) => startSerialLine(entries[i], { node, devices, registry, logger }))
+  const lines: readonly BridgeLine[] = (await tables()).map((devices, i) =>
+    startSerialLine(entries[i], { node, devices, registry, logger }),
+  )
   return {
     registry,
     async reload() {

@@ -28,8 +28,8 @@ import { Receiver } from './replication/receiver.js'
 import type { UpstreamOptions } from './replication/upstream-options.js'
 import type { Upstreams } from './replication/upstreams.js'
 import { GroupOffsets } from './state/group-offsets.js'
-import { UpstreamFacts } from './state/upstream-facts.js'
 import type { StateTable } from './state/types.js'
+import { UpstreamFacts } from './state/upstream-facts.js'
 
 /** Frames of other nodes may be so large, however small the packets of devices must be. */
 const MIN_FRAME_LIMIT_BYTES = 1024 * 1024
