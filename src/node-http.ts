@@ -88,7 +88,7 @@ export async function startHttp(
     ...streamRoutes({ streams: log }),
     ...recordRoutes({ streams: log }),
     ...queryRoutes({ streams: log }),
-    ...produceRoutes({ streams: log, producer }),
+    ...produceRoutes({ streams: log, producer, wallMs: clock.wallMs }),
     ...groupRoutes({ groups, streams: log }),
     ...queueRoutes({ queues }),
     ...originRoutes({ origins }),

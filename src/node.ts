@@ -21,7 +21,6 @@ import type { TlsOptions } from './mqtt/tls-identity.js'
 import { startHttp } from './node-http.js'
 import { openStorage } from './node-storage.js'
 import { hasZstd } from './record/compression.js'
-import { toOffset } from './record/record.js'
 import { DOWN_TOPIC, UP_TOPIC } from './replication/node-protocol.js'
 import { Origins } from './replication/origins.js'
 import { Receiver } from './replication/receiver.js'
@@ -249,24 +248,11 @@ function nodeLinks(receiver: Receiver): NodeLinks {
 
 /** The publish path as HTTP uses it. */
 function producerOf(mqtt: MqttFront, maxPayloadBytes: number): Producer {
-  const resolve = (mqttTopic: string) => {
-    const bytes = Buffer.from(mqttTopic)
-    const entry = mqtt.router.resolve(bytes, 0, bytes.length)
-    return 'problem' in entry ? null : entry
-  }
   return {
     maxPayloadBytes,
-    routeOf: (mqttTopic) => {
-      const entry = resolve(mqttTopic)
-      return entry?.routed && entry.stream ? { stream: entry.stream.name } : null
-    },
-    async publish(message) {
-      const entry = resolve(message.mqttTopic)
-      if (!entry?.stream) throw new SluiceError('INVALID_TOPIC', `no stream takes ${message.mqttTopic}`)
-      const offset = entry.stream.nextOffset(entry.partition)
-      await mqtt.publish(message).durable()
-      return { stream: entry.stream.name, partition: entry.partition, offset: toOffset(offset) }
-    },
+    routeOf: (mqttTopic, clientId) => mqtt.routeOf(mqttTopic, clientId),
+    publish: (messages, clientId) => mqtt.publishAll(messages.map((message) => ({ ...message, clientId }))),
+    retain: (message) => mqtt.retainAgain(message),
   }
 }
 

@@ -59,8 +59,9 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
     },
   },
   'POST /v1/streams/{stream}/records': {
-    summary: 'Publishes records; answers when all are on disk',
-    body: { records: 'array of object' },
+    summary:
+      'Publishes records; answers when all are on disk. With producer_id and sequence a request sent again is stored once',
+    body: { records: 'array of object', producer_id: 'string?', producer_epoch: 'integer?', sequence: 'integer?' },
     answer: { records: 'array of object' },
   },
   'GET /v1/groups': { summary: 'Lists the consumer groups', answer: { groups: 'array of object' } },

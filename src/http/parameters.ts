@@ -25,6 +25,7 @@ export const PARAMETER_RULES: Readonly<Record<string, { readonly pattern: RegExp
   instance_id: ID,
   token_name: ID,
   device: { pattern: /^[^+#/\p{Cc}]{1,64}$/u, says: '1 to 64 characters without +, # and /' },
+  producer_id: { pattern: /^[A-Za-z0-9._-]{1,128}$/, says: '1 to 128 letters, digits, ., _ or -' },
   // The node adds an id of its own to it.
   member_name: { pattern: /^[A-Za-z0-9._-]{1,200}$/, says: '1 to 200 letters, digits, ., _ or -' },
 }

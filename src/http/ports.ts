@@ -1,13 +1,15 @@
 // What the routes need of the rest of a node, declared here because siblings do not import each other; node.ts passes in what fits.
 
 import type { StartPosition } from '../base/start-position.js'
+import type { Commit } from '../log/types.js'
 import type { LogRecord, Offset, Qos, RecordHeader } from '../record/record.js'
 
-/** Where a record came to lie. */
-export interface RecordPosition {
-  readonly stream: string
+/** Where a record lies once `commit` is durable. */
+export interface Published {
   readonly partition: number
-  readonly offset: number
+  readonly offset: Offset
+  /** What must be durable before the record may be acknowledged. */
+  readonly commit: Commit
 }
 
 export interface OutgoingMessage {
@@ -20,15 +22,20 @@ export interface OutgoingMessage {
 
 /** The publish path, as a program uses it: what it publishes reaches the log, subscribers and upstreams as any device's does. */
 export interface Producer {
-  /** The stream that takes a message of this MQTT topic; null when none does. */
-  routeOf(mqttTopic: string): { readonly stream: string } | null
+  /**
+   * Where a message of this MQTT topic goes; null when no stream takes it.
+   * @param clientId Decides the partition where the stream's key is `client`.
+   */
+  routeOf(mqttTopic: string, clientId: string): { readonly stream: string; readonly partition: number } | null
   /** Largest payload, bytes, inclusive. */
   readonly maxPayloadBytes: number
   /**
-   * Resolves once the record is durable. Calls made one after the other are appended in that order, also before the first resolves.
-   * @throws SluiceError STORAGE_FULL, RECORD_TOO_LARGE, STORAGE_READ_ONLY, SHUTTING_DOWN.
+   * Appends messages, in order and in one go: those of one stream become durable together, or none does.
+   * @throws SluiceError STORAGE_FULL, RECORD_TOO_LARGE, STORAGE_READ_ONLY, TOO_MANY_REQUESTS, SHUTTING_DOWN: then nothing has happened.
    */
-  publish(message: OutgoingMessage): Promise<RecordPosition>
+  publish(messages: readonly OutgoingMessage[], clientId: string): readonly Published[]
+  /** Makes a message that is stored already the retained one of its topic. @returns what must be durable before it may be acknowledged. */
+  retain(message: OutgoingMessage): Commit
 }
 
 interface Assigned {

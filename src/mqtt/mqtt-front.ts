@@ -16,7 +16,7 @@ import { type Listener, listen } from './listener.js'
 import type { MqttFrontOptions, MqttStats, PublishMessage } from './mqtt-front-options.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
 import type { NumberedBy, NumberedPublish } from './numbered-publishes.js'
-import { ProgramPublishes } from './program-publishes.js'
+import { ProgramPublishes, type Published } from './program-publishes.js'
 import { PublishPath } from './publish-path.js'
 import { handshakePrefix, StoredHandshakes } from './received-messages.js'
 import { RetainedMessages, type RetainedValue } from './retained-messages.js'
@@ -176,6 +176,25 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
    */
   publish(message: PublishMessage): Commit {
     return this.programs.publish(message)
+  }
+
+  /**
+   * Publishes messages in one go: those of one stream become durable together, or none does.
+   * @returns where each lies, and what must be durable before it may be acknowledged.
+   * @throws SluiceError as publish: then nothing has happened.
+   */
+  publishAll(messages: readonly PublishMessage[]): readonly Published[] {
+    return this.programs.publishAll(messages)
+  }
+
+  /** Where a message goes; null when no configured stream takes it. */
+  routeOf(mqttTopic: string, clientId: string): { readonly stream: string; readonly partition: number } | null {
+    return this.programs.routeOf(mqttTopic, clientId)
+  }
+
+  /** Makes a message that is stored already the retained one of its topic. */
+  retainAgain(message: PublishMessage): Commit {
+    return this.programs.retainAgain(message)
   }
 
   /**

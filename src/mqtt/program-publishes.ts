@@ -2,7 +2,9 @@
 
 import type { Clock } from '../base/clock.js'
 import { SluiceError } from '../base/errors.js'
+import { partitionOf } from '../base/murmur2.js'
 import type { Commit } from '../log/types.js'
+import { type Offset, type PartitionId, toOffset } from '../record/record.js'
 import type { PublishMessage } from './mqtt-front-options.js'
 import { type NumberedBy, type NumberedPublish, NumberedPublishes } from './numbered-publishes.js'
 import { NO_HEADERS, type PublishPath } from './publish-path.js'
@@ -11,6 +13,13 @@ import type { Router, TopicEntry } from './router.js'
 import { SettableCommit } from './settable-commit.js'
 
 const DURABLE = SettableCommit.settled(null)
+
+export interface Published {
+  readonly partition: PartitionId
+  readonly offset: Offset
+  /** What must be durable before the message may be acknowledged. */
+  readonly commit: Commit
+}
 
 export class ProgramPublishes {
   private readonly numbered = new NumberedPublishes()
@@ -25,6 +34,31 @@ export class ProgramPublishes {
   /** See MqttFront.publish. */
   publish(message: PublishMessage): Commit {
     return this.publishTo(this.writableEntry(message), message)
+  }
+
+  /** See MqttFront.publishAll. */
+  publishAll(messages: readonly PublishMessage[]): Published[] {
+    const entries = messages.map((message) => this.writableEntry(message))
+    return messages.map((message, i) => {
+      const { stream } = entries[i]
+      const partition = partitionFor(entries[i], message.clientId)
+      const offset = stream?.nextOffset(partition) ?? toOffset(0)
+      return { partition, offset, commit: this.publishTo(entries[i], message) }
+    })
+  }
+
+  /** See MqttFront.routeOf. */
+  routeOf(mqttTopic: string, clientId: string): { readonly stream: string; readonly partition: PartitionId } | null {
+    const topic = Buffer.from(mqttTopic)
+    const entry = this.router.resolve(topic, 0, topic.length)
+    if ('problem' in entry || !entry.routed || entry.stream === null) return null
+    return { stream: entry.stream.name, partition: partitionFor(entry, clientId) }
+  }
+
+  /** See MqttFront.retainAgain. */
+  retainAgain(message: PublishMessage): Commit {
+    const entry = this.writableEntry(message)
+    return this.retained.store(entry, message.qos, Buffer.from(message.payload), DURABLE) ?? DURABLE
   }
 
   /** See MqttFront.publishNumbered. */
@@ -68,4 +102,9 @@ export class ProgramPublishes {
       publishPath.headers = NO_HEADERS
     }
   }
+}
+
+function partitionFor({ stream, partition, keyedByClient }: TopicEntry, clientId = ''): PartitionId {
+  if (!keyedByClient || stream === null) return partition
+  return partitionOf(Buffer.from(clientId), stream.partitions) as PartitionId
 }

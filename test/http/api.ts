@@ -10,7 +10,7 @@ import { type QueueConfig, WorkQueues } from '../../src/consumer/work-queues.js'
 import { type HttpLimits, HttpServer } from '../../src/http/http-server.js'
 import { MetricsRegistry } from '../../src/http/metrics.js'
 import { groupMetrics, processMetrics, queueMetrics, streamMetrics } from '../../src/http/node-metrics.js'
-import type { OutgoingMessage, Producer } from '../../src/http/ports.js'
+import type { Producer } from '../../src/http/ports.js'
 import { groupRoutes } from '../../src/http/routes/groups.js'
 import { healthRoutes } from '../../src/http/routes/health.js'
 import { ledgerRoutes } from '../../src/http/routes/ledger.js'
@@ -21,8 +21,9 @@ import { queueRoutes } from '../../src/http/routes/queues.js'
 import { recordRoutes } from '../../src/http/routes/records.js'
 import { streamRoutes } from '../../src/http/routes/streams.js'
 import { verifyRoutes } from '../../src/http/routes/verify.js'
+import { GroupCommit } from '../../src/log/commit.js'
 import type { Log } from '../../src/log/log.js'
-import { attributesOf, type PartitionId, toOffset } from '../../src/record/record.js'
+import { attributesOf, type PartitionId } from '../../src/record/record.js'
 import { GroupOffsets } from '../../src/state/group-offsets.js'
 import { LevelStateStore } from '../../src/state/state-store.js'
 import { openLog, recordOf, type TestLog, type TestStream } from '../helpers/open-log.js'
@@ -42,9 +43,14 @@ export async function startApi(
     limits,
     producer,
     queues: queueConfig,
-  }: { limits?: Partial<HttpLimits>; producer?: (log: Log) => Producer; queues?: QueueConfig[] } = {},
+    directory = tempDir(),
+  }: {
+    limits?: Partial<HttpLimits>
+    producer?: (log: Log) => Producer
+    queues?: QueueConfig[]
+    directory?: string
+  } = {},
 ): Promise<Api> {
-  const directory = tempDir()
   const opened = await openLog(directory, streams)
   const { log, ledger } = opened
   const groupState = await LevelStateStore.open({
@@ -77,7 +83,7 @@ export async function startApi(
       ...streamRoutes({ streams: log }),
       ...recordRoutes({ streams: log }),
       ...queryRoutes({ streams: log }),
-      ...produceRoutes({ streams: log, producer: producer?.(log) ?? logProducer(log) }),
+      ...produceRoutes({ streams: log, producer: producer?.(log) ?? logProducer(log), wallMs: Date.now }),
       ...groupRoutes({ groups, streams: log }),
       ...queueRoutes({ queues }),
       ...ledgerRoutes({ ledger }),
@@ -106,23 +112,34 @@ export async function startApi(
   }
 }
 
-/** Appends straight to the log: the first stream with a matching filter, partition 0. */
-export function logProducer(log: Log): Producer {
+/** Appends straight to the log: the first stream with a matching filter; topics `p/N/…` go to partition N, all others to 0. */
+export function logProducer(log: Log): Producer & { readonly retainedTopics: string[] } {
   const routeOf = (mqttTopic: string) => {
+    const partition = Number(/^p\/(\d)\//.exec(mqttTopic)?.[1] ?? 0)
     for (const { name, topics } of log.streams.values())
-      if (topics.some((filter) => topicMatches(filter, mqttTopic))) return { stream: name }
+      if (topics.some((filter) => topicMatches(filter, mqttTopic))) return { stream: name, partition }
     return null
   }
+  const retainedTopics: string[] = []
   return {
     routeOf,
     maxPayloadBytes: 256 * 1024,
-    async publish({ mqttTopic, payload, qos, retain, headers }: OutgoingMessage) {
-      const stream = log.stream(routeOf(mqttTopic)?.stream ?? '')
-      const offset = stream.nextOffset(0 as PartitionId)
-      const attributes = attributesOf(qos, retain)
-      const record = recordOf(payload, { key: Buffer.from(mqttTopic), attributes, headers, timestampMs: Date.now() })
-      await stream.append(0 as PartitionId, record).durable()
-      return { stream: stream.name, partition: 0, offset: toOffset(offset) }
+    retainedTopics,
+    publish(messages) {
+      return messages.map(({ mqttTopic, payload, qos, retain, headers }) => {
+        const stream = log.stream(routeOf(mqttTopic)?.stream ?? '')
+        const partition = (routeOf(mqttTopic)?.partition ?? 0) as PartitionId
+        const offset = stream.nextOffset(partition)
+        const attributes = attributesOf(qos, retain)
+        const record = recordOf(payload, { key: Buffer.from(mqttTopic), attributes, headers, timestampMs: Date.now() })
+        return { partition, offset, commit: stream.append(partition, record) }
+      })
+    },
+    retain({ mqttTopic }) {
+      retainedTopics.push(mqttTopic)
+      const done = new GroupCommit()
+      done.settle(null)
+      return done
     },
   }
 }

@@ -2,6 +2,8 @@ import { connect } from 'node:net'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SluiceError } from '../../src/base/errors.js'
+import { GroupCommit } from '../../src/log/commit.js'
+import type { Offset } from '../../src/record/record.js'
 import { recordCountOf } from '../../src/record/record-batch.js'
 import { type Api, logProducer, startApi } from './api.js'
 import { call, post } from './request-helper.js'
@@ -239,14 +241,15 @@ test('a produce request that is not well-formed says where', async () => {
 test('when the disk is full the answer is 507 and says which records were written', async () => {
   await api.close()
   api = await startApi([{ name: 'mqtt' }], {
-    producer: (log) => {
-      const producer = logProducer(log)
-      const publish: typeof producer.publish = async (message) => {
-        if (message.payload.toString() === 'no') throw new SluiceError('STORAGE_FULL', 'the disk is full')
-        return producer.publish(message)
-      }
-      return { ...producer, publish }
-    },
+    producer: (log) => ({
+      ...logProducer(log),
+      publish: () =>
+        [null, new SluiceError('STORAGE_FULL', 'the disk is full')].map((failure, i) => {
+          const commit = new GroupCommit()
+          commit.settle(failure)
+          return { partition: 0, offset: i as Offset, commit }
+        }),
+    }),
   })
   const answer = await post(api.address, '/v1/streams/mqtt/records', {
     records: [
