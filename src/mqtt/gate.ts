@@ -18,6 +18,7 @@ import { Outbox } from './outbox.js'
 import { PacketFramer } from './packet-framer.js'
 import { type IntakeHost, PublishIntake } from './publish-intake.js'
 import type { Session } from './session.js'
+import { readChunks } from './shared-reads.js'
 import { SignsOfLife, TOO_SLOW } from './signs-of-life.js'
 import { type FilterPacket, readFilters } from './subscribe-packet.js'
 
@@ -77,7 +78,7 @@ export class Gate {
     this.framer = new PacketFramer(this, Math.min(limits.maxConnectPacketBytes, limits.maxPacketBytes))
     this.acks = new AckQueue(this, limits.maxUnacknowledged)
     this.outbox = new Outbox(socket, this, limits.maxQueuedBytesPerConnection)
-    socket.on('data', (chunk: Buffer) => this.onChunk(chunk))
+    readChunks(socket, (chunk) => this.onChunk(chunk))
     socket.on('error', (error) => this.note(ordinary(error.message)))
     socket.on('close', () => this.onSocketClosed())
   }

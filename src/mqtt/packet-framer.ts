@@ -47,7 +47,7 @@ export class PacketFramer {
     public maxPacketBytes: number,
   ) {}
 
-  /** Takes the next chunk of the stream. Must not be called between a refusal and `resume`. */
+  /** Takes the next chunk of the stream, whose bytes are not needed afterwards. Must not be called between a refusal and `resume`. */
   push(chunk: Buffer): void {
     if (this.ended) return
     assert(this.waiting === null, 'no chunk arrives while an earlier one waits')
@@ -88,7 +88,8 @@ export class PacketFramer {
       at = next
     }
     if (sink.paused && !this.ended && (at < length || this.carried > 0))
-      this.waiting = at === 0 ? chunk : chunk.subarray(at)
+      // A copy: a chunk is only valid during the call that brings it.
+      this.waiting = Buffer.from(chunk.subarray(at))
   }
 
   /**

@@ -69,7 +69,8 @@ export class PublishIntake {
     const packetId = qos === 0 ? 0 : (buffer[topicEnd] << 8) | buffer[topicEnd + 1]
     if (qos > 0 && packetId === 0) return this.violated('packet identifier is 0') // [MQTT-2.3.1-1]
     if (!this.lastEntryAllowed) return this.deny(qos, packetId, entry)
-    if (entry.forNodes) return this.publishFromNode(qos, packetId, buffer.subarray(payloadStart, end))
+    // A copy: what a node sends is stored as it came, after the chunk has gone.
+    if (entry.forNodes) return this.publishFromNode(qos, packetId, Buffer.from(buffer.subarray(payloadStart, end)))
     const retain = (firstByte & RETAIN) !== 0
     if (qos === 2) return this.publishQos2(entry, packetId, retain, buffer, payloadStart, end)
     const { publishPath } = this.host
