@@ -115,7 +115,7 @@ export class CommitQueue {
   }
 
   private async run(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve))
+    await nextTurn()
     for (;;) {
       if (this.tasks.length > 0) {
         this.settleDurable()
@@ -125,8 +125,11 @@ export class CommitQueue {
         this.settleDurable()
         await this.linger()
       }
-      if (!this.gathering.isEmpty) await this.commitGathered()
-      else if (this.durable) this.settleDurable()
+      if (!this.gathering.isEmpty) {
+        // What the other sockets have brought by now goes along: a commit begun between two of them would find half of what is there.
+        if (this.durable) await nextTurn()
+        await this.commitGathered()
+      } else if (this.durable) this.settleDurable()
       else if (this.tasks.length === 0) break
     }
     this.running = null
@@ -181,4 +184,9 @@ export class CommitQueue {
     this.roomWaiters = []
     for (const wake of waiters) wake()
   }
+}
+
+/** Resolves once everything that the event loop has to read now has been read. */
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
 }

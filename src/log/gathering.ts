@@ -37,7 +37,7 @@ export class Gathering {
   records = 0
   /** Facts to be stored with the records; null removes one. */
   readonly facts = new Map<string, Uint8Array | null>()
-  readonly topics = new TopicSet()
+  readonly topics = new TopicSet(false)
   /** Batches that came encoded, in order. */
   private readonly encoded: StoredBatch[] = []
   /** Per partition: batches in order, the last one open. */

@@ -11,6 +11,9 @@ export class TopicSet {
   private last: Uint8Array | null = null
   private overflown = false
 
+  /** @param copies Whether it outlives the commits it learns from: a name may be a view that pins a whole batch. */
+  constructor(private readonly copies = true) {}
+
   /** @param topic Must not be changed by the caller afterwards; null (a record without a key) stands for any. */
   add(topic: Uint8Array | null): void {
     // Publishers come in bursts: most of the time it is the very object that came before.
@@ -26,8 +29,7 @@ export class TopicSet {
     }
     this.bytes += topic.length + OVERHEAD_PER_NAME
     if (this.bytes > MAX_TOPIC_SET_BYTES) this.overflow()
-    // A copy: the name may be a view that pins a whole batch.
-    else this.byHash.set(hash, Uint8Array.from(topic))
+    else this.byHash.set(hash, this.copies ? Uint8Array.from(topic) : topic)
   }
 
   /** Of records that are not looked into. */
