@@ -63,9 +63,10 @@ export class FanOut {
     qos: Qos,
     flags: DeliveryFlags,
     packetId: number,
+    mustKeep = qos > 0,
   ): void {
     const start = this.write(topic, payload, 0, payload.length, qos, flags, packetId)
-    if (outbox.gather(this.shared, start, this.position, qos > 0)) this.delivered += 1
+    if (outbox.gather(this.shared, start, this.position, mustKeep)) this.delivered += 1
   }
 
   /** The same as a packet of its own, to be sent later. */

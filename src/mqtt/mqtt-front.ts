@@ -117,6 +117,9 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
       groups: this.groups,
       retained,
       maxSubscriptions: limits.maxSubscriptionsPerClient,
+      maxReplaysPerClient: limits.maxReplaysPerClient,
+      maxReplays: limits.maxReplays,
+      partition: (name) => this.stored.partition(name),
       maySubscribe: (session, filter) => this.may(session, 'subscribe', filter),
       mayReceive: (session, topic) => this.mayReceive(session, topic),
     })

@@ -15,6 +15,9 @@ export interface MqttLimits {
   readonly maxKeepaliveSeconds: number
   readonly maxClientIdBytes: number
   readonly maxSubscriptionsPerClient: number
+  /** Subscriptions to `$stream/…` at a time, per client and over all; each reads 64 KB at a time. */
+  readonly maxReplaysPerClient: number
+  readonly maxReplays: number
   /** QoS 2 handshakes begun and not ended, per client; the protocol allows 65,535. */
   readonly maxQos2HandshakesPerClient: number
   /** The same for a session that outlives its connection: each of these is stored. */
@@ -49,6 +52,8 @@ export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   maxKeepaliveSeconds: 0,
   maxClientIdBytes: 256,
   maxSubscriptionsPerClient: 1_000,
+  maxReplaysPerClient: 8,
+  maxReplays: 64,
   maxQos2HandshakesPerClient: 65_535,
   maxDurableQos2HandshakesPerClient: 10_000,
   maxUnacknowledged: 65_536,

@@ -8,6 +8,7 @@ import { type DeliveryFlags, encodePubrel } from './encode.js'
 import type { FanOut } from './fan-out.js'
 import type { Gate } from './gate.js'
 import { LogFollower, type Receiver } from './log-follower.js'
+import type { Replay } from './replay.js'
 import type { RetainedMessages, RetainedValue } from './retained-messages.js'
 import type { InflightDelivery, Session } from './session.js'
 import type { StoredPartition } from './stored-partition.js'
@@ -34,6 +35,8 @@ export class SessionPump implements Receiver {
   private redelivering: Promise<void> | null = null
   private redelivered = false
   private ended = false
+  /** By the filter that began each. */
+  readonly replays = new Map<string, Replay>()
   /** QoS 2 messages of a durable session leave once the session knows their identifiers. */
   private heldQos2: Buffer[] = []
   private roomWaiters: (() => void)[] = []
@@ -56,6 +59,7 @@ export class SessionPump implements Receiver {
   end(): void {
     this.ended = true
     this.follower.end()
+    for (const replay of this.replays.values()) replay.end()
     this.wakeRoomWaiters()
   }
 
@@ -102,7 +106,7 @@ export class SessionPump implements Receiver {
     if (!this.hasRoom) return false
     if (qos === 0) {
       const { fanOut } = this.host
-      fanOut.deliverTo(this.gate.outbox, record.key!, record.value ?? NOTHING, 0, PLAIN, 0)
+      fanOut.deliverTo(this.gate.outbox, record.key!, record.value ?? NOTHING, 0, PLAIN, 0, true)
       return true
     }
     const packetId = this.session.nextPacketId()
@@ -110,6 +114,12 @@ export class SessionPump implements Receiver {
     this.session.inflight.set(packetId, { qos, place, released: false })
     this.send(packetId, qos, record.key!, record.value, PLAIN)
     return true
+  }
+
+  /** Resolves when a stored message can be sent; false when the connection is gone. */
+  async whenRoom(): Promise<boolean> {
+    while (!this.ended && !this.hasRoom) await new Promise<void>((resolve) => this.roomWaiters.push(resolve))
+    return !this.ended
   }
 
   /** Sends a retained message in answer to a SUBSCRIBE, once there is room; @returns false when the connection is gone. */

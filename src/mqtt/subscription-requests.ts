@@ -5,10 +5,13 @@ import type { Qos } from '../record/record.js'
 import { fault } from './close-reason.js'
 import { encodeSuback, encodeUnsuback } from './encode.js'
 import type { Gate } from './gate.js'
+import { Replay } from './replay.js'
+import { isReplayFilter, replayPositions } from './replay-filter.js'
 import type { RetainedMessages } from './retained-messages.js'
 import type { Session } from './session.js'
 import type { SessionRegistry } from './session-registry.js'
 import { isShared, type SharedGroups, sharedFilterOf } from './shared-groups.js'
+import type { StoredPartition } from './stored-partition.js'
 import type { FilterPacket } from './subscribe-packet.js'
 import type { SysTopics } from './sys-topics.js'
 
@@ -22,11 +25,17 @@ export interface SubscriptionRequestsOptions {
   readonly sys: SysTopics
   /** Per client, inclusive. */
   readonly maxSubscriptions: number
+  /** `$stream/…` at a time, inclusive. */
+  readonly maxReplaysPerClient: number
+  readonly maxReplays: number
+  readonly partition: (name: string) => StoredPartition | undefined
   readonly maySubscribe: (session: Session, filter: string) => boolean
   readonly mayReceive: (session: Session, mqttTopic: string) => boolean
 }
 
 export class SubscriptionRequests {
+  private runningReplays = 0
+
   constructor(private readonly options: SubscriptionRequestsOptions) {}
 
   /** Resolves when SUBACK has been written; what the client sends next may rely on it. */
@@ -34,14 +43,22 @@ export class SubscriptionRequests {
     const session = gate.session!
     const { sessions } = this.options
     const codes = packet.requests.map(({ filter, qos }) => {
-      if (!this.mayHave(session, filter)) return REFUSED
+      if (isReplayFilter(filter) || !this.mayHave(session, filter)) return REFUSED
       sessions.subscribe(session, filter, qos)
       // Of a shared subscription nobody could say which member is to have them.
       if (!isShared(filter)) session.retainedDue.set(filter, qos)
       return qos
     })
+    const replays: Replay[] = []
+    for (const [i, { filter, qos }] of packet.requests.entries()) {
+      const replay = isReplayFilter(filter) ? await this.replay(gate, filter, qos) : null
+      if (replay === null) continue
+      replays.push(replay)
+      codes[i] = qos
+    }
     await sessions.save(session)
     gate.outbox.write(encodeSuback(packet.packetId, codes)) // [MQTT-3.8.4-1, -2, -5, -6]
+    for (const replay of replays) void replay.run()
     this.sendRetained(gate, new Set(packet.requests.map(({ filter }) => filter)))
   }
 
@@ -65,9 +82,33 @@ export class SubscriptionRequests {
   async unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
     const session = gate.session!
     const filters = packet.requests.map(({ filter }) => filter)
+    for (const filter of filters) session.pump?.replays.get(filter)?.end()
     this.options.sessions.unsubscribe(session, filters)
     await this.options.sessions.save(session)
     gate.outbox.write(encodeUnsuback(packet.packetId)) // [MQTT-3.10.4-4, -5]
+  }
+
+  /** One that was asked for before begins again. @returns null where it is refused. */
+  private async replay(gate: Gate, filter: string, qos: Qos): Promise<Replay | null> {
+    const { partition, mayReceive, maxReplaysPerClient, maxReplays } = this.options
+    const positions = await replayPositions(filter, partition)
+    const session = gate.session!
+    const { pump } = session
+    // Another connection may have taken the session over meanwhile.
+    if (positions === null || pump === null || session.gate !== gate) return null
+    pump.replays.get(filter)?.end()
+    if (pump.replays.size >= maxReplaysPerClient || this.runningReplays >= maxReplays) return null
+    this.runningReplays += 1
+    const replay = new Replay({
+      ...{ positions, qos, pump },
+      mayReceive: (mqttTopic) => mayReceive(session, mqttTopic),
+      onEnd: () => {
+        this.runningReplays -= 1
+        if (pump.replays.get(filter) === replay) pump.replays.delete(filter)
+      },
+    })
+    pump.replays.set(filter, replay)
+    return replay
   }
 
   private mayHave(session: Session, filter: string): boolean {
