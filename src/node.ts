@@ -156,6 +156,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       cursors,
       ledger,
       facts: await UpstreamFacts.open(state),
+      publish: (message) => mqtt.publish(message),
       clock,
       logger: logger.child('upstream'),
       random: Math.random,

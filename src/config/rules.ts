@@ -1,12 +1,14 @@
 // What must hold between keys: names that are unique and exist, addresses that do not clash, doors that have a lock, limits that fit
 // together. Works on a configuration that may still be incomplete, since all problems are told at once.
 
+import { filtersOverlap } from '../base/filters-overlap.js'
 import { formatAddress, isLoopback, type ListenAddress } from './address.js'
 import { filterCovers } from './filter-cover.js'
 import type { KeyPath } from './problem.js'
 import { NAME, UNROUTED } from './schema/names.js'
 import { deadLetterOf } from './schema/queue.js'
 import type { WrittenConfig } from './schema.js'
+import { mappedFilter } from './topic-template.js'
 import { formatSize } from './units.js'
 
 export interface RuleReport {
@@ -201,6 +203,26 @@ function checkUpstreams(config: WrittenConfig, report: RuleReport): void {
         'set cert_file and key_file, or neither',
       )
     checkUrl(config, i, report)
+    checkLoops(config, i, report)
+  }
+}
+
+/** What goes up must not match what is subscribed to: the broker would send it back. */
+function checkLoops(config: WrittenConfig, i: number, report: RuleReport): void {
+  const { type, topic, downlink, streams } = config.upstream[i]
+  if (type !== 'mqtt' || topic === undefined) return
+  const listed = streams.length > 0 ? streams : config.stream.map(({ name }) => name)
+  const sent = listed.flatMap((name) => {
+    const topics = config.stream.find((stream) => stream.name === name)?.topics ?? ['#']
+    return topics.map((filter) => ({ name, filter: mappedFilter(topic, filter) }))
+  })
+  for (const { from } of downlink) {
+    const back = sent.find(({ filter }) => filtersOverlap(filter, from))
+    if (back === undefined) continue
+    const what = `subscribes to "${from}", where messages of stream "${back.name}" arrive as "${back.filter}": they would come back`
+    const fix =
+      'put something in front of one of the two, as in topic = "up/{topic}", or leave that stream out of streams'
+    report.error(['upstream', i, 'downlink'], what, fix)
   }
 }
 

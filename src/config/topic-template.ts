@@ -16,3 +16,15 @@ export function topicTemplateProblem(template: string): string | null {
   if (/[{}]/.test(filled)) return 'has a brace without its partner'
   return topicNameProblem(filled)
 }
+
+/** The topics over there that records of a filter here can get: a filter that matches all of them. */
+export function mappedFilter(template: string, filter: string): string {
+  const levels: string[] = []
+  for (const level of template.split('/')) {
+    if (level === '{topic}') levels.push(...filter.split('/'))
+    else if (level.includes('{topic}')) levels.push('#')
+    else levels.push(level.includes('{') ? '+' : level)
+    if (levels.at(-1) === '#') break
+  }
+  return levels.join('/')
+}

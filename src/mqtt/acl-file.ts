@@ -8,8 +8,8 @@
 // As in mosquitto: denials come first; a user's own lines are asked before the patterns; what no line allows is forbidden; a client
 // whose identifier or name holds a wildcard gets nothing from patterns (CVE-2017-7650).
 
+import { filtersOverlap } from '../base/filters-overlap.js'
 import { topicFilterProblem, topicMatches } from '../base/topic-filter.js'
-import { filtersOverlap } from './filters-overlap.js'
 
 export type AccessKind = 'publish' | 'subscribe' | 'receive'
 

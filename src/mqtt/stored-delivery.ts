@@ -1,9 +1,9 @@
 // All partitions that MQTT sessions are fed from: those of the routed streams and of `unrouted`.
 
+import { filtersOverlap } from '../base/filters-overlap.js'
 import type { Stream } from '../log/types.js'
 import type { Offset, PartitionId } from '../record/record.js'
 import type { FanOut } from './fan-out.js'
-import { filtersOverlap } from './filters-overlap.js'
 import type { Router } from './router.js'
 import type { PartitionName } from './session.js'
 import { type Activity, StoredPartition } from './stored-partition.js'

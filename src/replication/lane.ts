@@ -135,8 +135,12 @@ export class Lane<S extends Shipment> {
       this.passRetention()
       return undefined
     }
-    const shipment = this.reader.peek()
-    if (this.problem !== null) return undefined
+    let shipment = this.reader.peek()
+    while (shipment?.known && this.reader.nextKnown === this.reader.position && !this.acks.isFull) {
+      this.passKnown(shipment)
+      shipment = this.reader.peek()
+    }
+    if (this.problem !== null || this.acks.isFull) return undefined
     if (this.reader.nextKnown > this.reader.position) {
       this.passGap()
       return undefined
@@ -176,6 +180,11 @@ export class Lane<S extends Shipment> {
 
   private get overtaken(): boolean {
     return this.reader.position < this.options.stream.logStartOffset(this.options.partition)
+  }
+
+  private passKnown(shipment: S): void {
+    const moved = this.acks.acked(this.sent(shipment))
+    if (moved > 0) this.options.onPassed(this, moved)
   }
 
   private passRetention(): void {

@@ -1,5 +1,6 @@
 // What an upstream is told, and what it tells.
 
+import type { TopicMapping } from '../base/topic-mapping.js'
 import type { TlsOptions } from './targets/mqtt-connection.js'
 
 export interface UpstreamOptions {
@@ -16,6 +17,8 @@ export interface UpstreamOptions {
   /** Of topics and payloads, on average; a second's worth may go at once. Default: no limit. */
   readonly bandwidthBytesPerSecond?: number
   readonly clientId: string
+  /** What is subscribed to over there, and where it is published here. Default: nothing. */
+  readonly downlink?: readonly TopicMapping[]
   readonly username?: string
   readonly password?: string
   readonly tls?: TlsOptions
@@ -65,6 +68,10 @@ export interface UpstreamStatus {
   readonly deliveredTotal: number
   /** Records passed over since start because the destination could never take them. */
   readonly rejectedTotal: number
+  /** Messages from there that are durable here, since start; null without a downlink. */
+  readonly downlinkTotal: number | null
+  /** Messages from there that could not be published here, since start. */
+  readonly downlinkRefusedTotal: number
   /** Of the oldest record waiting; null if none is, or it has not been read yet. */
   readonly oldestWaitingTimestampMs: number | null
   /** Until the backlog is gone at the present rates of acknowledging and arriving; null if it will not be. */

@@ -1,6 +1,7 @@
 // How an upstream is doing, from what its sender knows: the numbers of `sluice upstreams` and GET /v1/upstreams.
 
 import type { StreamReader } from '../log/types.js'
+import type { Downlink } from './downlink.js'
 import type { Sender } from './sender.js'
 import type { Shipment } from './targets/target.js'
 import type { UpstreamOptions, UpstreamState, UpstreamStatus } from './upstream-options.js'
@@ -12,6 +13,7 @@ export function upstreamStatus<S extends Shipment>(
   upstream: UpstreamOptions,
   url: string,
   sender: Sender<S>,
+  downlink: Downlink | undefined,
 ): UpstreamStatus {
   const { keeper, lanes } = sender
   const backlogRecords = lanes.reduce((sum, lane) => sum + lane.backlog, 0)
@@ -33,6 +35,8 @@ export function upstreamStatus<S extends Shipment>(
     inFlight: sender.inFlight,
     deliveredTotal: sender.deliveredTotal,
     rejectedTotal: lanes.reduce((sum, lane) => sum + lane.rejected, 0),
+    downlinkTotal: downlink?.receivedTotal ?? null,
+    downlinkRefusedTotal: downlink?.refusedTotal ?? 0,
     oldestWaitingTimestampMs: oldestOf(lanes.map((lane) => lane.oldestTimestampMs)),
     drainForecastMs: forecastMs(upstream, sender, backlogRecords),
     partitions: lanes.map((lane) => ({

@@ -1,7 +1,7 @@
 // The upstreams of a node: one sender each, made and stopped together by node.ts, shown and steered over HTTP.
 
 import type { Clock } from '../base/clock.js'
-import { SluiceError } from '../base/errors.js'
+import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { MirrorStream } from '../log/mirror-stream.js'
 import type { Mirrors } from '../log/mirrors.js'
@@ -9,10 +9,12 @@ import type { StreamCatalog, StreamReader } from '../log/types.js'
 import type { Offset } from '../record/record.js'
 import type { UpstreamFacts } from '../state/upstream-facts.js'
 import { DeadLetters } from './dead-letters.js'
+import { Downlink, type DownlinkOptions } from './downlink.js'
 import type { Lane, LedgerPort } from './lane.js'
 import { OriginEpoch } from './origin-epoch.js'
 import { type CursorsPort, Sender } from './sender.js'
 import { MqttTarget } from './targets/mqtt.js'
+import type { MqttConnectionOptions } from './targets/mqtt-connection.js'
 import { type GroupPositions, SluiceTarget, type StreamOrigin } from './targets/sluice.js'
 import type { Shipment, Source, Target } from './targets/target.js'
 import { gapsWithin } from './told-gaps.js'
@@ -33,6 +35,8 @@ export interface UpstreamsOptions {
   readonly ledger: LedgerPort
   /** What outlives a restart of each upstream. */
   readonly facts: Pick<UpstreamFacts, 'get' | 'set'>
+  /** The publish path, for what upstreams send down. Left out: no upstream has a downlink. */
+  readonly publish?: DownlinkOptions['publish']
   readonly clock: Clock
   readonly logger: Logger
   /** Draws from [0, 1). */
@@ -43,6 +47,7 @@ interface Running {
   readonly options: UpstreamOptions
   readonly target: { readonly url: string }
   readonly sender: Sender<Shipment>
+  readonly downlink: Downlink | undefined
 }
 
 const DEFAULT_CONNECT_TIMEOUT_MS = 30_000
@@ -73,13 +78,12 @@ export class Upstreams {
   }
 
   status(): UpstreamStatus[] {
-    return [...this.running.values()].map(({ options, target, sender }) => upstreamStatus(options, target.url, sender))
+    return [...this.running.values()].map(statusOf)
   }
 
   /** @throws SluiceError UNKNOWN_UPSTREAM */
   statusOf(name: string): UpstreamStatus {
-    const { options, target, sender } = this.find(name)
-    return upstreamStatus(options, target.url, sender)
+    return statusOf(this.find(name))
   }
 
   /**
@@ -147,32 +151,66 @@ export class Upstreams {
   }
 }
 
+function statusOf({ options, target, sender, downlink }: Running): UpstreamStatus {
+  return upstreamStatus(options, target.url, sender, downlink)
+}
+
 function makeSender(upstream: UpstreamOptions, options: UpstreamsOptions): Running {
-  const { catalog, clock } = options
-  const own = upstream.streams.filter((name) => !name.includes('.')).map((name) => catalog.stream(name))
+  const { catalog, clock, facts } = options
+  const { name, deadLetter, streams: listed } = upstream
+  const own = listed.filter((stream) => !stream.includes('.')).map((stream) => catalog.stream(stream))
   const streams = [...own, ...mirrorsFor(upstream, options)]
-  const logger = options.logger.child(`upstream/${upstream.name}`)
+  const logger = options.logger.child(`upstream/${name}`)
+  const to = deadLetter === undefined ? undefined : catalog.stream(deadLetter)
+  const deadLetters = to && new DeadLetters({ upstream: name, to, clock })
+  const paused = facts.get(name).paused ?? false
+  const downlink = downlinkOf(upstream, options, logger)
   const withSender = <S extends Shipment>(target: Target<S>): Running => {
-    const { deadLetter, name } = upstream
-    const to = deadLetter === undefined ? undefined : catalog.stream(deadLetter)
-    const deadLetters = to && new DeadLetters({ upstream: name, to, clock })
-    const paused = options.facts.get(name).paused ?? false
     const sender = new Sender<S>({ ...options, upstream, target, streams, deadLetters, paused, clock, logger })
-    return { options: upstream, target, sender: sender as unknown as Sender<Shipment> }
+    return { options: upstream, target, sender: sender as unknown as Sender<Shipment>, downlink }
   }
   return upstream.type === 'sluice'
-    ? withSender(sluiceTarget(upstream, options))
-    : withSender(mqttTarget(upstream, options))
+    ? withSender(sluiceTarget(upstream, options, downlink))
+    : withSender(mqttTarget(upstream, options, downlink))
 }
 
-function mqttTarget(upstream: UpstreamOptions, { nodeId, clock }: UpstreamsOptions): MqttTarget {
+function downlinkOf(upstream: UpstreamOptions, options: UpstreamsOptions, logger: Logger): Downlink | undefined {
+  const { name, downlink: mappings = [] } = upstream
+  const { facts, publish, clock } = options
+  if (publish === undefined || mappings.length === 0) return undefined
+  return new Downlink({
+    ...{ upstream: name, mappings, publish, clock, logger },
+    subscribed: () => facts.get(name).subscribed ?? [],
+    onSubscribed: (subscribed) => {
+      facts.set(name, { subscribed }).catch((error) => {
+        logger.warn('it cannot be kept what was subscribed to', { reason: messageOf(error) })
+      })
+    },
+  })
+}
+
+type SharedOptions = Pick<MqttConnectionOptions, 'connectTimeoutMs' | 'downlink'> & UpstreamOptionsOfNode
+type UpstreamOptionsOfNode = Omit<UpstreamOptions, 'downlink'> & { readonly nodeId: string }
+
+function targetOptions(
+  upstream: UpstreamOptions,
+  { nodeId }: UpstreamsOptions,
+  downlink: Downlink | undefined,
+): SharedOptions {
   const connectTimeoutMs = upstream.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS
-  return new MqttTarget({ ...upstream, nodeId, connectTimeoutMs }, clock)
+  return { ...upstream, nodeId, connectTimeoutMs, downlink }
 }
 
-function sluiceTarget(upstream: UpstreamOptions, options: UpstreamsOptions): SluiceTarget {
+function mqttTarget(upstream: UpstreamOptions, options: UpstreamsOptions, downlink: Downlink | undefined): MqttTarget {
+  return new MqttTarget(targetOptions(upstream, options, downlink), options.clock)
+}
+
+function sluiceTarget(
+  upstream: UpstreamOptions,
+  options: UpstreamsOptions,
+  downlink: Downlink | undefined,
+): SluiceTarget {
   const { nodeId, clock, ledger, groups, epochDirectory } = options
-  const connectTimeoutMs = upstream.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS
   const originEpoch = new OriginEpoch(epochDirectory, upstream.name)
   const gapsOf = ({ stream, partition }: Source, first: number, last: number) =>
     gapsWithin(ledger.list(), { destination: upstream.name, stream, partition }, { first, last })
@@ -180,7 +218,8 @@ function sluiceTarget(upstream: UpstreamOptions, options: UpstreamsOptions): Slu
     stream instanceof MirrorStream
       ? { origin: stream.origin, stream: stream.stream, via: stream.via }
       : { origin: nodeId, stream: stream.name, via: null }
-  return new SluiceTarget({ ...upstream, nodeId, connectTimeoutMs, originEpoch, gapsOf, groups, originOf }, clock)
+  const shared = targetOptions(upstream, options, downlink)
+  return new SluiceTarget({ ...shared, originEpoch, gapsOf, groups, originOf }, clock)
 }
 
 /** The mirrors there are now that an upstream lists, by name or with `*.NAME`. */

@@ -5,6 +5,8 @@ import type { StateStore, StateTable } from './types.js'
 
 export interface FactsOfUpstream {
   readonly paused?: boolean
+  /** Topic filters that the upstream holds a subscription for in the session of this node. */
+  readonly subscribed?: readonly string[]
 }
 
 export class UpstreamFacts {

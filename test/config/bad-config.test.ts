@@ -183,6 +183,21 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
     '[[upstream]]\nname = "c"\ntype = "mqtt"\nurl = "mqtt://localhost"',
     /url is "mqtt:\/\/localhost", this node itself/,
   ],
+  [
+    'a downlink that would bring back what goes up',
+    upstream('downlink = ["cmd/#"]'),
+    /:5: upstream\.cloud\.downlink subscribes to "cmd\/#", where messages of stream "mqtt" arrive as "#": .*; put something in front/,
+  ],
+  [
+    'a downlink whose wildcards do not fit',
+    upstream('downlink = ["a/+ -> b"]'),
+    /downlink has "a\/\+ -> b", which has other wildcards before the -> than after it/,
+  ],
+  [
+    'dead letters of a node that refuses nothing',
+    upstream('dead_letter = "x"').replace('"mqtt"', '"sluice"'),
+    /dead_letter has no effect: a Sluice node refuses no message; remove it/,
+  ],
   ['a password without a user', upstream('password = "x"'), /username is missing beside a password/],
   [
     'two passwords',

@@ -45,6 +45,8 @@ test('an upstream says where it goes, how it is, and how far each partition has 
     in_flight: 0,
     delivered_total: 20,
     rejected_total: 0,
+    downlink_total: null,
+    downlink_refused_total: 0,
     oldest_waiting_timestamp_ms: null,
     drain_forecast_ms: 0,
     partitions: [{ stream: 'telemetry', partition: 0, next_offset: 20, high_watermark: 20 }],

@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { filtersOverlap } from '../../src/base/filters-overlap.js'
 import { topicMatches } from '../../src/base/topic-filter.js'
-import { filtersOverlap } from '../../src/mqtt/filters-overlap.js'
 import { TopicTree } from '../../src/mqtt/topic-tree.js'
 import { randomFrom } from './seeded-random.js'
 

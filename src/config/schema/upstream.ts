@@ -1,5 +1,6 @@
 // [[upstream]]: where records are forwarded to, and how.
 
+import { parseTopicMapping } from '../../base/topic-mapping.js'
 import { byteRate, choice, duration, filePath, integer, list, parsed, quote, text, Unfit } from '../fields.js'
 import { topicTemplateProblem } from '../topic-template.js'
 import { NAME, NAME_FIX, name } from './names.js'
@@ -44,6 +45,16 @@ export const upstreamFields = {
       return problem === null ? written : new Unfit(`is ${quote(written)}, which ${problem}`)
     },
   ),
+  downlink: list({
+    description:
+      'Topic filters that are subscribed to over there; what comes is published here. "plant7/+/cmd -> devices/+/cmd" gives it another topic.',
+    of: parsed({ description: 'A topic filter, or "FILTER THERE -> FILTER HERE".' }, (written) => {
+      const mapping = parseTopicMapping(written)
+      return typeof mapping === 'string' ? new Unfit(`has ${quote(written)}, which ${mapping}`) : mapping
+    }),
+    default: [],
+    maxItems: 100,
+  }),
   max_in_flight: integer({
     description: 'How many messages may be on their way without an ack.',
     default: 100,

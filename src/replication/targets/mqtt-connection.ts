@@ -5,9 +5,10 @@
 // plain close.
 
 import { createSecureContext } from 'node:tls'
-import mqtt, { type IClientOptions, type MqttClient, type Packet } from 'mqtt'
+import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient, type Packet } from 'mqtt'
 import type { Clock } from '../../base/clock.js'
 import { messageOf, SluiceError } from '../../base/errors.js'
+import { type Downlink, DownlinkFlow } from '../downlink.js'
 import { type Publish, PublishWriter } from './publish-writer.js'
 
 /** Bytes that may wait for the network before `hasRoom` turns false. */
@@ -16,6 +17,8 @@ const MAX_BUFFERED_BYTES = 256 * 1024
 const END_TIMEOUT_MS = 1_000
 /** What a socket says when the other side has closed it before it had read everything. */
 const HANG_UPS = ['ECONNRESET', 'EPIPE']
+/** A whole packet but for its packet identifier [MQTT-3.4]. */
+const PUBACK = 0x40_02_00_00
 const MAX_PACKET_ID = 65_535
 /** mqtt.js takes its own packet identifiers (SUBSCRIBE) from 1 up, slots take theirs from the top down. */
 const OWN_PACKET_IDS = 16
@@ -44,6 +47,8 @@ export interface MqttConnectionOptions {
   readonly keepaliveSeconds: number
   /** From the first SYN to CONNACK. */
   readonly connectTimeoutMs: number
+  /** What the broker sends to us. */
+  readonly downlink?: Downlink
 }
 
 export interface MqttConnectionEvents {
@@ -60,23 +65,26 @@ export class MqttAddress {
   /** Without user and password. */
   readonly url: string
   private readonly clientOptions: IClientOptions
+  private readonly downlink: Downlink | undefined
 
   /** @throws SluiceError INVALID_CONFIG for a URL or TLS material that cannot be used. */
   constructor(options: MqttConnectionOptions) {
     const url = parseUrl(options.url)
     this.url = `${url.protocol}//${url.host}`
     this.clientOptions = clientOptionsOf(options, url)
+    this.downlink = options.downlink
   }
 
   connect(events: MqttConnectionEvents, clock: Clock): MqttConnection {
     const messageIdProvider = new mqtt.UniqueMessageIdProvider()
-    return new MqttConnection({ ...this.clientOptions, messageIdProvider }, events, clock)
+    return new MqttConnection({ ...this.clientOptions, messageIdProvider }, events, clock, this.downlink)
   }
 }
 
 export class MqttConnection {
   private readonly client: MqttClient
   private readonly writer: PublishWriter
+  private readonly flow: DownlinkFlow | undefined
   private over = false
   private cancelEndTimer = (): void => {}
 
@@ -84,6 +92,7 @@ export class MqttConnection {
     options: IClientOptions,
     private readonly events: MqttConnectionEvents,
     private readonly clock: Clock,
+    downlink?: Downlink,
   ) {
     this.client = mqtt.connect(options)
     const { client } = this
@@ -93,12 +102,18 @@ export class MqttConnection {
     stream.on('drain', () => {
       if (!this.over) events.onRoom()
     })
-    client.on('connect', () => {
-      if (!this.over) events.onConnected()
+    const flow = downlink && this.openDownlink(downlink)
+    client.on('connect', ({ sessionPresent }) => {
+      if (this.over) return
+      if (downlink) this.subscribe(downlink, sessionPresent)
+      events.onConnected()
     })
     client.on('packetreceive', (packet) => {
-      if (!this.over) events.onPacket(packet)
+      if (this.over) return
+      if (packet.cmd === 'publish' && flow && takenBy(flow, packet)) return
+      events.onPacket(packet)
     })
+    this.flow = flow
     client.on('error', (error: Error & { code?: unknown }) =>
       this.finish(connectionError(error), HANG_UPS.includes(String(error.code))),
     )
@@ -129,15 +144,56 @@ export class MqttConnection {
     this.finish(reason, false)
   }
 
+  private openDownlink(downlink: Downlink): DownlinkFlow {
+    const { client } = this
+    const flow = new DownlinkFlow(downlink, (packetIds) => {
+      const acks = Buffer.alloc(4 * packetIds.length)
+      for (const [i, id] of packetIds.entries()) acks.writeUInt32BE(PUBACK + id, 4 * i)
+      client.stream.write(acks)
+    })
+    // Its callback lets mqtt.js read on.
+    client.handleMessage = (_packet, readOn) => flow.whenRoom(() => readOn())
+    return flow
+  }
+
+  /** A session that the broker has kept has its subscriptions; to subscribe again would bring every retained message again. */
+  private subscribe(downlink: Downlink, sessionPresent: boolean): void {
+    const { filters } = downlink
+    const { subscribed, onSubscribed, logger } = downlink.options
+    const known = sessionPresent ? subscribed() : []
+    const missing = filters.filter((filter) => !known.includes(filter))
+    const old = known.filter((filter) => !filters.includes(filter))
+    if (old.length > 0) this.client.unsubscribe(old)
+    if (missing.length === 0) {
+      if (old.length > 0) onSubscribed(filters)
+      return
+    }
+    this.client.subscribe(missing, { qos: 1 }, (error) => {
+      if (this.over) return
+      if (!error) onSubscribed(filters)
+      else logger.warn('the upstream refuses a subscription', { filters: missing.join(' '), reason: error.message })
+    })
+  }
+
   private finish(reason: SluiceError, hungUp: boolean): void {
     if (this.over) return
     this.over = true
+    this.flow?.end()
     this.cancelEndTimer()
     this.client.end(true)
     // A client that is already ending ignores end(): its stream must go all the same.
     this.client.stream.destroy()
     this.events.onDown(reason, hungUp)
   }
+}
+
+/** mqtt.js would acknowledge a message before it is durable; of one that it takes for QoS 0 it does not. */
+function takenBy(flow: DownlinkFlow, packet: IPublishPacket): boolean {
+  const { topic, qos, retain, messageId = 0 } = packet
+  const payload = Buffer.from(packet.payload as Buffer)
+  if (!flow.take({ mqttTopic: topic, payload, qos, retain, packetId: messageId })) return false
+  packet.qos = 0
+  return true
 }
 
 /** The slot a PUBACK acknowledges. */
@@ -155,8 +211,8 @@ function clientOptionsOf(options: MqttConnectionOptions, url: URL): IClientOptio
     username: options.username ?? (url.username === '' ? undefined : decodeURIComponent(url.username)),
     password: options.password ?? (url.password === '' ? undefined : decodeURIComponent(url.password)),
     protocolVersion: 4,
-    // What a persistent session would keep for us, the cursor keeps; and a stale one would answer with old packet identifiers.
-    clean: true,
+    // What a session would keep of the records sent, the cursor keeps; it is for what comes down while we are away.
+    clean: options.downlink === undefined,
     keepalive: options.keepaliveSeconds,
     connectTimeout: options.connectTimeoutMs,
     reconnectPeriod: 0,

@@ -6,6 +6,7 @@ import type { Clock } from '../../base/clock.js'
 import type { SluiceError } from '../../base/errors.js'
 import { type LogRecord, type Offset, retainOf } from '../../record/record.js'
 import { decodeRecords } from '../../record/record-batch.js'
+import { cameFrom } from '../downlink.js'
 import {
   MAX_MQTT_SLOTS,
   MqttAddress,
@@ -18,6 +19,8 @@ import type { Link, LinkEvents, Shipment, Source, Target } from './target.js'
 import { compileTopicTemplate, mappedTopicBytes, mappedTopicProblem, type TopicParts } from './topic-template.js'
 
 export interface MqttTargetOptions extends MqttConnectionOptions {
+  /** Of the upstream: what came down from it does not go up there again. */
+  readonly name: string
   readonly nodeId: string
   /** See topic-template.ts. */
   readonly topic: string
@@ -50,7 +53,13 @@ export class MqttTarget implements Target<MqttShipment> {
 
   pack(source: Source, batches: readonly Buffer[], from: Offset): MqttShipment[] {
     const parts = this.topicPartsOf(source.stream)
-    return batches.flatMap((batch) => decodeRecords(batch, from).map((record) => shipmentOf(record, parts)))
+    const { name } = this.options
+    return batches.flatMap((batch) =>
+      decodeRecords(batch, from).map((record) => {
+        const shipment = shipmentOf(record, parts)
+        return cameFrom(record, name) ? { ...shipment, known: true as const } : shipment
+      }),
+    )
   }
 
   connect(events: LinkEvents): MqttLink {

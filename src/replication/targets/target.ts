@@ -23,6 +23,8 @@ export interface Shipment {
   readonly timestampMs: number
   /** Set when the destination can never take it, as a phrase: it is entered in the ledger instead of being sent. */
   readonly rejected?: string
+  /** The destination has it already: it is passed over without being sent. */
+  readonly known?: true
 }
 
 /** Where a shipment comes from. */

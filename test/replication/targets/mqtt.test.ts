@@ -24,6 +24,7 @@ const SOURCE = { stream: 'telemetry', partition: 0 as PartitionId }
 function targetAt(url: string, more: Partial<MqttTargetOptions> = {}): MqttTarget {
   return new MqttTarget(
     {
+      name: 'cloud',
       nodeId: 'gw-17',
       url,
       topic: '{topic}',
