@@ -6,7 +6,7 @@ import type { BridgeNode } from './devices/bridge-node.js'
 import { DeviceRegistry } from './devices/device-registry.js'
 import { DeviceTable } from './devices/device-table.js'
 import { devicesOf } from './devices/line-options.js'
-import { startSerialLine } from './serial/serial-line.js'
+import { type SerialLineHost, startSerialLine } from './serial/serial-line.js'
 
 /** One [[firmware]] entry at work. */
 interface BridgeLine {
@@ -24,13 +24,18 @@ export interface Bridge {
   stop(): Promise<void>
 }
 
-/** @throws SluiceError INVALID_CONFIG for a key file that cannot be read or is not of its form. */
+/** @throws SluiceError INVALID_CONFIG for a key file that cannot be read or is not of its form; ADDRESS_IN_USE. */
 export async function startBridge(node: BridgeNode, entries: Config['firmware'], logger: Logger): Promise<Bridge> {
   const registry = await DeviceRegistry.open({ wallMs: () => Date.now(), table: node.table('devices'), logger })
   const tables = () => Promise.all(entries.map(tableOf))
-  const lines: readonly BridgeLine[] = (await tables()).map((devices, i) =>
-    startSerialLine(entries[i], { node, devices, registry, logger }),
-  )
+  const lines: BridgeLine[] = []
+  try {
+    for (const [i, devices] of (await tables()).entries())
+      lines.push(await startLine(entries[i], { node, devices, registry, logger }))
+  } catch (error) {
+    await Promise.all(lines.map((line) => line.stop()))
+    throw error
+  }
   return {
     registry,
     async reload() {
@@ -41,6 +46,13 @@ export async function startBridge(node: BridgeNode, entries: Config['firmware'],
       await registry.stop()
     },
   }
+}
+
+/** Loads the gateway only for a node that has one. */
+async function startLine(entry: Config['firmware'][number], host: SerialLineHost): Promise<BridgeLine> {
+  if (entry.type === 'serial') return startSerialLine(entry, host)
+  const { startMqttSnLine } = await import('./mqttsn/mqttsn-line.js')
+  return startMqttSnLine(entry, host)
 }
 
 async function tableOf(entry: Config['firmware'][number]): Promise<DeviceTable> {

@@ -2,8 +2,17 @@
 
 export { ERROR_CODES, type ErrorCode, SluiceError } from './base/errors.js'
 export { Logger, type LogLevel } from './base/logger.js'
+export { topicFilterProblem, topicMatches, topicNameProblem } from './base/topic-filter.js'
+export { filterCovers } from './config/filter-cover.js'
 export { type ConfigSource, loadValidConfig } from './config/load.js'
 export type { Config } from './config/schema.js'
 export type { DeviceNumbers, DevicesPort } from './http/routes/devices.js'
 export type { NumberedBy } from './mqtt/numbered-publishes.js'
-export { type NodeMessage, type NodeOptions, type NodePublish, type RunningNode, startNode } from './node.js'
+export {
+  type NodeConnectionOptions,
+  type NodeMessage,
+  type NodeOptions,
+  type NodePublish,
+  type RunningNode,
+  startNode,
+} from './node.js'

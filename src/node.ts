@@ -2,7 +2,6 @@
 // nothing here decides anything else.
 
 import { join } from 'node:path'
-import type { Duplex } from 'node:stream'
 import { type Clock, systemClock } from './base/clock.js'
 import { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
@@ -12,6 +11,7 @@ import type { Config, UpstreamConfig } from './config/schema.js'
 import type { Producer } from './http/ports.js'
 import type { DevicesPort } from './http/routes/devices.js'
 import type { UpstreamsPort } from './http/routes/upstreams.js'
+import type { TrustedConnection } from './mqtt/connections.js'
 import { FileAuth } from './mqtt/file-auth.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt/mqtt-limits.js'
@@ -51,7 +51,7 @@ export interface RunningNode {
    */
   publish(message: NodeMessage): NodePublish
   /** An MQTT 3.1.1 connection from within the process: it needs no login, and no ACL holds for it. */
-  connect(): Duplex
+  connect(options?: NodeConnectionOptions): TrustedConnection
   /** Small facts of the program, kept with the node's own: each write is on disk when it resolves. @param name Of small letters and -. */
   table<V>(name: string): StateTable<V>
   /** From now on GET /v1/devices answers with what `devices` says. */
@@ -62,8 +62,15 @@ export interface RunningNode {
   readonly failed: Promise<Error>
 }
 
+export interface NodeConnectionOptions {
+  /** Messages it may be sent before it acknowledges any, inclusive. Default: as MQTT clients. */
+  readonly maxInFlight?: number
+}
+
 export interface NodeMessage {
   readonly mqttTopic: string
+  /** Default: 1. At 0 it is stored where a stream takes it, and nothing may be known of it when the node ends. */
+  readonly qos?: 0 | 1 | 2
   /** Copied before `publish` returns. */
   readonly payload: Uint8Array
   /** Default: false. */
@@ -188,7 +195,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       mqttAddresses: mqtt.addresses,
       httpAddresses: http.addresses,
       publish,
-      connect: () => mqtt.connectTrusted(),
+      connect: ({ maxInFlight } = {}) => mqtt.connectTrusted(maxInFlight),
       table: (name) => state.table(`program-${name}`),
       showDevices: (shown) => {
         devices = shown
@@ -230,9 +237,9 @@ function listenerTls({ certFile, keyFile, caFile, requireClientCert }: Config['m
   return { certFile, keyFile, caFile, requireClientCert }
 }
 
-/** The publish path as an embedding program uses it: QoS 1, so that everything is stored. */
+/** The publish path as an embedding program uses it: QoS 1 unless told otherwise, so that everything is stored. */
 function publishTo(mqtt: MqttFront, { numberedBy, ...message }: NodeMessage): NodePublish {
-  const published = { ...message, qos: 1 as const }
+  const published = { ...message, qos: message.qos ?? 1 }
   if (numberedBy === undefined) return { durable: mqtt.publish(published).durable(), duplicate: false }
   const { commit, duplicate } = mqtt.publishNumbered(published, numberedBy)
   return { durable: commit.durable(), duplicate }

@@ -1,7 +1,7 @@
 // What the bridge needs of a node. A RunningNode of this process is one; RemoteNode makes one of a node elsewhere.
 
 import type { Duplex } from 'node:stream'
-import type { NodeMessage, NodePublish } from '../../src/index.js'
+import type { NodeConnectionOptions, NodeMessage, NodePublish } from '../../src/index.js'
 
 /** Small facts, each write durable when it resolves. Keys are strings of at most 1 KB. */
 export interface DurableTable<V> {
@@ -12,10 +12,15 @@ export interface DurableTable<V> {
   delete(key: string): Promise<void>
 }
 
+export interface BridgeConnection extends Duplex {
+  /** Stored messages are still to be sent, or to be acknowledged. A node elsewhere cannot say. */
+  hasMore?(): boolean
+}
+
 export interface BridgeNode {
   /** See RunningNode: throws at once what is refused; `durable` resolves when the message is on disk. */
   publish(message: NodeMessage): NodePublish
   /** An MQTT 3.1.1 connection to the node that needs no login: the bridge has decided who the device is. */
-  connect(): Duplex
+  connect(options?: NodeConnectionOptions): BridgeConnection
   table<V>(name: string): DurableTable<V>
 }

@@ -14,6 +14,7 @@ export type Rejection =
   | 'no_session'
   | 'wrong_version'
   | 'wrong_key'
+  | 'wrong_place'
   | 'replay'
   | 'topic_invalid'
   | 'topic_not_allowed'

@@ -10,6 +10,7 @@ import { fileProblem, folderProblem, readTextFile } from './files.js'
 import { formatProblem, type KeyPath, type Problem } from './problem.js'
 import { type RawTable, readTable } from './read-table.js'
 import { checkRules } from './rules.js'
+import { authenticatesUnasked } from './schema/firmware.js'
 import { UNROUTED, UPSTREAM_DEAD } from './schema/names.js'
 import { deadLetterOf } from './schema/queue.js'
 import { CONFIG_FIELDS, type Config, type StreamConfig, type WrittenConfig } from './schema.js'
@@ -169,7 +170,11 @@ class Loading {
     for (const name of everyStream) deadLetters.delete(name)
     // Unrouted comes last: it takes what no other does.
     const stream = [...values.stream, ...[...deadLetters, UNROUTED].map(builtInStream)]
-    return { ...values, http, queue, stream, upstream }
+    const firmware = values.firmware.map((one) => ({
+      ...one,
+      authentication: one.authentication ?? authenticatesUnasked(one),
+    }))
+    return { ...values, firmware, http, queue, stream, upstream }
   }
 }
 

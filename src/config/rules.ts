@@ -4,6 +4,7 @@
 import { filtersOverlap } from '../base/filters-overlap.js'
 import { formatAddress, isLoopback, type ListenAddress } from './address.js'
 import { filterCovers } from './filter-cover.js'
+import { checkFirmware } from './firmware-rules.js'
 import type { KeyPath } from './problem.js'
 import { NAME, UNROUTED } from './schema/names.js'
 import { deadLetterOf } from './schema/queue.js'
@@ -254,30 +255,4 @@ function checkUrl(config: WrittenConfig, i: number, report: RuleReport): void {
       `is the one of upstream "${twin.name}" at the same broker, which would disconnect the two by turns`,
       'choose another',
     )
-}
-
-function checkFirmware({ firmware }: WrittenConfig, report: RuleReport): void {
-  const lineOf = new Map<string, string>()
-  for (const [i, { name, ports, device, keyFile, authentication }] of firmware.entries()) {
-    const at = ['firmware', i]
-    if (ports.length === 0) report.error([...at, 'ports'], 'names none', 'name a serial port: ports = ["/dev/ttyUSB0"]')
-    for (const port of ports) {
-      const other = lineOf.get(port)
-      if (other !== undefined) report.error([...at, 'ports'], `has ${port}, which ${other} has too`, 'name it once')
-      lineOf.set(port, name)
-    }
-    const ids = new Set<string>()
-    for (const [j, { id, key }] of device.entries()) {
-      if (ids.has(id)) report.error([...at, 'device', j, 'id'], `is "${id}" again`, 'name each device once')
-      ids.add(id)
-      if (authentication && key === undefined && keyFile === undefined)
-        report.error([...at, 'device', j, 'key'], 'is missing, and authentication needs it', 'add it, or a key_file')
-    }
-    if (authentication && device.length === 0 && keyFile === undefined)
-      report.error(
-        [...at, 'authentication'],
-        'is on, and there is no key',
-        'add a key_file, or [[firmware.device]] with key',
-      )
-  }
 }

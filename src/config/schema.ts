@@ -33,7 +33,7 @@ export const CONFIG_FIELDS = {
   }),
   stream: entries('Named logs. Without any, one stream "mqtt" takes every message.', 256, streamFields),
   upstream: entries('Where records are forwarded to.', 64, upstreamFields),
-  firmware: entries('Serial lines with devices that cannot speak MQTT.', 64, firmwareFields),
+  firmware: entries('Devices that cannot speak MQTT over TCP: serial lines and MQTT-SN.', 64, firmwareFields),
   queue: entries(
     'Work queues with dead letters. A queue without an entry has none: a message is tried again for ever.',
     256,
@@ -53,6 +53,7 @@ export type WrittenConfig = ValuesOf<typeof CONFIG_FIELDS>
 export type StreamConfig = WrittenConfig['stream'][number]
 /** `streams` is never empty; `password` may have come from password_file. */
 export type UpstreamConfig = WrittenConfig['upstream'][number] & { readonly tls: UpstreamTls | undefined }
+export type FirmwareConfig = WrittenConfig['firmware'][number] & { readonly authentication: boolean }
 /** The contents of the cert_file and key_file of [http] (PEM). */
 export interface ServerTls {
   readonly cert: Buffer
@@ -61,7 +62,8 @@ export interface ServerTls {
 
 export type QueueConfig = WrittenConfig['queue'][number] & { readonly deadLetter: string }
 /** A configuration that has been checked. `stream` ends with those for dead letters that no [[stream]] names, and the built-in `unrouted`. */
-export type Config = Omit<WrittenConfig, 'upstream' | 'http' | 'queue'> & {
+export type Config = Omit<WrittenConfig, 'upstream' | 'http' | 'queue' | 'firmware'> & {
+  readonly firmware: readonly FirmwareConfig[]
   readonly queue: readonly QueueConfig[]
   readonly http: WrittenConfig['http'] & { readonly tls?: ServerTls }
   readonly upstream: readonly UpstreamConfig[]

@@ -47,6 +47,12 @@ export interface ConnectionsOptions {
   readonly mayPublish: (session: Session, mqttTopic: string) => boolean
 }
 
+/** The client's end of a connection within the process. */
+export interface TrustedConnection extends Duplex {
+  /** Stored messages are still to be sent, or to be acknowledged; false once it has got all there are. */
+  hasMore(): boolean
+}
+
 export class Connections implements GateHost, AedesBackHost {
   readonly limits: MqttLimits
   readonly clock: Clock
@@ -88,16 +94,20 @@ export class Connections implements GateHost, AedesBackHost {
 
   /**
    * A connection for code of this process: it needs no login, and no ACL holds for it.
+   * @param maxInflight Messages it may be sent before it acknowledges any, inclusive; left out: as many as other clients.
    * @returns the client's end.
    */
-  addTrusted(): Duplex {
+  addTrusted(maxInflight?: number): TrustedConnection {
     const [ours, theirs] = duplexPair()
     // Like the ends of a socket: one that is destroyed takes the other along.
     ours.once('close', () => theirs.destroy())
     theirs.once('close', () => ours.destroy())
     const gate = this.add({ stream: ours, remoteAddress: 'this process' })
-    if (gate !== null) this.trusted.add(gate)
-    return theirs
+    if (gate !== null) {
+      this.trusted.add(gate)
+      gate.maxInflight = maxInflight ?? null
+    }
+    return Object.assign(theirs, { hasMore: () => gate?.session?.pump?.hasMore ?? true })
   }
 
   /** What may be published has changed. @param isRevoked Whose connections are closed, by the name they logged in with. */

@@ -59,6 +59,8 @@ export class Gate {
   connectPacket: ConnectPacket | null = null
   state: 'connect' | 'connecting' | 'open' | 'closed' = 'connect'
   receivedBytes = 0
+  /** Messages above QoS 0 it may be sent before it acknowledges any, inclusive, where it asked for another number than others have. */
+  maxInflight: number | null = null
   private readonly framer: PacketFramer
   private readonly acks: AckQueue
   private readonly life: SignsOfLife

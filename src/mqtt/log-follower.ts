@@ -51,6 +51,16 @@ export class LogFollower {
     void this.work()
   }
 
+  /** Everything committed so far has been taken. */
+  get hasCaughtUp(): boolean {
+    for (const name of this.receiver.positions.keys()) {
+      const partition = this.partition(name)
+      if (partition !== undefined && !(partition.isLive(this) && partition.tail >= partition.highWatermark))
+        return false
+    }
+    return true
+  }
+
   end(): void {
     this.ended = true
     this.buffered = null

@@ -1,14 +1,13 @@
 // The MQTT side of a node, put together: listeners, gates, the publish path, sessions, and aedes behind them. Started and stopped by
 // node.ts; `publish` is the way in for whatever else brings messages (HTTP, downlinks, the firmware bridge).
 
-import type { Duplex } from 'node:stream'
 import type { Clock } from '../base/clock.js'
 import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Commit } from '../log/types.js'
 import type { Offset } from '../record/record.js'
 import type { AccessKind } from './acl-file.js'
-import { Connections, type ConnectionsOptions } from './connections.js'
+import { Connections, type ConnectionsOptions, type TrustedConnection } from './connections.js'
 import { Door } from './door.js'
 import { FanOut } from './fan-out.js'
 import { IncidentLog } from './incident-log.js'
@@ -212,8 +211,8 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
    * A connection for code of this process: it needs no login, and no ACL holds for it.
    * @returns the client's end.
    */
-  connectTrusted(): Duplex {
-    return this.connections.addTrusted()
+  connectTrusted(maxInflight?: number): TrustedConnection {
+    return this.connections.addTrusted(maxInflight)
   }
 
   /**

@@ -55,6 +55,12 @@ export class SessionPump implements Receiver {
     else this.redelivering ??= this.redeliver()
   }
 
+  /** Something stored is still to be sent, or to be acknowledged. */
+  get hasMore(): boolean {
+    const { inflight, retainedDue } = this.session
+    return !this.redelivered || inflight.size > 0 || retainedDue.size > 0 || !this.follower.hasCaughtUp
+  }
+
   /** The connection is gone. What was sent and not acknowledged stays in flight. */
   end(): void {
     this.ended = true
@@ -71,7 +77,10 @@ export class SessionPump implements Receiver {
 
   get hasRoom(): boolean {
     return (
-      this.redelivered && !this.ended && this.session.inflight.size < this.host.maxInflight && !this.gate.outbox.isFull
+      this.redelivered &&
+      !this.ended &&
+      this.session.inflight.size < (this.gate.maxInflight ?? this.host.maxInflight) &&
+      !this.gate.outbox.isFull
     )
   }
 

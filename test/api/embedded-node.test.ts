@@ -1,4 +1,6 @@
+import { once } from 'node:events'
 import { request } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { connect } from 'mqtt'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -108,5 +110,42 @@ test('a retained message whose record survived a crash that it did not is retain
     await node.stop()
   }
 })
+
+test('a connection of the program is held to its window, and says when it has got all there is', async () => {
+  const node = await startNode(loadValidConfig({ text: TEXT, dataDir: tempDir(), environment: {} }), { logger: quiet })
+  try {
+    const connect = Buffer.from('100f00044d5154540400000000036f6e65', 'hex') // client id "one", session kept
+    const subscribe = Buffer.from('8206000100012301', 'hex') // "#" at QoS 1
+    let stream = node.connect()
+    stream.write(Buffer.concat([connect, subscribe]))
+    await until(stream, 9)
+    stream.end(Buffer.from('e000', 'hex'))
+    for (let i = 0; i < 5; i++) await node.publish({ mqttTopic: 't', payload: Buffer.of(48 + i) }).durable
+    stream = node.connect({ maxInFlight: 2 })
+    assert.is(stream.hasMore(), true)
+    stream.write(connect)
+    const bytes = await until(stream, 4 + 2 * 8)
+    assert.match(bytes.toString('hex'), /^20020100320600017400(..)30320600017400(..)31$/, 'two of five')
+    for (let id = 1; id <= 5; id++) {
+      assert.is(stream.hasMore(), true)
+      stream.write(Buffer.of(0x40, 2, 0, id))
+      if (id <= 3) await until(stream, 8)
+    }
+    while (stream.hasMore()) await new Promise((resolve) => setImmediate(resolve))
+    stream.destroy()
+  } finally {
+    await node.stop()
+  }
+})
+
+async function until(stream: Duplex, bytes: number): Promise<Buffer> {
+  let got = Buffer.alloc(0)
+  while (got.length < bytes) {
+    const [chunk] = (await once(stream, 'data')) as [Buffer]
+    got = Buffer.concat([got, chunk])
+  }
+  assert.is(got.length, bytes, got.toString('hex'))
+  return got
+}
 
 test.run()

@@ -15,6 +15,8 @@ const upstream = (lines: string): string =>
   `[[upstream]]\nname = "cloud"\ntype = "mqtt"\nurl = "mqtt://broker.example"\n${lines}`
 const stream = (lines: string): string => `[[stream]]\nname = "s"\ntopics = ["s/#"]\n${lines}`
 
+const air = (lines: string): string => `[[firmware]]\nname = "air"\ntype = "mqtt-sn"\n${lines}`
+
 const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[] = [
   // half-written
   ['a list that is not closed', 'a = [1,\n2', /^sluice\.toml:2:\d+: is not TOML: .*; nothing after/],
@@ -299,6 +301,34 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
     'a packet that does not fit',
     '[mqtt]\nmax_packet_size = "2MB"\nmax_pending_bytes = "1MB"',
     /max_packet_size \(2MB\) is more than mqtt\.max_pending_bytes \(1MB\) has room for/,
+  ],
+  // mqtt-sn
+  [
+    'an MQTT-SN gateway open to others without a key',
+    air('listen = ["*:1885"]'),
+    /air\.listen is open to others, and no device has a key; add a key_file.* or set authentication = false/,
+  ],
+  [
+    'an MQTT-SN gateway whose devices have no key',
+    air('listen = ["*:1885"]\n[[firmware.device]]\nid = "pump"'),
+    /device\.0\.key is missing, and authentication needs it/,
+  ],
+  ['an MQTT-SN gateway that listens nowhere', air(''), /listen names none; name a UDP address/],
+  ['ports of an MQTT-SN gateway', air('listen = ["[::1]:1885"]\nports = ["/dev/ttyS0"]'), /ports has no effect with/],
+  [
+    'a predefined topic without an id',
+    air('listen = ["127.0.0.1:1885"]\npredefined_topics = ["temp"]'),
+    /predefined_topics has "temp", which is not ID=TOPIC; write "1=temperature"/,
+  ],
+  [
+    'two predefined topics with one id',
+    air('listen = ["127.0.0.1:1885"]\npredefined_topics = ["1=a", "1=b"]'),
+    /predefined_topics has 1 twice/,
+  ],
+  [
+    'one UDP address for two gateways',
+    `${air('listen = ["127.0.0.1:1885"]')}\n${air('listen = ["127.0.0.1:1885"]').replace('air', 'other')}`,
+    /other\.listen has udp:\/\/127\.0\.0\.1:1885, which air has too/,
   ],
 ]
 

@@ -202,4 +202,15 @@ test('a data_dir that is a file, and a password_file that may not be read, are f
   assert.match(problemsOf('[mqtt]\npassword_file = "file"')[0], /may not read/)
 })
 
+test('MQTT-SN asks for keys beyond loopback, and not on it, unless told otherwise', () => {
+  const air = (lines: string): boolean =>
+    configOf(
+      `[[firmware]]\nname = "air"\ntype = "mqtt-sn"\n${lines}\n[[firmware.device]]\nid = "d"\nkey = "${'0a'.repeat(16)}"\n`,
+    ).firmware[0].authentication
+  assert.is(air('listen = ["127.0.0.1:1885"]'), false)
+  assert.is(air('listen = ["127.0.0.1:1885", "192.0.2.1:1885"]'), true)
+  assert.is(air('listen = ["*:1885"]\nauthentication = false'), false)
+  assert.is(air('listen = ["[::1]:1885"]\nauthentication = true'), true)
+})
+
 test.run()
