@@ -65,8 +65,6 @@ const RETAIN = 0x10
 const WILL = 0x08
 const CLEAN = 0x04
 export const PROTOCOL_ID = 1
-/** Of a datagram over IPv4. */
-export const MAX_MESSAGE_BYTES = 65_507
 
 /** Cuts the length off. @returns where type and fields begin, or null unless `bytes` is one message of just its length. */
 export function bodyStart(bytes: Uint8Array): number | null {
