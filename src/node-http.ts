@@ -7,6 +7,7 @@ import type { Logger } from './base/logger.js'
 import { formatAddress, isLoopback } from './config/address.js'
 import type { Config } from './config/schema.js'
 import { GroupCoordinator } from './consumer/group-coordinator.js'
+import { OffsetExpiry } from './consumer/offset-expiry.js'
 import { PullGroups } from './consumer/pull-groups.js'
 import { StreamAnnouncer } from './consumer/stream-announcer.js'
 import { WorkQueues } from './consumer/work-queues.js'
@@ -36,7 +37,7 @@ import type { NodeStorage } from './node-storage.js'
 import type { GroupOffsets } from './state/group-offsets.js'
 
 export interface HttpParts {
-  readonly storage: Pick<NodeStorage, 'state' | 'log' | 'ledger'>
+  readonly storage: Pick<NodeStorage, 'state' | 'log' | 'ledger' | 'poweredOn'>
   readonly mqtt: {
     stats(): MqttNumbers
     publish(message: { readonly mqttTopic: string; readonly payload: Buffer; readonly qos: 0 }): unknown
@@ -59,15 +60,20 @@ export interface HttpSide {
 
 /** @throws SluiceError ADDRESS_IN_USE; INVALID_CONFIG, also for an address in the open without a token. */
 export async function startHttp(
-  { http: config, queue }: Pick<Config, 'http' | 'queue'>,
+  { http: config, queue, groups: groupConfig }: Pick<Config, 'http' | 'queue' | 'groups'>,
   parts: HttpParts,
 ): Promise<HttpSide> {
   const { storage, mqtt, offsets, upstreams, origins, producer, devices, clock, logger } = parts
-  const { state, log, ledger } = storage
+  const { state, log, ledger, poweredOn } = storage
   const tokens = await AccessTokens.open(state, clock.wallMs)
   refuseOpenDoors(config, tokens)
   const coordinator = new GroupCoordinator({ streams: log, offsets, clock })
   const groups = new PullGroups(coordinator, log, offsets)
+  const expiry = await OffsetExpiry.start({
+    ...{ state, coordinator, clock, logger },
+    poweredOnMs: () => poweredOn.nowMs(),
+    retentionMs: groupConfig.offsetRetention,
+  })
   const configured = queue.map(({ name, visibilityTimeout, ...same }) => ({
     ...same,
     group: name,
@@ -116,6 +122,7 @@ export async function startHttp(
     addresses: server.addresses,
     async stop() {
       announcer.stop()
+      await expiry.stop()
       coordinator.stop()
       await server.stop()
     },

@@ -22,6 +22,8 @@ export interface ConsumerOptions {
   readonly memberName?: string
   /** Keeps its partitions over a restart within the session time-out; unique in the group. */
   readonly instanceId?: string
+  /** How partitions are shared: `range`, `round_robin` or `sticky`, or several in order of preference. Default: what the others want, else range. */
+  readonly assignment?: string | readonly string[]
   /** Default 30,000. */
   readonly sessionTimeoutMs?: number
   /** A loop that does not come back for the next record within this gives its partitions up. Default 300,000. */
@@ -87,6 +89,7 @@ export class Consumer implements AsyncIterable<ConsumerRecord> {
         instanceId: options.instanceId,
         sessionTimeoutMs,
         rebalanceTimeoutMs: sessionTimeoutMs,
+        assignment: options.assignment,
         offsetReset: options.offsetReset ?? 'earliest',
         maxRecords: options.maxRecords ?? 10_000,
         maxBytes: options.maxBytes ?? 1024 * 1024,

@@ -27,6 +27,7 @@ export interface SessionOptions {
   readonly instanceId?: string
   readonly sessionTimeoutMs: number
   readonly rebalanceTimeoutMs: number
+  readonly assignment?: string | readonly string[]
   readonly offsetReset: string
   readonly maxRecords: number
   readonly maxBytes: number
@@ -59,7 +60,8 @@ export class GroupSession {
 
   /** Resolves once the group has shared out its partitions. */
   async join(): Promise<readonly AssignedPartition[]> {
-    const { streams, memberName, instanceId, sessionTimeoutMs, rebalanceTimeoutMs, offsetReset } = this.options
+    const { streams, memberName, instanceId, sessionTimeoutMs, rebalanceTimeoutMs, assignment, offsetReset } =
+      this.options
     const joined = await this.transport.json<{
       member_id: string
       generation: number
@@ -73,6 +75,7 @@ export class GroupSession {
         instance_id: instanceId,
         session_timeout_ms: sessionTimeoutMs,
         rebalance_timeout_ms: rebalanceTimeoutMs,
+        assignment,
         offset_reset: offsetReset,
       },
       waitMs: sessionTimeoutMs + rebalanceTimeoutMs,

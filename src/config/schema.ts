@@ -4,6 +4,7 @@
 
 import { choice, entries, folderPath, table, text, type ValuesOf } from './fields.js'
 import { firmwareFields } from './schema/firmware.js'
+import { groupsFields } from './schema/groups.js'
 import { httpFields } from './schema/http.js'
 import { mqttFields } from './schema/mqtt.js'
 import { NAME, NAME_FIX } from './schema/names.js'
@@ -27,6 +28,7 @@ export const CONFIG_FIELDS = {
   }),
   mqtt: table('Where devices connect.', mqttFields),
   http: table('Where programs, `sluice` commands and monitoring connect.', httpFields),
+  groups: table('Consumer groups.', groupsFields),
   storage: table('Memory and disk.', storageFields),
   mirrors: table('The streams other Sluice nodes forward to this one.', {
     retention: table('What is kept of all mirrors of one stream name together.', retentionFields),

@@ -1,21 +1,10 @@
 // Kafka's range assignment (KIP-54, RangeAssignor): per stream, the members in order of their ids get consecutive partitions, the first
 // ones one more where it does not come out even. The same members and streams always give the same result.
 
-export interface Subscriber {
-  readonly memberId: string
-  readonly streams: readonly string[]
-}
-
-export interface AssignedPartition {
-  readonly stream: string
-  readonly partition: number
-}
+import type { AssignedPartition, Assignment, Subscriber } from './assignment.js'
 
 /** @param partitionsOf 0 for a stream that does not exist. */
-export function assignRange(
-  members: readonly Subscriber[],
-  partitionsOf: (stream: string) => number,
-): Map<string, AssignedPartition[]> {
+export function assignRange(members: readonly Subscriber[], partitionsOf: (stream: string) => number): Assignment {
   const assignments = new Map<string, AssignedPartition[]>(members.map(({ memberId }) => [memberId, []]))
   const inOrder = [...members].sort((a, b) => (a.memberId < b.memberId ? -1 : 1))
   for (const stream of new Set(inOrder.flatMap(({ streams }) => streams))) {

@@ -148,6 +148,11 @@ export class GroupCoordinator {
     return [...new Set([...live, ...this.dependencies.offsets.groups()])].sort()
   }
 
+  /** Groups that have committed something. */
+  withOffsets(): readonly string[] {
+    return this.dependencies.offsets.groups()
+  }
+
   /** Ends every wait with SHUTTING_DOWN. Commits already on their way finish. */
   stop(): void {
     this.stopped = true

@@ -272,10 +272,12 @@ export class Group {
     if (this.members.size === 0) return
     const shared = this.sharedProtocols()
     if (protocolType === this.protocolType && protocols.some(({ name }) => shared.includes(name))) return
+    const known = `${this.protocolType}: ${shared.join(', ')}`
+    const brought = `${protocolType}: ${protocols.map(({ name }) => name).join(', ')}`
     throw new SluiceError(
       'INCONSISTENT_GROUP_PROTOCOL',
-      `group ${this.id} has members of another kind (${this.protocolType}): use another group`,
-      { group: this.id, protocol_type: this.protocolType },
+      `the members of group ${this.id} share out by ${known}, this one by ${brought}: let it name one of theirs, or use another group`,
+      { group: this.id, protocol_type: this.protocolType, protocols: shared },
     )
   }
 

@@ -9,7 +9,7 @@ import type { StartPosition } from '../base/start-position.js'
 import type { StreamCatalog } from '../log/types.js'
 import { type Offset, toOffset, toPartitionId } from '../record/record.js'
 import type { GroupOffset, OffsetCommit } from '../state/group-offsets.js'
-import { type AssignedPartition, assignRange } from './assign-range.js'
+import { ASSIGNMENT_STRATEGIES, type AssignedPartition, type AssignmentStrategy, assignBy } from './assignment.js'
 import { type GroupCoordinator, type OffsetStore, unknownMember } from './group-coordinator.js'
 import type { GroupState, JoinResult, MemberIdentity } from './membership.js'
 import { type Position, type PullFetch, type PullFetched, PullMember } from './pull-member.js'
@@ -28,6 +28,8 @@ export interface PullJoin {
   readonly memberName: string
   readonly sessionTimeoutMs: number
   readonly rebalanceTimeoutMs: number
+  /** Strategies in order of preference; the members vote for one that all of them name. Default: any, range first. */
+  readonly assignment?: readonly AssignmentStrategy[]
   /** Where a partition is read from for which the group has no committed offset. */
   readonly offsetReset: StartPosition
 }
@@ -41,6 +43,8 @@ export interface PullJoined {
 export interface PullGroupDescription {
   readonly state: GroupState
   readonly generation: number
+  /** What the members have voted for. */
+  readonly assignment: string | undefined
   readonly members: readonly {
     readonly memberId: string
     readonly instanceId: string | undefined
@@ -73,7 +77,10 @@ export class PullGroups {
         memberId,
         clientId: request.memberName,
         protocolType: PROTOCOL_TYPE,
-        protocols: [{ name: 'range', metadata: encode(request.streams) }],
+        protocols: (request.assignment ?? ASSIGNMENT_STRATEGIES).map((name) => ({
+          name,
+          metadata: encode(request.streams),
+        })),
       })
       memberId = joined.memberId
       try {
@@ -136,21 +143,23 @@ export class PullGroups {
 
   /** @throws SluiceError GROUP_ID_NOT_FOUND. */
   describe(group: string): PullGroupDescription {
-    const { state, generation, protocolType, members, offsets } = this.coordinator.describe(group)
+    const { state, generation, protocolType, protocol, members, offsets } = this.coordinator.describe(group)
     const described = members.map(({ assignment, memberId, instanceId, clientId }) => {
       const readable = protocolType === PROTOCOL_TYPE && assignment.length > 0
       return { memberId, instanceId, clientId, assignments: readable ? decode<AssignedPartition[]>(assignment) : [] }
     })
-    return { state, generation, members: described, offsets }
+    return { state, generation, assignment: protocol, members: described, offsets }
   }
 
   private async sync(group: string, joined: JoinResult, instanceId?: string): Promise<AssignedPartition[]> {
-    const { memberId, generation, members } = joined
+    const { memberId, generation, protocol, members } = joined
     const subscribers = members.map((member) => ({
       memberId: member.memberId,
       streams: decode<string[]>(member.metadata),
     }))
-    const shares = assignRange(subscribers, (stream) => this.streams.streams.get(stream)?.partitions ?? 0)
+    const partitionsOf = (stream: string): number => this.streams.streams.get(stream)?.partitions ?? 0
+    const before = (id: string) => this.members.get(keyOf(group, id))?.positions ?? []
+    const shares = assignBy(protocol, subscribers, partitionsOf, before)
     const assignments = new Map([...shares].map(([id, share]) => [id, encode(share)]))
     const assignment = await this.coordinator.sync(group, { memberId, generation, instanceId }, assignments)
     return assignment.length === 0 ? [] : decode<AssignedPartition[]>(assignment)

@@ -5,7 +5,7 @@ import { SluiceError } from '../base/errors.js'
 import type { StreamCatalog } from '../log/types.js'
 import { type LogRecord, type Offset, toOffset, toPartitionId } from '../record/record.js'
 import { decodeRecords } from '../record/record-batch.js'
-import type { AssignedPartition } from './assign-range.js'
+import type { AssignedPartition } from './assignment.js'
 
 /** Of one answer, inclusive: stored batches are told apart in a header, which is bounded. The others have their turn next. */
 const MAX_PARTITIONS_PER_FETCH = 32

@@ -85,6 +85,7 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
       member_name: 'string?',
       session_timeout_ms: 'integer?',
       rebalance_timeout_ms: 'integer?',
+      assignment: 'string?',
       offset_reset: 'string?',
     },
     answer: { member_id: 'string', generation: 'integer', assignments: 'array of object' },

@@ -38,6 +38,8 @@ export interface Producer {
   retain(message: OutgoingMessage): Commit
 }
 
+export type AssignmentStrategy = 'range' | 'round_robin' | 'sticky'
+
 interface Assigned {
   readonly stream: string
   readonly partition: number
@@ -54,6 +56,7 @@ export interface Groups {
       readonly memberName: string
       readonly sessionTimeoutMs: number
       readonly rebalanceTimeoutMs: number
+      readonly assignment?: readonly AssignmentStrategy[]
       readonly offsetReset: StartPosition
     },
   ): Promise<{
@@ -76,7 +79,11 @@ export interface Groups {
   leave(group: string, memberId: string): void
   commit(
     group: string,
-    commits: readonly (Assigned & { readonly offset: Offset; readonly metadata?: string })[],
+    commits: readonly (Assigned & {
+      readonly offset: Offset
+      readonly metadata?: string
+      readonly leaderEpoch?: number
+    })[],
     identity?: { readonly memberId: string; readonly generation: number; readonly instanceId?: string },
   ): Promise<void>
   list(): readonly string[]
@@ -156,6 +163,7 @@ export interface GroupFetched {
 export interface DescribedGroup {
   readonly state: string
   readonly generation: number
+  readonly assignment: string | undefined
   readonly members: readonly {
     readonly memberId: string
     readonly instanceId: string | undefined
@@ -165,6 +173,7 @@ export interface DescribedGroup {
   readonly offsets: readonly (Assigned & {
     readonly offset: Offset
     readonly metadata: string
+    readonly leaderEpoch: number | null
     readonly committedAtMs: number
   })[]
 }

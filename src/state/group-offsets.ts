@@ -10,11 +10,15 @@ interface Row {
   readonly offset: number
   readonly metadata: string
   readonly at: number
+  /** Absent where the committer did not say. */
+  readonly epoch?: number
 }
 
 export interface CommittedOffset {
   readonly offset: Offset
   readonly metadata: string
+  /** The partition epoch of the last record that was read (KIP-320), as its committer says; null where it did not. */
+  readonly leaderEpoch: number | null
   /** Wall-clock, milliseconds since 1970-01-01 UTC. */
   readonly committedAtMs: number
 }
@@ -24,6 +28,7 @@ export interface OffsetCommit {
   readonly partition: number
   readonly offset: Offset
   readonly metadata?: string
+  readonly leaderEpoch?: number
 }
 
 export type GroupOffset = { readonly stream: string; readonly partition: number } & CommittedOffset
@@ -39,13 +44,14 @@ export class GroupOffsets {
 
   static async open(state: StateStore, wallMs: () => number): Promise<GroupOffsets> {
     const offsets = new GroupOffsets(state.table<Row>('group-offsets'), wallMs)
-    for await (const [key, { offset, metadata, at }] of offsets.table.entries()) {
+    for await (const [key, { offset, metadata, at, epoch }] of offsets.table.entries()) {
       const [group, stream, partition] = key.split('/')
       offsets.remember(group, {
         stream,
         partition: Number(partition),
         offset: offset as Offset,
         metadata,
+        leaderEpoch: epoch ?? null,
         committedAtMs: at,
       })
     }
@@ -59,14 +65,14 @@ export class GroupOffsets {
   /** All or nothing, durable when it resolves. @throws RangeError if a metadata string is too long. */
   async commit(group: string, commits: readonly OffsetCommit[]): Promise<void> {
     const committedAtMs = this.wallMs()
-    const rows = commits.map(({ stream, partition, offset, metadata = '' }) => {
+    const rows = commits.map(({ stream, partition, offset, metadata = '', leaderEpoch = null }) => {
       if (metadata.length > MAX_OFFSET_METADATA_LENGTH) throw new RangeError('the metadata of a commit is too long')
-      return { stream, partition, offset, metadata, committedAtMs }
+      return { stream, partition, offset, metadata, leaderEpoch, committedAtMs }
     })
     await this.table.write(
-      rows.map(({ stream, partition, offset, metadata }) => ({
+      rows.map(({ stream, partition, offset, metadata, leaderEpoch }) => ({
         put: `${group}/${stream}/${partition}`,
-        value: { offset, metadata, at: committedAtMs },
+        value: { offset, metadata, at: committedAtMs, ...(leaderEpoch !== null && { epoch: leaderEpoch }) },
       })),
     )
     for (const row of rows) this.remember(group, row)

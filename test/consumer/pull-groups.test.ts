@@ -252,4 +252,30 @@ test('a member that was put out is told so by its next fetch, and can join again
   assert.is((await join()).assignments.length, 1)
 })
 
+test('with the sticky strategy members keep what they have when another comes', async () => {
+  const { join } = setUp(6)
+  const first = await join({ assignment: ['sticky'] })
+  const joining = join({ assignment: ['sticky'], memberName: 'a' })
+  const again = await join({ assignment: ['sticky'], memberId: first.memberId })
+  const second = await joining
+  assert.is(second.assignments.length, 3)
+  assert.equal(
+    again.assignments.map(({ partition }) => partition),
+    [0, 1, 2],
+    'by range the newcomer, first in order, would have got these',
+  )
+})
+
+test('members vote for a strategy that all of them can follow, and one that shares none is refused', async () => {
+  const { groups, join } = setUp(2)
+  const first = await join()
+  const joining = join({ assignment: ['sticky', 'range'] })
+  await settle()
+  await Promise.all([joining, join({ memberId: first.memberId })])
+  assert.match(groups.describe(G).assignment ?? '', /range|sticky/)
+  const error = await errorOf(join({ assignment: ['round_robin'] }))
+  assert.is(error.code, 'INCONSISTENT_GROUP_PROTOCOL')
+  assert.match(error.message, 'this one by sluice: round_robin')
+})
+
 test.run()

@@ -206,8 +206,8 @@ export class MemoryOffsets implements OffsetStore {
     await null
     const rows = this.rows.get(group) ?? new Map<string, GroupOffset>()
     this.rows.set(group, rows)
-    for (const { stream, partition, offset, metadata = '' } of commits)
-      rows.set(`${stream}/${partition}`, { stream, partition, offset, metadata, committedAtMs: 0 })
+    for (const { stream, partition, offset, metadata = '', leaderEpoch = null } of commits)
+      rows.set(`${stream}/${partition}`, { stream, partition, offset, metadata, leaderEpoch, committedAtMs: 0 })
   }
 
   ofGroup(group: string): readonly GroupOffset[] {

@@ -34,6 +34,7 @@ test('a member joins, fetches, commits, and the group shows what is left', async
       partition,
       offset: (next_offset as number) - 1,
       metadata: 'half way',
+      leader_epoch: null,
     }))
   const committed = await commit({ offsets, member_id: member.member_id, generation: member.generation })
   assert.is(committed.status, 200)
@@ -170,6 +171,22 @@ test('a group without members is forgotten with its offsets, one with members is
   assert.is((await remove()).status, 200)
   assert.is((await remove()).json.error.code, 'GROUP_ID_NOT_FOUND')
   assert.equal((await call(api.address, '/v1/groups')).json.groups, [])
+})
+
+test('a member names its strategy, and a commit the epoch of what it has read', async () => {
+  await api.append('mqtt', 0, 'a', 'b')
+  const members = '/v1/groups/e/members'
+  assert.is((await post(api.address, members, { streams: ['mqtt'], assignment: 'best' })).status, 400)
+  const { json: member } = await post(api.address, members, { streams: ['mqtt'], assignment: ['sticky', 'range'] })
+  await post(api.address, '/v1/groups/e/offsets', {
+    member_id: member.member_id,
+    generation: member.generation,
+    offsets: [{ stream: 'mqtt', partition: 0, offset: 1, leader_epoch: 3, metadata: 'note' }],
+  })
+  const { json: group } = await call(api.address, '/v1/groups/e')
+  assert.is(group.assignment, 'sticky')
+  assert.is(group.offsets[0].leader_epoch, 3)
+  assert.is(group.offsets[0].metadata, 'note')
 })
 
 test.run()

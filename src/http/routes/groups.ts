@@ -1,11 +1,12 @@
 // Consumer groups: join, fetch, heartbeat, leave, commit, describe. A member is one program that reads; joining gives it an id, the
 // generation and its partitions. REBALANCE_IN_PROGRESS from any call means: commit what is done, then POST members again with the id.
 
+import { SluiceError } from '../../base/errors.js'
 import type { StreamCatalog } from '../../log/types.js'
 import { toOffset, toPartitionId } from '../../record/record.js'
 import { integerOf, listOf, objectOf, optionalInteger, optionalText, textOf } from '../json-body.js'
-import { checkParameter, numberOf, startPositionOf } from '../parameters.js'
-import type { DescribedGroup, GroupFetched, Groups } from '../ports.js'
+import { checkParameter, numberOf, quote, startPositionOf } from '../parameters.js'
+import type { AssignmentStrategy, DescribedGroup, GroupFetched, Groups } from '../ports.js'
 import { recordsAsJson } from '../record-json.js'
 import { type HttpReply, type HttpRequest, jsonReply, type Route } from '../route.js'
 import { FETCH_LIMITS, NDJSON, ndjsonReply, STORED_BATCHES } from './records.js'
@@ -20,8 +21,10 @@ const JOIN_FIELDS = [
   'member_name',
   'session_timeout_ms',
   'rebalance_timeout_ms',
+  'assignment',
   'offset_reset',
 ]
+const STRATEGIES: readonly AssignmentStrategy[] = ['range', 'round_robin', 'sticky']
 
 export interface GroupDependencies {
   readonly groups: Groups
@@ -101,11 +104,24 @@ async function join(groups: Groups, request: HttpRequest): Promise<HttpReply> {
     memberName: optionalName(body['member_name'], 'member_name') ?? 'member',
     sessionTimeoutMs,
     rebalanceTimeoutMs: optionalInteger(body['rebalance_timeout_ms'], 'rebalance_timeout_ms', sessionTimeoutMs),
+    assignment: strategiesOf(body['assignment']),
     offsetReset: startPositionOf('offset_reset', optionalText(body['offset_reset'], 'offset_reset') ?? 'earliest'),
   })
   // The client hung up while the group was settling: nobody knows this member's id, so it would only hold partitions.
   if (request.gone && memberId === undefined) groups.leave(group, joined.memberId)
   return jsonReply({ member_id: joined.memberId, generation: joined.generation, assignments: joined.assignments })
+}
+
+/** One, or several in order of preference. */
+function strategiesOf(value: unknown): AssignmentStrategy[] | undefined {
+  if (value === undefined) return undefined
+  const names = typeof value === 'string' ? [value] : listOf(value, 'assignment', STRATEGIES.length)
+  return names.map((name) => {
+    const strategy = STRATEGIES.find((each) => each === name)
+    if (strategy !== undefined) return strategy
+    const said = typeof name === 'string' ? quote(name) : 'that'
+    throw new SluiceError('INVALID_REQUEST', `assignment ${said} is not known: use ${STRATEGIES.join(', ')}`)
+  })
 }
 
 async function fetch(groups: Groups, request: HttpRequest): Promise<HttpReply> {
@@ -166,16 +182,21 @@ async function commit(groups: Groups, request: HttpRequest): Promise<HttpReply> 
   const body = objectOf(await request.json(), 'the body', ['offsets', 'member_id', 'generation', 'instance_id'])
   const commits = listOf(body['offsets'], 'offsets', MAX_COMMITS_PER_REQUEST).map((each, i) => {
     const where = `offsets[${i}]`
-    const entry = objectOf(each, where, ['stream', 'partition', 'offset', 'metadata'])
+    const entry = objectOf(each, where, ['stream', 'partition', 'offset', 'metadata', 'leader_epoch'])
     return {
       stream: checkParameter('stream', textOf(entry['stream'], `${where}.stream`)),
       partition: integerOf(entry['partition'], `${where}.partition`, 0, 0x7fffffff),
       offset: toOffset(integerOf(entry['offset'], `${where}.offset`)),
       metadata: optionalText(entry['metadata'], `${where}.metadata`),
+      leaderEpoch: epochOf(entry['leader_epoch'], `${where}.leader_epoch`),
     }
   })
   await groups.commit(request.params['group'], commits, identityOf(body))
   return jsonReply({})
+}
+
+function epochOf(value: unknown, where: string): number | undefined {
+  return value === undefined || value === null ? undefined : integerOf(value, where, 0, 0x7fffffff)
 }
 
 function identityOf(body: Readonly<Record<string, unknown>>) {
@@ -195,18 +216,20 @@ function description(id: string, group: DescribedGroup, streams: StreamCatalog):
     group: id,
     state: group.state,
     generation: group.generation,
+    assignment: group.assignment ?? null,
     members: group.members.map(({ memberId, instanceId, clientId, assignments }) => ({
       member_id: memberId,
       member_name: clientId,
       instance_id: instanceId,
       assignments,
     })),
-    offsets: group.offsets.map(({ stream, partition, offset, metadata, committedAtMs }) => ({
+    offsets: group.offsets.map(({ stream, partition, offset, metadata, leaderEpoch, committedAtMs }) => ({
       stream,
       partition,
       committed_offset: offset,
       ...rangeOf(streams, stream, partition, offset),
       metadata,
+      leader_epoch: leaderEpoch,
       committed_at: new Date(committedAtMs).toISOString(),
     })),
   }
