@@ -7,6 +7,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto'
 export const MIN_KEY_BYTES = 16
 export const MAX_KEY_BYTES = 64
 export const MAC_BYTES = 8
+export const NONCE_BYTES = 8
 
 /** @returns the first 8 bytes of HMAC-SHA-256 over the parts, one after the other. */
 export function macOf(key: Uint8Array, ...parts: readonly Uint8Array[]): Buffer {

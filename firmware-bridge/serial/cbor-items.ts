@@ -5,7 +5,7 @@ import { isUtf8 } from 'node:buffer'
 
 export type Item = number | string | Uint8Array
 /** Items of one body, inclusive. */
-export const MAX_ITEMS = 6
+export const MAX_ITEMS = 9
 
 const UNSIGNED = 0
 const BYTES = 2

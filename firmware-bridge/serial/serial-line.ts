@@ -5,7 +5,7 @@ import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { Logger } from '../../src/index.js'
-import type { BridgeNode } from '../devices/bridge-node.js'
+import type { BridgeNode, DurableTable } from '../devices/bridge-node.js'
 import type { DeviceRegistry } from '../devices/device-registry.js'
 import type { DeviceTable } from '../devices/device-table.js'
 import { openTtyPort } from './tty-port.js'
@@ -44,6 +44,8 @@ export function startSerialLine(options: SerialLineOptions, host: SerialLineHost
 
 export class SerialLine {
   devices: DeviceTable
+  /** Which devices have a session at the node. */
+  readonly sessions: DurableTable<boolean>
   private readonly ports = new Map<string, WatchedPort>()
   private readonly patterns: readonly string[]
   private timer: NodeJS.Timeout | undefined
@@ -54,6 +56,7 @@ export class SerialLine {
     readonly host: SerialLineHost,
   ) {
     this.devices = host.devices
+    this.sessions = host.node.table('serial-sessions')
     this.patterns = options.ports.filter((path) => path.includes('*'))
     for (const path of options.ports) if (!path.includes('*')) this.watch(path)
     void this.look()

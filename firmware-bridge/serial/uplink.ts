@@ -3,7 +3,7 @@
 
 import { type ErrorCode, type NodePublish, SluiceError } from '../../src/index.js'
 import type { Device, Rejection } from '../devices/device-registry.js'
-import { type DeviceMessage, NACK } from './messages.js'
+import { NACK, type SessionMessage } from './messages.js'
 
 const REJECTIONS: { readonly [code in ErrorCode]?: readonly [reason: number, counted: Rejection] } = {
   INVALID_TOPIC: [NACK.topic, 'topic_invalid'],
@@ -11,14 +11,14 @@ const REJECTIONS: { readonly [code in ErrorCode]?: readonly [reason: number, cou
   RECORD_TOO_LARGE: [NACK.tooLarge, 'too_large'],
 }
 
-export type UplinkMessage = DeviceMessage & { type: 'publish' | 'void' }
+export type UplinkMessage = SessionMessage & { type: 'publish' | 'void' }
 
 export interface UplinkHost {
   readonly device: Device
   /** Unacknowledged messages, at most, inclusive. */
   readonly window: number
   /** @throws SluiceError when the message is not taken. */
-  store(message: DeviceMessage & { type: 'publish' }): NodePublish
+  store(message: SessionMessage & { type: 'publish' }): NodePublish
   ack(sequence: number): void
   nack(sequence: number, reason: number): void
 }

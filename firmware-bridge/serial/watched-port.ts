@@ -1,9 +1,10 @@
 // One serial port, opened whenever it is there: a session for each time. Looked after by SerialLine.
 
-import { randomInt } from 'node:crypto'
+import { randomBytes, randomInt } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import type { Duplex } from 'node:stream'
 import type { LineStatus } from '../devices/device-registry.js'
+import { NONCE_BYTES } from '../devices/mac.js'
 import type { SerialLine } from './serial-line.js'
 import { SerialSession } from './serial-session.js'
 
@@ -66,7 +67,8 @@ export class WatchedPort {
     const { node, registry, logger } = this.line.host
     const { name, maxInFlight, maxFrameSize } = this.line.options
     return new SerialSession(port, {
-      publish: (message) => node.publish(message),
+      node,
+      sessions: this.line.sessions,
       findDevice: (id) => this.line.devices.find(id),
       joined: (id) => registry.device(name, 'serial', id, this.path),
       heard: (device) => registry.heard(device),
@@ -74,6 +76,7 @@ export class WatchedPort {
       window: maxInFlight,
       maxFrameBytes: maxFrameSize,
       newEpoch: () => randomInt(1, 2 ** 32),
+      newNonce: () => randomBytes(NONCE_BYTES),
       wallMs: () => Date.now(),
       monotonicMs: () => performance.now(),
       logger,

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '..', '..', '..')
 const FLAGS = ['-std=c99', '-Wall', '-Wextra', '-Werror', '-pedantic']
+export const AUTH_SOURCE = join(ROOT, 'firmware-bridge', 'c', 'sluice_auth.c')
 export const CLIENT_SOURCE = join(ROOT, 'firmware-bridge', 'c', 'sluice_serial.c')
 
 /** Null when there is a compiler, else why not. */

@@ -1,32 +1,12 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import type { DurableTable } from '../../firmware-bridge/devices/bridge-node.js'
 import { DeviceRegistry } from '../../firmware-bridge/devices/device-registry.js'
 import { ReplayWindow } from '../../firmware-bridge/devices/replay-window.js'
 import { Logger } from '../../src/index.js'
 import { withSeed } from '../helpers/seeded-random.js'
+import { MemoryTable } from './memory-table.js'
 
 const quiet = new Logger('test', 'error', () => {})
-
-/** What a node keeps, as copies. */
-class MemoryTable<V> implements DurableTable<V> {
-  readonly rows = new Map<string, string>()
-  failing = false
-  async get(key: string): Promise<V | undefined> {
-    const row = this.rows.get(key)
-    return row === undefined ? undefined : JSON.parse(row)
-  }
-  async *entries(): AsyncGenerator<readonly [string, V]> {
-    for (const [key, row] of this.rows) yield [key, JSON.parse(row)]
-  }
-  async put(key: string, value: V): Promise<void> {
-    if (this.failing) throw new Error('disk')
-    this.rows.set(key, JSON.stringify(value))
-  }
-  async delete(key: string): Promise<void> {
-    this.rows.delete(key)
-  }
-}
 
 test('what is known of a device survives a restart, also after a save that failed', async () => {
   const table = new MemoryTable<never>()

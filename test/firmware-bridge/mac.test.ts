@@ -1,20 +1,10 @@
-import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { isMacOf, MAC_BYTES, macOf, sessionKeyOf } from '../../firmware-bridge/devices/mac.js'
-import { AUTH_VECTORS_PATH } from './vectors.js'
-
-interface AuthVector {
-  readonly name: string
-  readonly key: string
-  readonly data: string
-  readonly hmac: string
-}
-
-const vectors = JSON.parse(readFileSync(AUTH_VECTORS_PATH, 'utf8')) as readonly AuthVector[]
+import { authVectors } from './vectors.js'
 
 test('a MAC is the beginning of HMAC-SHA-256, however the data is cut into parts', () => {
-  for (const { name, key, data, hmac } of vectors) {
+  for (const { name, key, data, hmac } of authVectors) {
     const [keyBytes, bytes] = [Buffer.from(key, 'hex'), Buffer.from(data, 'hex')]
     for (const cut of [0, bytes.length >> 1, bytes.length]) {
       const parts = [bytes.subarray(0, cut), bytes.subarray(cut)]

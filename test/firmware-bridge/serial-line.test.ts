@@ -5,12 +5,13 @@ import * as assert from 'uvu/assert'
 import type { BridgeNode } from '../../firmware-bridge/devices/bridge-node.js'
 import { DeviceRegistry } from '../../firmware-bridge/devices/device-registry.js'
 import { DeviceTable } from '../../firmware-bridge/devices/device-table.js'
-import { sealFrame } from '../../firmware-bridge/serial/frame.js'
+import { FrameCodec, NO_SESSION } from '../../firmware-bridge/serial/frame.js'
 import { startSerialLine } from '../../firmware-bridge/serial/serial-line.js'
 import { openTtyPort } from '../../firmware-bridge/serial/tty-port.js'
 import { Logger, SluiceError } from '../../src/index.js'
 import { unlessSkipped } from '../helpers/skip.js'
 import { makeLine, noLine } from './line.js'
+import { MemoryTable } from './memory-table.js'
 
 const quiet = new Logger('test', 'error', () => {})
 const withLine = unlessSkipped(test, noLine)
@@ -24,7 +25,7 @@ function nodeWithout(): BridgeNode {
   return {
     publish: () => ({ durable: Promise.resolve(), duplicate: false }),
     connect: () => none(),
-    table: () => none(),
+    table: () => new MemoryTable(),
   }
 }
 
@@ -86,13 +87,15 @@ test('a port that is not there, or goes away, is opened again when it is back', 
       },
     },
   )
+  const plain = { version: 1, device: 'pump', epoch: 0, sequence: 1, receiveWindow: 0, maxFrameBytes: 64 }
+  const hello = new FrameCodec('device', NO_SESSION).seal({ type: 'hello', ...plain })
   for (const round of [1, 2]) {
     if (opened.length < round)
       await new Promise<void>((resolve) => {
         wake = resolve
       })
     await new Promise((resolve) => setImmediate(resolve))
-    opened[round - 1].push(sealFrame({ type: 'hello', version: 1, device: 'pump', epoch: 0, sequence: 1 }, 0))
+    opened[round - 1].push(hello)
     await new Promise((resolve) => setImmediate(resolve))
     assert.is(registry.lines()[0].open, true)
     assert.is(registry.list()[0].connected, true)
