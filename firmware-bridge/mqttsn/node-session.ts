@@ -2,9 +2,9 @@
 // what the node delivers to the delivery queue. While the link is closed nothing is kept here: the session's cursor in the log is what waits.
 
 import type { BridgeNode } from '../devices/bridge-node.js'
+import { type LinkMessage, type LinkOwner, MqttLink } from '../devices/mqtt-link.js'
 import { type Delivery, type DeliveryOwner, DeliveryQueue, type NamedTopic } from './delivery-queue.js'
 import type { SnMessage } from './messages.js'
-import { type LinkMessage, type LinkOwner, MqttLink } from './mqtt-link.js'
 
 const REOPEN_MS = 1000
 /** Messages above QoS 0 that the node gives out before one is acknowledged: all that is held here for a client. */

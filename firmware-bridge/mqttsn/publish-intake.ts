@@ -6,10 +6,10 @@ import { type NodeMessage, SluiceError } from '../../src/index.js'
 import type { BridgeNode } from '../devices/bridge-node.js'
 import type { Device, Rejection } from '../devices/device-registry.js'
 import type { KnownDevice } from '../devices/device-table.js'
+import { mayUseTopic, topicNameProblem } from '../devices/topic-rules.js'
 import { type PublishMessage, RETURN_CODE, type SnMessage } from './messages.js'
 import type { NodeSession } from './node-session.js'
 import type { ResendWatch } from './resend-watch.js'
-import { mayUseTopic, topicNameProblem } from './topic-rules.js'
 
 /** QoS 2 handshakes a client may have begun and not ended, inclusive; the specification has one. */
 const MAX_HANDSHAKES = 8

@@ -13,6 +13,7 @@ import type { Logger } from '../../src/index.js'
 import type { BridgeNode } from '../devices/bridge-node.js'
 import type { Device, Rejection } from '../devices/device-registry.js'
 import type { KnownDevice } from '../devices/device-table.js'
+import { mayUseTopic, topicNameProblem } from '../devices/topic-rules.js'
 import type { ClientState, ClientStore, StoredClient, StoredWill } from './client-store.js'
 import type { NamedTopic } from './delivery-queue.js'
 import { type Endpoint, endpointKey } from './endpoint.js'
@@ -23,7 +24,6 @@ import { PublishIntake, type PublishIntakeOwner } from './publish-intake.js'
 import { ResendWatch } from './resend-watch.js'
 import { Subscriptions, type SubscriptionsOwner } from './subscriptions.js'
 import { TopicIds } from './topic-ids.js'
-import { mayUseTopic, topicNameProblem } from './topic-rules.js'
 
 /** Procedures that wait for those before them, inclusive; more are dropped, and the client asks again. */
 const MAX_WAITING = 16

@@ -4,9 +4,9 @@
 import { topicMatches } from '../../src/index.js'
 import type { Rejection } from '../devices/device-registry.js'
 import type { KnownDevice } from '../devices/device-table.js'
+import { hasWildcard, maySubscribe } from '../devices/topic-rules.js'
 import { RETURN_CODE, type SnMessage, type SnMessageOf, type SubscribedTopic } from './messages.js'
 import type { NodeSession } from './node-session.js'
-import { hasWildcard, maySubscribe } from './topic-rules.js'
 
 /** Per client, inclusive. */
 const MAX_FILTERS = 100

@@ -241,7 +241,8 @@ export class SerialSession {
     epoch: number,
   ): NodePublish {
     const { id, topicPrefix } = known
-    if (!mayUseTopic(known, mqttTopic))
+    // $SYS, $sluice: what the node says and does itself.
+    if (`${topicPrefix}${mqttTopic}`.startsWith('$') || !mayUseTopic(known, mqttTopic))
       throw new SluiceError('FORBIDDEN', `device ${id} may not publish to ${mqttTopic}`)
     const numberedBy = { id: `serial/${id}`, epoch, sequence }
     return this.options.node.publish({ mqttTopic: topicPrefix + mqttTopic, payload, retain, clientId: id, numberedBy })

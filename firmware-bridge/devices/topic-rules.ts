@@ -1,7 +1,7 @@
 // What a device may publish to and subscribe to: valid names, and those of its own filters.
 
 import { filterCovers, topicFilterProblem, topicMatches, topicNameProblem } from '../../src/index.js'
-import type { KnownDevice } from '../devices/device-table.js'
+import type { KnownDevice } from './device-table.js'
 
 export { topicNameProblem }
 

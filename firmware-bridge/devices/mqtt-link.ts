@@ -1,4 +1,4 @@
-// The MQTT 3.1.1 connection that stands for one MQTT-SN client at the node: its session there holds subscriptions, the cursor in the log and the
+// The MQTT 3.1.1 connection that stands for one device at the node: its session there holds subscriptions, the cursor in the log and the
 // QoS 2 handshakes, so that the gateway has none of it to keep. Packet identifiers are the device's own message ids, in both directions. Opened
 // by client.ts for clients that subscribe or publish at QoS 2.
 //
