@@ -6,7 +6,7 @@ export { topicFilterProblem, topicMatches, topicNameProblem } from './base/topic
 export { filterCovers } from './config/filter-cover.js'
 export { type ConfigSource, loadValidConfig } from './config/load.js'
 export type { Config } from './config/schema.js'
-export type { DeviceNumbers, DevicesPort } from './http/routes/devices.js'
+export type { DeviceNumbers, DevicesPort, LineNumbers } from './http/routes/devices.js'
 export type { NumberedBy } from './mqtt/numbered-publishes.js'
 export {
   type NodeConnectionOptions,

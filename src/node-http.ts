@@ -12,6 +12,7 @@ import { PullGroups } from './consumer/pull-groups.js'
 import { StreamAnnouncer } from './consumer/stream-announcer.js'
 import { WorkQueues } from './consumer/work-queues.js'
 import { AccessTokens } from './http/access-tokens.js'
+import { deviceMetrics } from './http/device-metrics.js'
 import { healthOf } from './http/health.js'
 import { HttpServer } from './http/http-server.js'
 import { MetricsRegistry } from './http/metrics.js'
@@ -87,6 +88,7 @@ export async function startHttp(
     ...queueMetrics(queues),
     ...mqttMetrics(() => mqtt.stats()),
     ...upstreamMetrics(() => upstreams.status(), clock.wallMs),
+    ...deviceMetrics(devices),
     ...healthMetrics(health),
     ...processMetrics(),
   )

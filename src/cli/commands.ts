@@ -13,6 +13,7 @@ export const COMMANDS: Commands = {
   streams: () => import('./streams.js'),
   groups: () => import('./groups.js'),
   upstreams: () => import('./upstreams.js'),
+  devices: () => import('./devices.js'),
   origins: () => import('./origins.js'),
   verify: () => import('./verify.js'),
   ledger: () => import('./ledger.js'),

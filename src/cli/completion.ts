@@ -9,6 +9,7 @@ const FIRST_WORDS: Readonly<Record<string, string>> = {
   streams: '$(_sluice_names streams name)',
   groups: '$(_sluice_names groups group)',
   upstreams: '$(_sluice_names upstreams name)',
+  devices: '$(_sluice_names devices id)',
   tokens: 'create revoke',
   completion: 'bash',
 }

@@ -8,12 +8,29 @@ import { snakeCased } from '../snake-cased.js'
 /** What is known of a device; field names are camel case here and snake case on the wire. */
 export interface DeviceNumbers {
   readonly id: string
+  /** The name of its [[firmware]] entry. */
+  readonly line: string
+  readonly connected: boolean
+  readonly published: number
+  readonly resends: number
+  readonly gaps: number
+  readonly crcErrors: number
+  readonly delivered: number
+  readonly rejected: Readonly<Record<string, number>>
+}
+
+export interface LineNumbers {
+  readonly line: string
+  readonly address: string
+  readonly open: boolean
+  readonly damagedFrames: number
+  readonly rejected: Readonly<Record<string, number>>
 }
 
 /** What the routes need of the firmware bridge. */
 export interface DevicesPort {
   list(): readonly DeviceNumbers[]
-  lines(): readonly object[]
+  lines(): readonly LineNumbers[]
 }
 
 export function deviceRoutes({ devices }: { readonly devices: DevicesPort }): Route[] {
