@@ -62,6 +62,7 @@ export async function openStorage(config: Config, options: StorageOptions): Prom
       memoryBudgetBytes: config.storage.memoryBudget,
       maxBatchBytes: config.storage.maxBatchBytes,
       maxPendingBytes: config.storage.maxPendingBytes,
+      tailCacheBytes: config.storage.tailCache,
       maxRecordBytes: config.mqtt.maxPacketSize * 2,
       diskBudgetBytes: config.storage.diskBudget ?? null,
       ceilings,

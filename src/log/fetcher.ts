@@ -34,6 +34,8 @@ export class Fetcher {
     const highWatermark = ends[partition].offset as Offset
     if (from < logStartOffset || from > highWatermark)
       throw this.outOfRange(partition, from, logStartOffset, highWatermark)
+    const held = limits.fromDisk === true ? null : this.options.store.tail.read(partition, from, highWatermark, limits)
+    if (held !== null) return { batches: held, nextOffset: endOf(held.at(-1)!), logStartOffset, highWatermark }
     const batches: Buffer[] = []
     const { maxBytes, maxRecords = Number.POSITIVE_INFINITY } = limits
     let bytesLeft = maxBytes
@@ -57,7 +59,7 @@ export class Fetcher {
       for (const batch of read) {
         batches.push(batch)
         bytesLeft -= batch.length
-        next = lastOffsetOf(batch) + 1
+        next = endOf(batch)
       }
       if (read.length > 0 && next < end) break
     }
@@ -123,6 +125,7 @@ export class Fetcher {
         if (!isDamage(error)) throw error
         return [offset, extent.end - 1] as const
       })
+    this.options.store.tail.clear()
     await this.options.onDamage([{ partition, first, last }])
     await segment.addGap(partition, first, last)
   }
@@ -136,6 +139,10 @@ export class Fetcher {
     const details = { stream: this.options.stream, partition, offset, logStartOffset, highWatermark }
     return new SluiceError('OFFSET_OUT_OF_RANGE', message, details)
   }
+}
+
+function endOf(batch: Buffer): Offset {
+  return (lastOffsetOf(batch) + 1) as Offset
 }
 
 /** Whether a segment may hold records of a topic that is wanted. */

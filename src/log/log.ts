@@ -53,6 +53,8 @@ export interface LogOptions {
   readonly memoryBudgetBytes: number
   readonly maxBatchBytes: number
   readonly maxPendingBytes: number
+  /** What all streams together may keep in memory of their newest records, for readers that follow them. */
+  readonly tailCacheBytes: number
   readonly maxRecordBytes: number
   /** Most bytes of records that all streams together may store; null: what their own retention allows. */
   readonly diskBudgetBytes: number | null
@@ -205,6 +207,7 @@ export class Log implements StreamCatalog {
       retired: stream.retired ?? false,
       ballast: options.ballast,
       segmentBytes,
+      tailCacheBytes: Math.floor(options.tailCacheBytes / this.streamCount),
       ceilings,
       openSegments,
       poweredOn: options.poweredOn,
@@ -243,11 +246,16 @@ export class Log implements StreamCatalog {
   }
 
   private segmentBytesOf(stream: StreamOptions): number {
-    const { segmentBytes, memoryBudgetBytes, streams } = this.options
+    const { segmentBytes, memoryBudgetBytes } = this.options
     const eighth = Math.floor(stream.retention.maxBytes / SEGMENTS_PER_STREAM)
     // A stream holds the memtables of the segment it writes and of the one it seals.
-    const share = Math.floor(memoryBudgetBytes / (Math.max(streams.length, this.logs.length + 1) * 2))
+    const share = Math.floor(memoryBudgetBytes / (this.streamCount * 2))
     return Math.max(MIN_SEGMENT_BYTES, Math.min(segmentBytes, eighth, share))
+  }
+
+  /** With the one that is being opened: what memory is divided by. */
+  private get streamCount(): number {
+    return Math.max(this.options.streams.length, this.logs.length + 1)
   }
 
   private async enterDamage(damage: readonly PlacedDamage[]): Promise<void> {

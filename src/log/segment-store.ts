@@ -19,6 +19,7 @@ import { type PreparedSegment, prepareSegment, Segment, type SegmentOperation, s
 import { addGap, type Extent, emptyExtent, extend } from './segment-index.js'
 import type { OpenSegments, SegmentList } from './segment-list.js'
 import { loadSegments } from './segment-loading.js'
+import { TailCache } from './tail-cache.js'
 import type { TopicSet } from './topic-set.js'
 
 export interface SegmentStoreOptions {
@@ -35,6 +36,8 @@ export interface SegmentStoreOptions {
   readonly ballast: Ballast
   /** A segment rolls before it would exceed this. */
   readonly segmentBytes: number
+  /** Kept in memory of the newest records while somebody follows them; 0: none. */
+  readonly tailCacheBytes: number
   readonly ceilings: Pick<OffsetCeilings, 'cover' | 'floorOf' | 'hideEnds'>
   readonly openSegments: OpenSegments
   readonly poweredOn: PoweredOnClock
@@ -62,7 +65,7 @@ export interface PartitionEnd {
 
 export interface SegmentWrite {
   /** Ascending per partition. Offsets that are left out must be in the ledger. */
-  readonly batches: Iterable<StoredBatch>
+  readonly batches: readonly StoredBatch[]
   /** null removes. */
   readonly facts: ReadonlyMap<string, Uint8Array | null>
   readonly topics: TopicSet
@@ -74,6 +77,7 @@ export interface SegmentWrite {
 const LARGE_WRITE_BYTES = 16 * 1024
 
 export class SegmentStore {
+  readonly tail: TailCache
   private active: Segment | null = null
   private standby: Promise<PreparedSegment> | null = null
   private sealing: Promise<void> = Promise.resolve()
@@ -95,6 +99,7 @@ export class SegmentStore {
     readonly facts: Map<string, Uint8Array>,
   ) {
     this.nextSequence = (segments.newest?.header.sequence ?? 0) + 1
+    this.tail = new TailCache(options.tailCacheBytes)
   }
 
   /** Finishes what a crash left half done, verifies what was not sealed, and finds where each partition ends. */
@@ -131,14 +136,17 @@ export class SegmentStore {
     }
     const written = segment.write(operations)
     this.activeWrites += 1
+    const newest = this.tail.copies(batches)
     onCopied()
     try {
       await written
     } catch (error) {
       this.distrusted = true
+      this.tail.clear()
       throw error
     }
     this.advance(segment, extents)
+    this.tail.add(newest)
     segment.topics.addAll(topics)
     for (const [name, value] of facts) {
       if (value === null) this.facts.delete(name)
@@ -202,6 +210,7 @@ export class SegmentStore {
    * @throws SluiceError as long as the disk does not let it; to be called again.
    */
   async reopen(): Promise<void> {
+    this.tail.clear()
     await this.sealing
     await this.discardStandby()
     for (const segment of [...this.unsealed, ...(this.active ? [this.active] : [])]) {

@@ -29,6 +29,8 @@ export interface FetchLimits {
    * other topics still come along with those that are wanted.
    */
   readonly wantsTopic?: (mqttTopic: string) => boolean
+  /** Read what is stored, also where the newest records are held in memory. */
+  readonly fromDisk?: boolean
 }
 
 export interface Fetched {

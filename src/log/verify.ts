@@ -107,7 +107,7 @@ async function fetchStored(
   limits: { readonly maxBytes: number; readonly maxRecords: number },
 ): Promise<Fetched | null> {
   try {
-    return await reader.fetch(partition, from, limits)
+    return await reader.fetch(partition, from, { ...limits, fromDisk: true })
   } catch (error) {
     const removed = error instanceof SluiceError && error.code === 'OFFSET_OUT_OF_RANGE'
     if (removed && from < reader.logStartOffset(partition)) return null

@@ -69,6 +69,7 @@ export async function openLog(
     memoryBudgetBytes: 128 * 1024 * 1024,
     maxBatchBytes: 64 * 1024,
     maxPendingBytes: 4 * 1024 * 1024,
+    tailCacheBytes: 256 * 1024,
     maxRecordBytes: 1024 * 1024,
     diskBudgetBytes: null,
     ceilings: await OffsetCeilings.open(state),
@@ -107,14 +108,14 @@ export function recordOf(value: string | Buffer, more: Partial<RecordInput> = {}
   }
 }
 
-/** Everything from `from` to the high watermark. */
+/** Everything from `from` to the high watermark, as it is on disk. */
 export async function readAll(log: Log, stream: string, partition = 0, from?: number): Promise<LogRecord[]> {
   const reader = log.stream(stream)
   const id = partition as PartitionId
   let next = (from ?? reader.logStartOffset(id)) as Offset
   const records: LogRecord[] = []
   while (next < reader.highWatermark(id)) {
-    const { batches, nextOffset } = await reader.fetch(id, next, { maxBytes: 256 * 1024 })
+    const { batches, nextOffset } = await reader.fetch(id, next, { maxBytes: 256 * 1024, fromDisk: true })
     for (const batch of batches) records.push(...decodeRecords(batch, next))
     next = nextOffset
   }

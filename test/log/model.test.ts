@@ -113,8 +113,11 @@ class ModelledLog {
   private async read(): Promise<void> {
     const partition = PARTITIONS[this.random.below(3)]
     const { records } = this.model[partition]
-    const from = this.random.below(records.length + 3) as Offset
-    const limits = { maxBytes: 1 + this.random.below(60_000), maxRecords: 1 + this.random.below(200) }
+    // Now and then near the end, as followers do: from memory, where the same must be found as on disk.
+    const nearEnd = this.random.chance(0.5) ? Math.max(0, records.length - 50) : 0
+    const from = (nearEnd + this.random.below(records.length + 3 - nearEnd)) as Offset
+    const fromDisk = this.random.chance(0.5)
+    const limits = { maxBytes: 1 + this.random.below(60_000), maxRecords: 1 + this.random.below(200), fromDisk }
     if (from < this.stream.logStartOffset(partition) || from > this.stream.highWatermark(partition)) {
       assert.is(await codeOf(this.stream.fetch(partition, from, limits)), 'OFFSET_OUT_OF_RANGE')
       return

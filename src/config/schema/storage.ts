@@ -27,6 +27,12 @@ export const storageFields = {
     min: '1KB',
     max: '1MB',
   }),
+  tail_cache: bytes({
+    description: 'What all streams together keep in memory of their newest records while somebody follows them.',
+    default: '4MB',
+    min: '0B',
+    max: '1GB',
+  }),
   disk_budget: bytes({
     description: 'Most bytes of disk for everything in data_dir. Default: what retention allows.',
     optional: true,
