@@ -4,6 +4,7 @@
 
 import { encodePublish, PUBACK } from '../../src/cli/bench/mqtt-packets.js'
 import { fail, finish, LoadConnection, wait } from './load-connection.js'
+import { paced } from './pacer.js'
 import { quantile } from './statistics.js'
 
 export interface LatencyShape {
@@ -59,20 +60,15 @@ for (let i = 0; i < shape.connections; i++) {
 }
 
 let sent = 0
-async function publishFor(milliseconds: number): Promise<void> {
-  const startMs = performance.now()
+function publishFor(milliseconds: number): Promise<void> {
   const total = (milliseconds / 1000) * shape.messagesPerSecond
-  for (let i = 0; i < total; ) {
-    const due = Math.min(total, ((performance.now() - startMs) / 1000) * shape.messagesPerSecond)
-    for (; i < due; i++, sent++) {
-      const connection = sent % shape.connections
-      const id = Math.floor(sent / shape.connections) % RING
-      intended[connection][id] = startMs + (i * 1000) / shape.messagesPerSecond
-      connections[connection].socket.write(packets[connection][id])
-    }
-    // Sleeping would be late by up to a millisecond.
-    await new Promise((resolve) => setImmediate(resolve))
-  }
+  return paced(total, shape.messagesPerSecond, (_, dueMs) => {
+    const connection = sent % shape.connections
+    const id = Math.floor(sent / shape.connections) % RING
+    intended[connection][id] = dueMs
+    connections[connection].socket.write(packets[connection][id])
+    sent += 1
+  })
 }
 
 async function measure(): Promise<Latencies> {

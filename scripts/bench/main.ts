@@ -8,6 +8,7 @@ import { mosquittoVersion } from './contestants.js'
 import { deviceBytes } from './device-bytes.js'
 import { drain } from './drain.js'
 import { fanOut } from './fan-out.js'
+import { followers } from './followers.js'
 import { idleConnections } from './idle-connections.js'
 import { ingest } from './ingest.js'
 import { ingestQos0 } from './ingest-qos0.js'
@@ -24,6 +25,7 @@ const WORKLOADS: readonly Workload[] = [
   fanOut,
   latency,
   idleConnections,
+  followers,
   drain,
   logAppend,
   logRead,
