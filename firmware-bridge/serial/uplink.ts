@@ -31,6 +31,7 @@ export class Uplink {
   /** All up to here are on disk. */
   private durableTo: number
   private nackedGap = 0
+  private lastSequence = 0
   private ackDue = false
   private ended = false
   /** Rises whenever pending commits stop counting: a failed commit, the end. */
@@ -54,14 +55,21 @@ export class Uplink {
 
   take(message: UplinkMessage): void {
     const { sequence } = message
-    const { device, window } = this.host
     this.unused = false
+    this.takeOne(message)
+    this.lastSequence = sequence
+  }
+
+  private takeOne(message: UplinkMessage): void {
+    const { sequence } = message
+    const { device, window } = this.host
     if (sequence < this.expected) {
       device.count('resends')
       if (sequence <= this.durableTo) this.ackSoon()
     } else if (sequence > this.expected) {
       device.count('gaps')
-      if (this.nackedGap !== this.expected) this.host.nack(this.expected, NACK.gap)
+      // Once for what is on its way; again when the device has gone back and the same message was lost again.
+      if (this.nackedGap !== this.expected || sequence <= this.lastSequence) this.host.nack(this.expected, NACK.gap)
       this.nackedGap = this.expected
     } else if (sequence - this.durableTo > window) {
       this.reject(sequence, NACK.busy, 'window_exceeded')

@@ -1,22 +1,28 @@
 // test-run: limit 300 s
 // The C client as a process on a noisy line, a node as another, both killed again and again. `node serial-kill.test.js 100000` for longer.
 
+import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { getJson, requestJson } from '../helpers/http.js'
 import { NodeProcess } from '../helpers/node-process.js'
 import { Program } from '../helpers/program.js'
 import { type SeededRandom, withSeed } from '../helpers/seeded-random.js'
 import { unlessSkipped } from '../helpers/skip.js'
 import { readStream } from '../helpers/stream-reader.js'
 import { tempDir } from '../helpers/temp-dir.js'
-import { CLIENT_SOURCE, compile, noCompiler, testSource } from './compile.js'
+import { AUTH_SOURCE, CLIENT_SOURCE, compile, noCompiler, testSource } from './compile.js'
 import { makeLine, noLine } from './line.js'
 
 const MESSAGES = Number(process.argv[2] ?? 3000)
-const STEPS = MESSAGES > 10_000 ? 30 : 9
+const IS_LONG = MESSAGES > 10_000
+/** Two kills of the device for each of the node. */
+const STEPS = IS_LONG ? 30 : 9
+const COMMANDS_PER_STEP = 3
 /** Frames here have some 25 bytes: one in twenty is damaged. */
 const DAMAGED_BYTES = 0.002
+const WAIT_MS = 120_000
 const withLine = unlessSkipped(test, noCompiler ?? noLine)
 
 const running = new Set<Program>()
@@ -32,20 +38,26 @@ function run(command: string, args: readonly string[]): Program {
 }
 
 interface Bench {
-  readonly devicePath: string
-  readonly program: string
   readonly node: NodeProcess
+  /** @param flash Where the device keeps its numbers; `-` for one that forgets. */
+  device(run: string, last: number, flash: string): Program
 }
 
-async function makeBench(random: SeededRandom): Promise<Bench> {
+async function makeBench(random: SeededRandom, key: string): Promise<Bench> {
   const folder = tempDir()
   const program = join(folder, 'device')
-  compile(program, [testSource('device.c'), CLIENT_SOURCE], '-DSLUICE_RETRY_MS=40', '-DSLUICE_WINDOW=8')
+  const sources = [testSource('device.c'), CLIENT_SOURCE, AUTH_SOURCE]
+  compile(program, sources, '-O2', '-DSLUICE_AUTH=1', '-DSLUICE_RETRY_MS=40', '-DSLUICE_WINDOW=8')
   const line = await makeLine(random.below(2 ** 31), DAMAGED_BYTES)
   running.add(line.program)
   const [devicePath, nodePath] = line.ends
-  const config = `[[stream]]\nname = "devices"\ntopics = ["devices/#"]\n[[firmware]]\nname = "line"\nports = "${nodePath}"\n`
-  return { devicePath, program, node: await NodeProcess.start({ config }) }
+  const authentication =
+    key === '-' ? '' : `authentication = true\n[[firmware.device]]\nid = "pump-7"\nkey = "${key}"\n`
+  const entry = `[[firmware]]\nname = "line"\nports = "${nodePath}"\n${authentication}`
+  return {
+    node: await NodeProcess.start({ config: `[[stream]]\nname = "devices"\ntopics = ["devices/#"]\n${entry}` }),
+    device: (name, last, flash) => run(program, [devicePath, 'pump-7', name, String(last), flash, key]),
+  }
 }
 
 async function killNode(node: NodeProcess): Promise<void> {
@@ -53,19 +65,30 @@ async function killNode(node: NodeProcess): Promise<void> {
   await node.startAgain()
 }
 
+/** Messages of the device, in the order of the log. */
 async function storedAt(node: NodeProcess): Promise<string[]> {
   const messages = await readStream(node, 'devices')
-  assert.ok(messages.every(({ mqttTopic }) => mqttTopic === 'devices/pump-7/m'))
-  return messages.map(({ payload }) => payload)
+  return messages.filter(({ mqttTopic }) => mqttTopic === 'devices/pump-7/m').map(({ payload }) => payload)
 }
 
-const ackedBy = (device: Program): string[] => [...device.stdout.matchAll(/^A (\S+)$/gm)].map(([, message]) => message)
-
-/** Resolves once the device has been acknowledged `count` more messages, or has ended. */
-async function more(device: Program, count: number): Promise<void> {
-  const lines = `(?:A [^\\n]*\\n){${ackedBy(device).length + count}}`
-  await Promise.race([device.waitFor(new RegExp(lines), 'stdout', 60_000), device.ended])
+/** All up to here it knows to be stored. */
+function ackedTo(device: Program): number {
+  return Number(/^A \S+ (\d+)$/m.exec(device.stdout.slice(device.stdout.lastIndexOf('\nA ')).trim())?.[1] ?? 0)
 }
+
+/** Matches once the device has been acknowledged up to a number. */
+class AckedTo extends RegExp {
+  constructor(private readonly number: number) {
+    super(`A .* at least ${number}`)
+  }
+  override exec(output: string): RegExpExecArray | null {
+    const match = /\nA \S+ (\d+)\n(?:M .*\n|done .*\n)*$/.exec(`\n${output.slice(-2000)}`)
+    return match !== null && Number(match[1]) >= this.number ? match : null
+  }
+}
+
+const numbered = (name: string, from: number, to: number): string[] =>
+  Array.from({ length: to - from + 1 }, (_, i) => `${name}-${from + i}`)
 
 function checkLog(acked: Iterable<string>, stored: readonly string[]): void {
   const different = new Set(stored)
@@ -77,53 +100,106 @@ function checkLog(acked: Iterable<string>, stored: readonly string[]): void {
   )
 }
 
+/** Commands for the device, and which of them have reached it. */
+class Commands {
+  private readonly sent = new Set<string>()
+  private readonly arrived = new Set<string>()
+
+  constructor(private readonly node: NodeProcess) {}
+
+  async send(): Promise<void> {
+    const value = `c${this.sent.size + 1}`
+    const record = { topic: `devices/pump-7/cmd/${value}`, value }
+    const { status } = await requestJson(`${this.node.httpUrl}/v1/streams/devices/records`, {
+      method: 'POST',
+      body: record,
+    })
+    assert.is(status, 200)
+    this.sent.add(value)
+  }
+
+  collect(device: Program): void {
+    for (const [, topic, payload] of device.stdout.matchAll(/^M cmd\/(\S+) (\S+)$/gm)) {
+      assert.is(topic, payload)
+      assert.ok(this.sent.has(payload), payload)
+      this.arrived.add(payload)
+    }
+  }
+
+  async allArrived(device: Program): Promise<void> {
+    this.collect(device)
+    for (const missing of [...this.sent].filter((command) => !this.arrived.has(command)))
+      await device.waitFor(new RegExp(`^M cmd/${missing} ${missing}$`, 'm'), 'stdout', WAIT_MS)
+    this.collect(device)
+  }
+}
+
+async function report(node: NodeProcess, damagedAtDevice: string): Promise<void> {
+  const { devices, lines } = await getJson<{
+    readonly devices: readonly Record<string, number>[]
+    readonly lines: readonly Record<string, number>[]
+  }>(`${node.httpUrl}/v1/devices`)
+  const [{ published, resends, gaps, delivered }, { damaged_frames: damaged }] = [devices[0], lines[0]]
+  const atNode = `${published} published, ${resends} resends, ${gaps} gaps, ${delivered} delivered, ${damaged} frames damaged since its last start`
+  console.log(`  ${MESSAGES} messages, ${STEPS} kills; at the node: ${atNode}; at the device: ${damagedAtDevice}`)
+}
+
 withLine('a device that keeps its numbers loses nothing and doubles nothing, whoever is killed', () =>
   withSeed(async (random) => {
-    const bench = await makeBench(random)
-    const state = join(tempDir(), 'flash')
-    const start = () => run(bench.program, [bench.devicePath, 'pump-7', 'f', String(MESSAGES), state])
+    const bench = await makeBench(random, '-')
+    const flash = join(tempDir(), 'flash')
+    const start = () => bench.device('f', MESSAGES, flash)
     let device = start()
-    const acked = new Set<string>()
+    const commands = new Commands(bench.node)
+    let acked = 0
     for (let step = 0; step < STEPS; step++) {
-      await more(device, 1 + random.below(Math.floor((1.8 * MESSAGES) / STEPS)))
+      await device.waitFor(
+        new AckedTo(Math.min(MESSAGES, acked + 1 + random.below(Math.floor((1.8 * MESSAGES) / STEPS)))),
+        'stdout',
+        WAIT_MS,
+      )
+      acked = Math.max(acked, ackedTo(device))
+      // Before it has subscribed once there is nobody to keep a message for.
+      if (step > 0) for (let i = 0; i < COMMANDS_PER_STEP; i++) await commands.send()
       if (step % 3 === 2) {
         await killNode(bench.node)
       } else {
         await device.stop('SIGKILL')
-        for (const message of ackedBy(device)) acked.add(message)
+        commands.collect(device)
+        acked = Math.max(acked, ackedTo(device))
         device = start()
       }
     }
-    assert.equal(await device.ended, { code: 0, signal: null })
-    for (const message of ackedBy(device)) acked.add(message)
-    assert.is(acked.size, MESSAGES)
+    const [, damaged] = await device.waitFor(/^done (\d+)$/m, 'stdout', WAIT_MS)
+    await commands.allArrived(device)
     const stored = await storedAt(bench.node)
-    checkLog(acked, stored)
-    assert.equal(
-      stored,
-      Array.from({ length: MESSAGES }, (_, i) => `f-${i + 1}`),
-    )
+    checkLog(numbered('f', 1, MESSAGES), stored)
+    assert.equal(stored, numbered('f', 1, MESSAGES))
+    await report(bench.node, `${damaged} frames damaged since its last reset`)
     await bench.node.kill('SIGKILL')
   }),
 )
 
-withLine('a device that forgets everything at each reset is never told of a message that is not stored', () =>
-  withSeed(async (random) => {
-    const bench = await makeBench(random)
-    const acked: string[] = []
-    for (let round = 0; round < 6; round++) {
-      const device = run(bench.program, [bench.devicePath, 'pump-7', `r${round}`, '100000000', '-'])
-      await more(device, 1 + random.below(MESSAGES / 10))
-      if (round % 2 === 1) {
-        await killNode(bench.node)
-        await more(device, 50)
+withLine(
+  'a device with a key that forgets everything at each reset is never told of a message that is not stored',
+  () =>
+    withSeed(async (random) => {
+      const bench = await makeBench(random, randomBytes(16).toString('hex'))
+      const acked: string[] = []
+      for (let round = 0; round < 6; round++) {
+        const device = bench.device(`r${round}`, 100_000_000, '-')
+        const first = 1 + random.below(Math.min(MESSAGES, 3000) / 10)
+        await device.waitFor(new AckedTo(first), 'stdout', WAIT_MS)
+        if (round % 2 === 1) {
+          await killNode(bench.node)
+          await device.waitFor(new AckedTo(ackedTo(device) + 50), 'stdout', WAIT_MS)
+        }
+        await device.stop('SIGKILL')
+        acked.push(...numbered(`r${round}`, 1, ackedTo(device)))
       }
-      await device.stop('SIGKILL')
-      acked.push(...ackedBy(device))
-    }
-    checkLog(acked, await storedAt(bench.node))
-    await bench.node.kill('SIGKILL')
-  }),
+      checkLog(acked, await storedAt(bench.node))
+      await bench.node.kill('SIGKILL')
+    }),
 )
 
 test.run()

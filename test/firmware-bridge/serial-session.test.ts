@@ -151,6 +151,14 @@ test('a gap is named once, and nothing beyond it is published', async () => {
   assert.is(bench.published.length, 1)
 })
 
+test('a gap is named again when the device has gone back and lost the same message once more', async () => {
+  const bench = await welcomed()
+  assert.equal(await bench.send(publish(2), publish(3)), [[18, 1, 1]])
+  assert.equal(await bench.send(publish(2), publish(3)), [[18, 1, 1]])
+  await bench.send(publish(1), publish(2), publish(3))
+  assert.is(bench.published.length, 3)
+})
+
 test('a device cannot have more messages under way than the window', async () => {
   const bench = await welcomed()
   assert.equal(await bench.send(...[1, 2, 3, 4, 5].map((n) => publish(n))), [[18, 5, 2]])
