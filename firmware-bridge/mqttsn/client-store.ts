@@ -3,6 +3,7 @@
 
 import type { DurableTable } from '../devices/bridge-node.js'
 import type { Endpoint } from './endpoint.js'
+import type { Habits } from './resend-watch.js'
 import type { FilterRow } from './subscriptions.js'
 import type { TopicIdRow } from './topic-ids.js'
 
@@ -31,7 +32,7 @@ export interface StoredClient {
   /** Predefined ids it has named itself: only these are used towards it. */
   readonly predefined: readonly number[]
   /** See ResendWatch. */
-  readonly varies: boolean
+  readonly habits: Habits
 }
 
 /** Whose row it is, and what it says now. */

@@ -177,6 +177,9 @@ export class Gateway implements SnClientHost {
   get maxTopicIds(): number {
     return this.options.maxTopicIds
   }
+  get authenticated(): boolean {
+    return this.host.authenticated
+  }
   get predefined(): ReadonlyMap<number, string> {
     return this.options.predefined
   }

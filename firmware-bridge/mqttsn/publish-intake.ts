@@ -104,9 +104,9 @@ export class PublishIntake {
       let result = node.publish({ ...published, numberedBy })
       if (result.duplicate && judgement === 'new') result = node.publish(published)
       device.count(result.duplicate ? 'resends' : 'published')
-      const { varies } = resends
+      const { varies, counts } = resends.habits
       const mark = resends.published(messageId, fingerprint)
-      if (resends.varies !== varies) this.owner.changed()
+      if (resends.habits.varies !== varies || resends.habits.counts !== counts) this.owner.changed()
       result.durable.then(
         () => {
           resends.stored(mark)

@@ -3,9 +3,9 @@
 // leave no other reading. Pure but for its own memory.
 //
 // - One message may be under way at a time (section 6.12), so a resend (DUP) is of the last one: same id, same topic and payload. A client that
-//   gives the same id to messages in succession says nothing with it, and is never taken to resend.
-// - A copy that the network made has no DUP. It is known from a client that counts: after 64 ids each a little above the last, an id seen among the
-//   last 16 cannot come again by itself.
+//   gives the same id to messages in succession says nothing with it, and is never taken to resend; nor is one of which nothing is known yet.
+// - A copy that the network made has no DUP. It is known from a client that counts, one that has once given 64 ids in a row each a little above the
+//   one before: an id seen among the last 16 of this connection cannot come again by itself.
 
 /** Published lately, kept to know copies. */
 const RECENT = 16
@@ -19,6 +19,12 @@ const IDS = 65_536
  */
 export type Judgement = 'new' | 'ask' | 'known' | 'pending'
 
+/** How a client gives ids. */
+export interface Habits {
+  readonly varies: boolean
+  readonly counts: boolean
+}
+
 interface Published {
   readonly messageId: number
   readonly fingerprint: number
@@ -28,13 +34,30 @@ interface Published {
 export class ResendWatch {
   private last: Published | null = null
   private recent: Published[] = []
+  private newestId: number | null = null
   private ascending = 0
 
   /** @param varies What it was before a restart. */
+  /** Two messages in succession had different ids. */
+  private varies: boolean
+  private counts: boolean
+
+  /**
+   * @param known What `habits` was before a restart.
+   * @param alwaysVaries The client has promised to: whoever speaks under the seal does.
+   */
   constructor(
-    /** Two messages in succession had different ids: keep it across restarts. */
-    public varies = false,
-  ) {}
+    known: Habits | undefined,
+    private readonly alwaysVaries: boolean,
+  ) {
+    this.varies = known?.varies || alwaysVaries
+    this.counts = known?.counts ?? false
+  }
+
+  /** To be kept across restarts. */
+  get habits(): Habits {
+    return { varies: this.varies, counts: this.counts }
+  }
 
   judge(messageId: number, fingerprint: number, dup: boolean): Judgement {
     const { last } = this
@@ -42,7 +65,7 @@ export class ResendWatch {
       if (!last.stored) return 'pending'
       if (dup && this.varies) return 'known'
     }
-    if (this.ascending >= MIN_ASCENDING) {
+    if (this.counts) {
       const copy = this.recent.find((one) => one.messageId === messageId && one.fingerprint === fingerprint)
       if (copy !== undefined) return copy.stored ? 'known' : 'pending'
     }
@@ -51,11 +74,12 @@ export class ResendWatch {
 
   /** It is published; call `stored` or `failed` with what this returns once that is known. */
   published(messageId: number, fingerprint: number): Published {
-    const { last } = this
-    if (last !== null) {
-      this.varies = last.messageId !== messageId
-      const step = (messageId - last.messageId + IDS) % IDS
-      this.ascending = step >= 1 && step <= MAX_STEP ? this.ascending + 1 : 0
+    const { last, newestId } = this
+    if (last !== null) this.varies = this.alwaysVaries || last.messageId !== messageId
+    // What may be a copy says nothing of how the client counts.
+    if (!this.recent.some((one) => one.messageId === messageId && one.fingerprint === fingerprint)) {
+      if (newestId !== null) this.step((messageId - newestId + IDS) % IDS)
+      this.newestId = messageId
     }
     this.last = { messageId, fingerprint, stored: false }
     this.recent.push(this.last)
@@ -76,9 +100,17 @@ export class ResendWatch {
   /** The client has connected anew: it may count from anywhere. @param clean It knows of nothing before. */
   reconnected(clean: boolean): void {
     this.recent = []
+    this.newestId = null
     this.ascending = 0
     if (!clean) return
     this.last = null
-    this.varies = false
+    this.varies = this.alwaysVaries
+    this.counts = false
+  }
+
+  private step(step: number): void {
+    const ascends = step >= 1 && step <= MAX_STEP
+    this.ascending = ascends ? this.ascending + 1 : 0
+    this.counts = ascends && (this.counts || this.ascending >= MIN_ASCENDING)
   }
 }

@@ -43,6 +43,8 @@ export interface SnClientHost {
   readonly maxRetries: number
   readonly maxMessageBytes: number
   readonly maxTopicIds: number
+  /** Clients speak under the seal. */
+  readonly authenticated: boolean
   /** Topic name, without the prefix, by predefined id. */
   readonly predefined: ReadonlyMap<number, string>
   readonly logger: Logger
@@ -91,7 +93,7 @@ export class SnClient implements NodeSessionOwner, PublishIntakeOwner, Subscript
     this.subscriptions = new Subscriptions(this, stored?.filters)
     this.topicIds = new TopicIds(host.maxTopicIds, stored?.topicIds)
     this.predefinedUsed = new Set(stored?.predefined)
-    this.resends = new ResendWatch(stored?.varies)
+    this.resends = new ResendWatch(stored?.habits, host.authenticated)
     this.lastHeardMs = host.nowMs()
     if (stored === undefined) return
     this.state = stored.state
@@ -107,7 +109,7 @@ export class SnClient implements NodeSessionOwner, PublishIntakeOwner, Subscript
     const kept = { state, endpoint, keepaliveSeconds, sleepSeconds, clean, will, hasSession }
     const filters = this.subscriptions.rows()
     const predefined = [...this.predefinedUsed]
-    return { ...kept, filters, topicIds: this.topicIds.rows(), predefined, varies: this.resends.varies }
+    return { ...kept, filters, topicIds: this.topicIds.rows(), predefined, habits: this.resends.habits }
   }
 
   get node(): BridgeNode {
