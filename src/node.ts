@@ -6,8 +6,7 @@ import { type Clock, systemClock } from './base/clock.js'
 import { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
 import { formatAddress } from './config/address.js'
-import { UPSTREAM_DEAD } from './config/schema/names.js'
-import type { Config, UpstreamConfig } from './config/schema.js'
+import type { Config } from './config/schema.js'
 import type { Producer } from './http/ports.js'
 import type { DevicesPort } from './http/routes/devices.js'
 import type { UpstreamsPort } from './http/routes/upstreams.js'
@@ -20,11 +19,11 @@ import type { NumberedBy } from './mqtt/numbered-publishes.js'
 import type { TlsOptions } from './mqtt/tls-identity.js'
 import { startHttp } from './node-http.js'
 import { openStorage } from './node-storage.js'
+import { upstreamOptions } from './node-upstreams.js'
 import { hasZstd } from './record/compression.js'
 import { DOWN_TOPIC, UP_TOPIC } from './replication/node-protocol.js'
 import { Origins } from './replication/origins.js'
 import { Receiver } from './replication/receiver.js'
-import type { UpstreamOptions } from './replication/upstream-options.js'
 import type { Upstreams } from './replication/upstreams.js'
 import { GroupOffsets } from './state/group-offsets.js'
 import type { StateTable } from './state/types.js'
@@ -163,6 +162,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       cursors,
       ledger,
       facts: await UpstreamFacts.open(state),
+      poweredOnMs: () => storage.poweredOn.nowMs(),
       publish: (message) => mqtt.publish(message),
       clock,
       logger: logger.child('upstream'),
@@ -273,15 +273,4 @@ async function startUpstreams(
     throw new SluiceError('UNKNOWN_UPSTREAM', 'no upstream is configured')
   }
   return { status: () => [], statusOf: none, pause: none, resume: none, rewind: none, stop: async () => {} }
-}
-
-function upstreamOptions(upstream: UpstreamConfig, nodeId: string): UpstreamOptions {
-  const { bandwidth, keepalive, ...same } = upstream
-  return {
-    ...same,
-    deadLetter: upstream.type === 'mqtt' ? (upstream.deadLetter ?? UPSTREAM_DEAD) : undefined,
-    clientId: upstream.clientId ?? `sluice-${nodeId}-${upstream.name}`,
-    bandwidthBytesPerSecond: bandwidth,
-    keepaliveSeconds: Math.ceil(keepalive / 1000),
-  }
 }

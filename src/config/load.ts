@@ -7,6 +7,7 @@ import { messageOf, SluiceError } from '../base/errors.js'
 import { applyEnvironment, type Environment } from './environment.js'
 import { type Fields, Unfit } from './fields.js'
 import { fileProblem, folderProblem, readTextFile } from './files.js'
+import { PRESETS, withPreset } from './presets.js'
 import { formatProblem, type KeyPath, type Problem } from './problem.js'
 import { type RawTable, readTable } from './read-table.js'
 import { checkRules } from './rules.js'
@@ -97,11 +98,13 @@ class Loading {
     // After the environment, which may name streams too.
     if (this.raw['stream'] === undefined) this.raw['stream'] = [DEFAULT_STREAM]
     const report = (path: KeyPath, what: string, fix?: string): void => this.report('error', path, what, fix)
-    const values = readTable(CONFIG_FIELDS, this.raw, [], {
+    const read = readTable(CONFIG_FIELDS, this.raw, [], {
       report,
       locate: (path, written, kind) => this.locate(path, written, kind),
       homes: homesOf(CONFIG_FIELDS),
     }) as WrittenConfig
+    const isWritten = (i: number) => (key: string) => this.written(['upstream', i, key]) !== undefined
+    const values = { ...read, upstream: read.upstream.map((one, i) => withPreset(one, isWritten(i))) }
     checkRules(values, {
       error: report,
       warning: (path, what, fix) => this.report('warning', path, what, fix),
@@ -156,6 +159,7 @@ class Loading {
     const upstream = values.upstream.map((one, i) => ({
       ...one,
       streams: one.streams.length === 0 ? everyStream : one.streams,
+      limits: one.preset === undefined ? {} : PRESETS[one.preset].limits,
       ...readUpstreamSecrets(one, (key, what, fix) => this.report('error', ['upstream', i, key], what, fix)),
     }))
     const { certFile, keyFile } = values.http

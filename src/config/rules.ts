@@ -1,7 +1,6 @@
 // What must hold between keys: names that are unique and exist, addresses that do not clash, doors that have a lock, limits that fit
 // together. Works on a configuration that may still be incomplete, since all problems are told at once.
 
-import { filtersOverlap } from '../base/filters-overlap.js'
 import { formatAddress, isLoopback, type ListenAddress } from './address.js'
 import { filterCovers } from './filter-cover.js'
 import { checkFirmware } from './firmware-rules.js'
@@ -9,8 +8,8 @@ import type { KeyPath } from './problem.js'
 import { NAME, UNROUTED } from './schema/names.js'
 import { deadLetterOf } from './schema/queue.js'
 import type { WrittenConfig } from './schema.js'
-import { mappedFilter } from './topic-template.js'
 import { formatSize } from './units.js'
+import { checkUpstreams } from './upstream-rules.js'
 
 export interface RuleReport {
   error(path: KeyPath, what: string, fix?: string): void
@@ -170,89 +169,4 @@ function checkQueues({ queue, stream }: WrittenConfig, report: RuleReport): void
         'add it',
       )
   }
-}
-
-function checkUpstreams(config: WrittenConfig, report: RuleReport): void {
-  const streams = config.stream.map(({ name }) => name).filter((name) => name !== undefined)
-  for (const [i, upstream] of config.upstream.entries()) {
-    const path = (key: string): KeyPath => ['upstream', i, key]
-    // Without any, [[stream]] itself was reported.
-    const unknown = upstream.streams.filter((one) => !streams.includes(one) && one !== UNROUTED && !one.includes('.'))
-    for (const name of streams.length === 0 ? [] : unknown)
-      report.error(
-        path('streams'),
-        `names the stream "${name}", which does not exist`,
-        `there are ${[...streams, UNROUTED].join(', ')}`,
-      )
-    if (upstream.reconnectMinMs > upstream.reconnectMaxMs)
-      report.error(path('reconnect_min_ms'), 'is more than reconnect_max_ms', 'lower it or raise the other')
-    const written = (key: string): boolean => report.isWritten(path(key))
-    if (upstream.type === 'sluice' && written('topic'))
-      report.error(path('topic'), 'has no effect: a Sluice node keeps the topics as they are', 'remove it')
-    for (const key of upstream.type === 'sluice' ? ['max_attempts', 'dead_letter'] : [])
-      if (written(key)) report.error(path(key), 'has no effect: a Sluice node refuses no message', 'remove it')
-    if (upstream.deadLetter === UNROUTED)
-      report.error(path('dead_letter'), `is "${UNROUTED}", the name of a built-in stream`, 'name another')
-    if (written('password') && written('password_file'))
-      report.error(path('password'), 'stands beside password_file', 'keep one of the two')
-    if ((written('password') || written('password_file')) && !written('username'))
-      report.error(path('username'), 'is missing beside a password', 'add it')
-    if (written('cert_file') !== written('key_file'))
-      report.error(
-        path(written('cert_file') ? 'cert_file' : 'key_file'),
-        'needs its partner',
-        'set cert_file and key_file, or neither',
-      )
-    checkUrl(config, i, report)
-    checkLoops(config, i, report)
-  }
-}
-
-/** What goes up must not match what is subscribed to: the broker would send it back. */
-function checkLoops(config: WrittenConfig, i: number, report: RuleReport): void {
-  const { type, topic, downlink, streams } = config.upstream[i]
-  if (type !== 'mqtt' || topic === undefined) return
-  const listed = streams.length > 0 ? streams : config.stream.map(({ name }) => name)
-  const sent = listed.flatMap((name) => {
-    const topics = config.stream.find((stream) => stream.name === name)?.topics ?? ['#']
-    return topics.map((filter) => ({ name, filter: mappedFilter(topic, filter) }))
-  })
-  for (const { from } of downlink) {
-    const back = sent.find(({ filter }) => filtersOverlap(filter, from))
-    if (back === undefined) continue
-    const what = `subscribes to "${from}", where messages of stream "${back.name}" arrive as "${back.filter}": they would come back`
-    const fix =
-      'put something in front of one of the two, as in topic = "up/{topic}", or leave that stream out of streams'
-    report.error(['upstream', i, 'downlink'], what, fix)
-  }
-}
-
-function checkUrl(config: WrittenConfig, i: number, report: RuleReport): void {
-  const { url, clientId } = config.upstream[i]
-  if (url === undefined) return
-  const { protocol, hostname, port } = new URL(url)
-  const host = hostname.replace(/^\[|\]$/g, '')
-  if (protocol === 'mqtt:')
-    for (const key of ['ca_file', 'cert_file', 'key_file'])
-      if (report.isWritten(['upstream', i, key]))
-        report.error(
-          ['upstream', i, key],
-          'has no effect with mqtt://, which is not encrypted',
-          'use mqtts:// or remove it',
-        )
-  if (isLoopback(host) && config.mqtt.listen.some((own) => own.port === Number(port || 1883)))
-    report.error(
-      ['upstream', i, 'url'],
-      `is "${url}", this node itself: every message would go round for ever`,
-      'name another broker',
-    )
-  const twin = config.upstream
-    .slice(0, i)
-    .find((other) => clientId !== undefined && other.url === url && other.clientId === clientId)
-  if (twin !== undefined)
-    report.error(
-      ['upstream', i, 'client_id'],
-      `is the one of upstream "${twin.name}" at the same broker, which would disconnect the two by turns`,
-      'choose another',
-    )
 }

@@ -11,7 +11,7 @@ import { NAME, NAME_FIX } from './schema/names.js'
 import { queueFields } from './schema/queue.js'
 import { storageFields } from './schema/storage.js'
 import { retentionFields, streamFields } from './schema/stream.js'
-import { upstreamFields } from './schema/upstream.js'
+import { type BrokerLimits, upstreamFields } from './schema/upstream.js'
 
 export const CONFIG_FIELDS = {
   data_dir: folderPath({ description: 'Where everything is stored; one node at a time.', default: './data' }),
@@ -53,9 +53,12 @@ export interface UpstreamTls {
 /** What stands in file and environment, before what the absence of a key implies is filled in. */
 export type WrittenConfig = ValuesOf<typeof CONFIG_FIELDS>
 export type StreamConfig = WrittenConfig['stream'][number]
-/** `streams` is never empty; `password` may have come from password_file. */
-export type UpstreamConfig = WrittenConfig['upstream'][number] & { readonly tls: UpstreamTls | undefined }
 export type FirmwareConfig = WrittenConfig['firmware'][number] & { readonly authentication: boolean }
+/** `streams` is never empty; `password` may have come from password_file. */
+export type UpstreamConfig = WrittenConfig['upstream'][number] & {
+  readonly tls: UpstreamTls | undefined
+  readonly limits: BrokerLimits
+}
 /** The contents of the cert_file and key_file of [http] (PEM). */
 export interface ServerTls {
   readonly cert: Buffer

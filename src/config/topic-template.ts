@@ -2,7 +2,16 @@
 
 import { topicNameProblem } from '../base/topic-filter.js'
 
-export const TOPIC_PLACEHOLDERS = ['topic', 'stream', 'node'] as const
+const TOPIC_PLACEHOLDERS = [
+  'topic',
+  'topic:url',
+  'stream',
+  'partition',
+  'offset',
+  'timestamp',
+  'node',
+  'client_id',
+] as const
 
 /** @returns what is wrong with a template, as a phrase that follows "which …", or null if nothing is. */
 export function topicTemplateProblem(template: string): string | null {

@@ -25,7 +25,7 @@ export interface LaneOptions<S extends Shipment> {
   readonly cursor: Offset
   readonly maxInFlight: number
   readonly fetchBytes: number
-  readonly target: Pick<Target<S>, 'pack' | 'packBatches' | 'tellsPositions'>
+  readonly target: Pick<Target<S>, 'pack' | 'packBatches' | 'gathering' | 'tellsPositions'>
   readonly ledger: LedgerPort
   /** For records that will never be delivered; left out: they are in the ledger only. */
   readonly deadLetters?: Pick<DeadLetters, 'put'>
@@ -65,6 +65,8 @@ export class Lane<S extends Shipment> {
   private buriedBelow = 0 as Offset
   /** Records below it are sent one by one, since something among them is refused. */
   private singlyBelow = 0 as Offset
+  /** On the monotonic clock: until then records that do not fill a shipment wait for more. */
+  private lingerUntilMs: number | null = null
   private cancelRetry = (): void => {}
   private closed = false
 
@@ -80,7 +82,8 @@ export class Lane<S extends Shipment> {
         packBatches: target.packBatches,
         pack: (batches, from) => target.pack({ stream: stream.name, partition }, batches, from, this.singlyBelow),
         mayGather: (records) =>
-          target.packBatches > 1 && records < GATHERED_RECORDS && this.acks.underWay >= UNGATHERED,
+          this.lingers(records) ||
+          (target.packBatches > 1 && records < GATHERED_RECORDS && this.acks.underWay >= UNGATHERED),
         onReady: () => options.onReady(this),
         onProblem: (error) => this.failed(error),
       },
@@ -176,6 +179,24 @@ export class Lane<S extends Shipment> {
     this.closed = true
     this.cancelRetry()
     this.reader.restart(this.acks.cursor)
+  }
+
+  /** Whether so few records wait for more to come. */
+  private lingers(records: number): boolean {
+    const { gathering } = this.options.target
+    if (gathering === undefined || gathering.lingerMs === 0) return false
+    const { clock } = this.options
+    const nowMs = clock.monotonicMs()
+    if (records < gathering.records && this.lingerUntilMs === null) {
+      this.lingerUntilMs = nowMs + gathering.lingerMs
+      clock.after(gathering.lingerMs, () => {
+        if (this.lingerUntilMs !== null) this.lingerUntilMs = 0
+        this.wake()
+      })
+    }
+    if (records < gathering.records && nowMs < this.lingerUntilMs!) return true
+    this.lingerUntilMs = null
+    return false
   }
 
   private get overtaken(): boolean {

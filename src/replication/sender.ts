@@ -14,6 +14,7 @@ import type { Offset } from '../record/record.js'
 import type { Cursors } from '../state/cursors.js'
 import { AckDeadline } from './ack-deadline.js'
 import type { AckLine, Flight } from './ack-line.js'
+import { Budget } from './budget.js'
 import { CursorSaver } from './cursor-saver.js'
 import type { DeadLetters } from './dead-letters.js'
 import { ForgottenWatch } from './forgotten-watch.js'
@@ -23,7 +24,6 @@ import { makeLanes } from './make-lanes.js'
 import { PoisonWatch, type Verdict } from './poison-watch.js'
 import { RateMeter } from './rate-meter.js'
 import type { LanePosition, Link, OfferedLane, Shipment, Target } from './targets/target.js'
-import { TokenBucket } from './token-bucket.js'
 import type { UpstreamOptions } from './upstream-options.js'
 import { Window } from './window.js'
 
@@ -37,6 +37,8 @@ export interface SenderOptions<S extends Shipment> {
   readonly cursors: CursorsPort
   readonly ledger: LedgerPort
   readonly deadLetters?: Pick<DeadLetters, 'put'>
+  /** Default: what `upstream` says of bytes and messages a second. */
+  readonly budget?: Budget
   /** An operator has paused it in an earlier life of this node. Default: false. */
   readonly paused?: boolean
   readonly clock: Clock
@@ -51,6 +53,8 @@ const TURN = 8
 const SETTLE_MS = 2_000
 const DEFAULT_CURSOR_SAVE_DELAY_MS = 1_000
 const DEFAULT_MAX_ATTEMPTS = 5
+/** Timers for longer ones would overflow; asked again then. */
+const MAX_BUDGET_WAIT_MS = 60 * 60 * 1000
 /** Partitions one upstream forwards, inclusive. */
 export const MAX_LANES = 4096
 /** Where the destination knows better, saved cursors only tell retention what is spent. */
@@ -64,6 +68,7 @@ export class Sender<S extends Shipment> {
   readonly deadline: AckDeadline
   readonly delivered: RateMeter
   readonly arrived: RateMeter
+  readonly budget: Budget
   deliveredTotal = 0
   /** Running average of bytes per record; null before the first was sent. */
   averageBytes: number | null = null
@@ -77,7 +82,6 @@ export class Sender<S extends Shipment> {
   /** Lanes that may have something to send, in turn. */
   private readonly ready: BoundedQueue<Lane<S>>
   private readonly saver: CursorSaver<Lane<S>>
-  private readonly bucket: TokenBucket | null
   private readonly unsubscribe: (() => void)[] = []
   private pumpScheduled = false
   private budgetTimerRuns = false
@@ -95,8 +99,7 @@ export class Sender<S extends Shipment> {
     this.delivered = new RateMeter(clock)
     this.arrived = new RateMeter(clock)
     this.deadline = new AckDeadline(clock, upstream.ackTimeoutMs, (silentMs) => this.giveUp(silentMs))
-    const { bandwidthBytesPerSecond: bandwidth } = upstream
-    this.bucket = bandwidth === undefined ? null : new TokenBucket(clock, bandwidth)
+    this.budget = options.budget ?? new Budget(clock, upstream)
     const { reconnectMinMs, reconnectMaxMs } = upstream
     this.keeper = new LinkKeeper<S>({
       ...{ target, clock, logger, random, reconnectMinMs, reconnectMaxMs },
@@ -180,6 +183,7 @@ export class Sender<S extends Shipment> {
     for (const end of this.unsubscribe.splice(0)) end()
     for (const lane of this.lanes) lane.close()
     this.deadline.linkDown()
+    this.budget.daily?.settle()
     this.saver.stop()
     await this.saver.flush().catch((error) => {
       this.options.logger.warn('cursors could not be saved; what was acknowledged since will be sent again', {
@@ -291,7 +295,7 @@ export class Sender<S extends Shipment> {
       if (shipment === undefined) return
       const slot = this.window.take(lane.sent(shipment))
       link.send(shipment, slot)
-      this.bucket?.spend(shipment.bytes)
+      this.budget.spend(shipment.bytes)
       const bytes = shipment.bytes / shipment.records
       this.averageBytes =
         this.averageBytes === null ? bytes : this.averageBytes + (bytes - this.averageBytes) * SIZE_WEIGHT
@@ -303,11 +307,11 @@ export class Sender<S extends Shipment> {
 
   private maySend(link: Link<S>): boolean {
     if (this.window.inFlight >= this.poison.limit || !link.hasRoom) return false
-    const waitMs = this.bucket?.waitMs() ?? 0
+    const waitMs = this.budget.waitMs()
     if (waitMs === 0) return true
     if (!this.budgetTimerRuns) {
       this.budgetTimerRuns = true
-      this.options.clock.after(waitMs, () => {
+      this.options.clock.after(Math.min(waitMs, MAX_BUDGET_WAIT_MS), () => {
         this.budgetTimerRuns = false
         this.schedulePump()
       })

@@ -10,11 +10,13 @@ export class TokenBucket {
   /**
    * @param bytesPerSecond Average that is never exceeded over the long run.
    * @param burstBytes What may go at once after a time of silence; default one second's worth.
+   * @param whole What must be there before something may be spent; default: the least bit, since debt is allowed.
    */
   constructor(
     private readonly clock: Clock,
     readonly bytesPerSecond: number,
     private readonly burstBytes = bytesPerSecond,
+    private readonly whole = Number.MIN_VALUE,
   ) {
     if (!(bytesPerSecond > 0)) throw new RangeError('a bandwidth is more than 0 bytes per second')
     this.tokens = burstBytes
@@ -26,7 +28,8 @@ export class TokenBucket {
     const nowMs = this.clock.monotonicMs()
     this.tokens = Math.min(this.burstBytes, this.tokens + ((nowMs - this.countedAtMs) / 1000) * this.bytesPerSecond)
     this.countedAtMs = nowMs
-    return this.tokens > 0 ? 0 : Math.max(1, Math.ceil((-this.tokens / this.bytesPerSecond) * 1000))
+    if (this.tokens >= this.whole) return 0
+    return Math.max(1, Math.ceil(((this.whole - this.tokens) / this.bytesPerSecond) * 1000))
   }
 
   /** Call for what is sent, after `waitMs` has given 0. */

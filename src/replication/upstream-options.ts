@@ -2,20 +2,32 @@
 
 import type { TopicMapping } from '../base/topic-mapping.js'
 import type { TlsOptions } from './targets/mqtt-connection.js'
+import type { BrokerLimits, EnvelopeOptions } from './targets/mqtt-packer.js'
 
 export interface UpstreamOptions {
   /** Also the destination in the ledger and the owner of the cursors. */
   readonly name: string
   readonly type: 'mqtt' | 'sluice'
   readonly url: string
+  /** Tried in turn while `url` cannot be reached. Default: none. */
+  readonly fallbackUrls?: readonly string[]
   /** Streams to forward, each once; `*.NAME` stands for the mirrors of that name, also those to come. */
   readonly streams: readonly string[]
-  /** Where an MQTT broker gets records: `{topic}`, `{stream}` and `{node}` are replaced. */
+  /** Where an MQTT broker gets records: see targets/topic-template.ts. */
   readonly topic: string
   /** Records (to a Sluice node: frames, at most 16) sent and not yet acknowledged, inclusive. */
   readonly maxInFlight: number
   /** Of topics and payloads, on average; a second's worth may go at once. Default: no limit. */
-  readonly bandwidthBytesPerSecond?: number
+  readonly bandwidthBytesPerSecond?: number | undefined
+  /** What may go at once instead of a second's worth. */
+  readonly bandwidthBurstBytes?: number | undefined
+  /** In any second, inclusive. Default: no limit. */
+  readonly messagesPerSecond?: number | undefined
+  /** In 24 hours of the node being on: see daily-allowance.ts. Default: no limit. */
+  readonly bytesPerDay?: number | undefined
+  readonly limits?: BrokerLimits
+  /** Left out: a PUBLISH per record. */
+  readonly envelope?: EnvelopeOptions | undefined
   readonly clientId: string
   /** What is subscribed to over there, and where it is published here. Default: nothing. */
   readonly downlink?: readonly TopicMapping[]
@@ -42,9 +54,10 @@ export interface UpstreamOptions {
 
 /**
  * `connecting`; `waiting` for the next attempt; `flowing` or `idle` (nothing to send) while connected; `stalled`: connected, but
- * nothing is acknowledged, or a partition cannot be forwarded; `paused` by an operator.
+ * nothing is acknowledged, or a partition cannot be forwarded; `paused` by an operator; `over_budget`:
+ * connected, but the day's bytes are spent.
  */
-export type UpstreamState = 'connecting' | 'waiting' | 'flowing' | 'idle' | 'stalled' | 'paused'
+export type UpstreamState = 'connecting' | 'waiting' | 'flowing' | 'idle' | 'stalled' | 'paused' | 'over_budget'
 
 export interface UpstreamStatus {
   readonly name: string
@@ -76,7 +89,17 @@ export interface UpstreamStatus {
   readonly oldestWaitingTimestampMs: number | null
   /** Until the backlog is gone at the present rates of acknowledging and arriving; null if it will not be. */
   readonly drainForecastMs: number | null
+  /** Null without a limit of bytes a day. */
+  readonly daily: DailyStatus | null
   readonly partitions: readonly UpstreamPartition[]
+}
+
+export interface DailyStatus {
+  readonly bytesPerDay: number
+  /** Of the running day. */
+  readonly leftBytes: number
+  /** Until the next one begins, if the node stays on. */
+  readonly endsInMs: number
 }
 
 export interface UpstreamPartition {

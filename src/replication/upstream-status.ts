@@ -1,10 +1,11 @@
 // How an upstream is doing, from what its sender knows: the numbers of `sluice upstreams` and GET /v1/upstreams.
 
 import type { StreamReader } from '../log/types.js'
+import { type DailyAllowance, waitForDaysMs } from './daily-allowance.js'
 import type { Downlink } from './downlink.js'
 import type { Sender } from './sender.js'
 import type { Shipment } from './targets/target.js'
-import type { UpstreamOptions, UpstreamState, UpstreamStatus } from './upstream-options.js'
+import type { DailyStatus, UpstreamOptions, UpstreamState, UpstreamStatus } from './upstream-options.js'
 
 /** Silence of the far side, as a share of the ack deadline, from which a connection is called stalled. */
 const STALLED_SHARE = 1 / 3
@@ -39,6 +40,7 @@ export function upstreamStatus<S extends Shipment>(
     downlinkRefusedTotal: downlink?.refusedTotal ?? 0,
     oldestWaitingTimestampMs: oldestOf(lanes.map((lane) => lane.oldestTimestampMs)),
     drainForecastMs: forecastMs(upstream, sender, backlogRecords),
+    daily: sender.budget.daily && dailyOf(sender.budget.daily),
     partitions: lanes.map((lane) => ({
       stream: lane.stream.name,
       partition: lane.partition,
@@ -51,14 +53,19 @@ export function upstreamStatus<S extends Shipment>(
 
 function stateOf<S extends Shipment>(
   { ackTimeoutMs }: UpstreamOptions,
-  { paused, keeper, deadline, lanes }: Sender<S>,
+  { paused, keeper, deadline, lanes, budget }: Sender<S>,
   backlogRecords: number,
 ): UpstreamState {
   if (paused || keeper.state === 'off') return 'paused'
   if (keeper.state !== 'up') return keeper.state
   if (lanes.some((lane) => lane.problem !== null)) return 'stalled'
+  if (backlogRecords > 0 && budget.daily?.leftBytes === 0) return 'over_budget'
   if (deadline.silentMs > ackTimeoutMs * STALLED_SHARE) return 'stalled'
   return backlogRecords > 0 ? 'flowing' : 'idle'
+}
+
+function dailyOf({ bytesPerDay, leftBytes, endsInMs }: DailyAllowance): DailyStatus {
+  return { bytesPerDay, leftBytes, endsInMs: Math.ceil(endsInMs) }
 }
 
 function backlogBytesOf<S extends Shipment>({ lanes, averageBytes }: Sender<S>): number {
@@ -91,14 +98,18 @@ function forecastMs<S extends Shipment>(
   backlogRecords: number,
 ): number | null {
   if (backlogRecords === 0) return 0
+  const bytes = backlogBytesOf(sender)
+  const { daily } = sender.budget
+  // Days are worth saying also while it is paused by them.
+  const byDays = daily === null ? 0 : waitForDaysMs(bytes, daily)
+  if (byDays > 0 && sender.keeper.link !== null) return Math.ceil(byDays)
   const rate = sender.delivered.perSecond()
   if (sender.keeper.link === null || rate === 0) return null
   // What passes through at the pace of its arrival is no backlog that drains.
   if (backlogRecords <= maxInFlight) return Math.ceil((backlogRecords / rate) * 1000)
   const net = rate - sender.arrived.perSecond()
   if (net <= 0) return null
-  const byBandwidth =
-    bandwidthBytesPerSecond === undefined ? 0 : (backlogBytesOf(sender) / bandwidthBytesPerSecond) * 1000
+  const byBandwidth = bandwidthBytesPerSecond === undefined ? 0 : (bytes / bandwidthBytesPerSecond) * 1000
   return Math.ceil(Math.max((backlogRecords / net) * 1000, byBandwidth))
 }
 

@@ -8,6 +8,8 @@ import type { Mirrors } from '../log/mirrors.js'
 import type { StreamCatalog, StreamReader } from '../log/types.js'
 import type { Offset } from '../record/record.js'
 import type { UpstreamFacts } from '../state/upstream-facts.js'
+import { Budget } from './budget.js'
+import type { AllowanceState, DailyAllowanceOptions } from './daily-allowance.js'
 import { DeadLetters } from './dead-letters.js'
 import { Downlink, type DownlinkOptions } from './downlink.js'
 import type { Lane, LedgerPort } from './lane.js'
@@ -35,6 +37,8 @@ export interface UpstreamsOptions {
   readonly ledger: LedgerPort
   /** What outlives a restart of each upstream. */
   readonly facts: Pick<UpstreamFacts, 'get' | 'set'>
+  /** Milliseconds the node has been on in all its life. Default: the monotonic clock. */
+  readonly poweredOnMs?: () => number
   /** The publish path, for what upstreams send down. Left out: no upstream has a downlink. */
   readonly publish?: DownlinkOptions['publish']
   readonly clock: Clock
@@ -165,13 +169,28 @@ function makeSender(upstream: UpstreamOptions, options: UpstreamsOptions): Runni
   const deadLetters = to && new DeadLetters({ upstream: name, to, clock })
   const paused = facts.get(name).paused ?? false
   const downlink = downlinkOf(upstream, options, logger)
+  const budget = new Budget(clock, { ...upstream, daily: dailyOf(upstream, options, logger) })
   const withSender = <S extends Shipment>(target: Target<S>): Running => {
-    const sender = new Sender<S>({ ...options, upstream, target, streams, deadLetters, paused, clock, logger })
+    const sender = new Sender<S>({ ...options, upstream, target, streams, deadLetters, budget, paused, clock, logger })
     return { options: upstream, target, sender: sender as unknown as Sender<Shipment>, downlink }
   }
   return upstream.type === 'sluice'
     ? withSender(sluiceTarget(upstream, options, downlink))
     : withSender(mqttTarget(upstream, options, downlink))
+}
+
+function dailyOf(
+  { name, bytesPerDay }: UpstreamOptions,
+  { facts, clock, poweredOnMs = () => clock.monotonicMs() }: UpstreamsOptions,
+  logger: Logger,
+): DailyAllowanceOptions | undefined {
+  if (bytesPerDay === undefined) return undefined
+  const save = (day: AllowanceState): void => {
+    facts.set(name, { day }).catch((error) => {
+      logger.warn('it cannot be kept what was spent of the daily budget', { reason: messageOf(error) })
+    })
+  }
+  return { bytesPerDay, poweredOnMs, state: facts.get(name).day, save }
 }
 
 function downlinkOf(upstream: UpstreamOptions, options: UpstreamsOptions, logger: Logger): Downlink | undefined {

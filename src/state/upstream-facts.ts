@@ -7,6 +7,8 @@ export interface FactsOfUpstream {
   readonly paused?: boolean
   /** Topic filters that the upstream holds a subscription for in the session of this node. */
   readonly subscribed?: readonly string[]
+  /** When the running day of its byte budget began, in powered-on time, and what is spent of it, rounded up. */
+  readonly day?: { readonly startedAtMs: number; readonly spentBytes: number }
 }
 
 export class UpstreamFacts {

@@ -29,7 +29,7 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
   [
     'a key in the wrong table',
     'max_packet_size = "1KB"',
-    /:1: max_packet_size is not a known key; max_packet_size belongs to \[mqtt\]$/,
+    /:1: max_packet_size is not a known key; max_packet_size belongs to \[mqtt\] or \[\[upstream\]\]$/,
   ],
   ['a key of no table', '[http]\n\nfrobnicate = 1', /^sluice\.toml:3: http\.frobnicate is not a known key; remove it$/],
   ['a misspelt table', '[mqttt]\nlisten = []', /:1: mqttt is not a known key; did you mean mqtt\?$/],
@@ -145,7 +145,7 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
   [
     'an unknown placeholder',
     upstream('topic = "a/{tpic}"'),
-    /topic is "a\/\{tpic\}", which names \{tpic\}; there are \{topic\}, \{stream\}, \{node\}/,
+    /topic is "a\/\{tpic\}", which names \{tpic\}; there are \{topic\}, \{topic:url\}, \{stream\}, /,
   ],
   ['a brace that is not closed', upstream('topic = "a/{topic"'), /has a brace without its partner/],
   ['a wildcard where a topic is published', upstream('topic = "a/#/{topic}"'), /has a wildcard/],
@@ -199,6 +199,41 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
     'dead letters of a node that refuses nothing',
     upstream('dead_letter = "x"').replace('"mqtt"', '"sluice"'),
     /dead_letter has no effect: a Sluice node refuses no message; remove it/,
+  ],
+  [
+    'an envelope whose topic varies from message to message',
+    upstream('envelope = "json"\ntopic = "up/{topic}"'),
+    /:6: upstream\.cloud\.topic has \{topic\}, but an envelope holds messages of many topics; leave it out/,
+  ],
+  ['a part of an envelope that is not there', upstream('envelope_gzip = true'), /envelope_gzip has no effect without/],
+  [
+    'an envelope larger than a packet',
+    upstream('envelope = "cbor"\nmax_packet_size = "10KB"'),
+    /envelope_max_bytes \(64KB\) is more than max_packet_size \(10KB\); lower it/,
+  ],
+  [
+    'AWS IoT without encryption and certificate, and faster than it takes',
+    upstream('preset = "aws-iot"\nmax_rate = 200\nkeepalive = "1h"'),
+    /cert_file is missing: aws-iot knows a device by its certificate/,
+    /url is not encrypted, and aws-iot takes nothing else; use mqtts/,
+    /max_rate is more than aws-iot takes \(100\); lower it/,
+    /keepalive is more than aws-iot takes \(1200s\)/,
+  ],
+  [
+    'Azure IoT Hub with a topic and a subscription of its own',
+    upstream('preset = "azure-iot-hub"\ntopic = "up/{topic}"\ndownlink = ["cmd/#"]').replace('mqtt://', 'mqtts://'),
+    /client_id is missing: to azure-iot-hub it is the device id; add it/,
+    /password_file is missing: azure-iot-hub wants a SAS token/,
+    /topic is none that azure-iot-hub takes; begin it with "devices\/\{client_id\}\/messages\/events\/"/,
+    /downlink has "cmd\/#", which azure-iot-hub does not offer/,
+  ],
+  [
+    'a cloud preset for a node',
+    upstream('preset = "aws-iot"\ncert_file = "pem"\nkey_file = "pem"')
+      .replace('"mqtt"', '"sluice"')
+      .replace('mqtt://', 'mqtts://'),
+    /preset has no effect: a Sluice node has no such limits/,
+    /key_file names/,
   ],
   ['a password without a user', upstream('password = "x"'), /username is missing beside a password/],
   [

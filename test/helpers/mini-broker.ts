@@ -29,6 +29,10 @@ export class MiniBroker {
   connackCode: number | null = 0
   /** Acknowledgements wait for `releaseAcks`. */
   holdAcks = false
+  /** How long each acknowledgement takes. */
+  ackDelayMs = 0
+  /** QoS 1 messages taken and not yet acknowledged. */
+  unacked = 0
   /** Puts the acknowledgements of one chunk of packets in another order. */
   reorder: (packetIds: number[]) => number[] = (ids) => ids
   /** Hangs up instead of taking a message for which this is true. */
@@ -101,9 +105,11 @@ export class MiniBroker {
         this.handle(packet, socket, connection, packetIds)
       }
       const answer = () => {
+        this.unacked -= packetIds.length
         for (const id of this.reorder(packetIds)) socket.write(Buffer.from([0x40, 2, id >> 8, id & 0xff]))
       }
       if (this.holdAcks) this.held.push(answer)
+      else if (this.ackDelayMs > 0) setTimeout(answer, this.ackDelayMs)
       else answer()
       this.changed()
     })
@@ -128,7 +134,9 @@ export class MiniBroker {
       }
       if (this.hangUpOn(message)) return void socket.destroy()
       this.received.push(message)
-      if (qos > 0 && !this.forget(message)) packetIds.push(body.readUInt16BE(topicEnd))
+      if (qos === 0 || this.forget(message)) return
+      this.unacked += 1
+      packetIds.push(body.readUInt16BE(topicEnd))
     } else if (type === 12) socket.write(Buffer.from([0xd0, 0]))
     else if (type === 14) this.disconnects += 1
   }

@@ -49,6 +49,7 @@ test('an upstream says where it goes, how it is, and how far each partition has 
     downlink_refused_total: 0,
     oldest_waiting_timestamp_ms: null,
     drain_forecast_ms: 0,
+    daily: null,
     partitions: [{ stream: 'telemetry', partition: 0, next_offset: 20, high_watermark: 20 }],
   })
   const one = await call(address, '/v1/upstreams/cloud')

@@ -1,11 +1,38 @@
 // [[upstream]]: where records are forwarded to, and how.
 
 import { parseTopicMapping } from '../../base/topic-mapping.js'
-import { byteRate, choice, duration, filePath, integer, list, parsed, quote, text, Unfit } from '../fields.js'
+import {
+  byteRate,
+  bytes,
+  choice,
+  duration,
+  filePath,
+  flag,
+  integer,
+  list,
+  parsed,
+  quote,
+  text,
+  Unfit,
+} from '../fields.js'
 import { topicTemplateProblem } from '../topic-template.js'
 import { NAME, NAME_FIX, name } from './names.js'
 
 const UPSTREAM_PROTOCOLS = ['mqtt:', 'mqtts:']
+
+const URL_FIX = 'write "mqtt://HOST:PORT" or "mqtts://HOST:PORT"'
+
+function readUrl(written: string): string | Unfit {
+  const url = URL.canParse(written) ? new URL(written) : null
+  if (url === null || url.hostname === '') return new Unfit(`is ${quote(written)}, which is not a URL`, URL_FIX)
+  if (url.username !== '' || url.password !== '')
+    return new Unfit('holds a password, which would show up in logs', 'use the keys username and password_file')
+  if (url.protocol === 'ws:' || url.protocol === 'wss:')
+    return new Unfit(`is ${quote(written)}: ${url.protocol}// is not available in this version`, URL_FIX)
+  if (!UPSTREAM_PROTOCOLS.includes(url.protocol) || !['', '/'].includes(url.pathname) || url.search !== '')
+    return new Unfit(`is ${quote(written)}`, URL_FIX)
+  return written.replace(/\/$/, '')
+}
 
 export const upstreamFields = {
   name: name('What the ledger, the metrics and `sluice upstreams` call it.'),
@@ -14,17 +41,17 @@ export const upstreamFields = {
     of: ['mqtt', 'sluice'],
     unavailable: ['kafka', 'nats'],
   }),
-  url: parsed({ description: 'mqtt://HOST:PORT or mqtts://HOST:PORT.' }, (written) => {
-    const fix = 'write "mqtt://HOST:PORT" or "mqtts://HOST:PORT"'
-    const url = URL.canParse(written) ? new URL(written) : null
-    if (url === null || url.hostname === '') return new Unfit(`is ${quote(written)}, which is not a URL`, fix)
-    if (url.username !== '' || url.password !== '')
-      return new Unfit('holds a password, which would show up in logs', 'use the keys username and password_file')
-    if (url.protocol === 'ws:' || url.protocol === 'wss:')
-      return new Unfit(`is ${quote(written)}: ${url.protocol}// is not available in this version`, fix)
-    if (!UPSTREAM_PROTOCOLS.includes(url.protocol) || !['', '/'].includes(url.pathname) || url.search !== '')
-      return new Unfit(`is ${quote(written)}`, fix)
-    return written.replace(/\/$/, '')
+  preset: choice({
+    description: "A cloud's limits, rates and rules of topics, for the keys that are not written. Default: none.",
+    of: ['aws-iot', 'azure-iot-hub'],
+    optional: true,
+  }),
+  url: parsed({ description: 'mqtt://HOST:PORT or mqtts://HOST:PORT.' }, readUrl),
+  fallback_urls: list({
+    description: 'Addresses to try in turn while url cannot be reached; each connection begins with url again.',
+    of: parsed({ description: 'As url.' }, readUrl),
+    default: [],
+    maxItems: 16,
   }),
   streams: list({
     description:
@@ -39,7 +66,11 @@ export const upstreamFields = {
     maxItems: 1000,
   }),
   topic: parsed(
-    { description: 'The topic over there; {topic}, {stream} and {node} stand for what they say.', default: '{topic}' },
+    {
+      description:
+        'The topic over there. There are {topic}, {topic:url}, {stream}, {partition}, {offset}, {timestamp}, {node}, {client_id}.',
+      default: '{topic}',
+    },
     (written) => {
       const problem = topicTemplateProblem(written)
       return problem === null ? written : new Unfit(`is ${quote(written)}, which ${problem}`)
@@ -55,6 +86,38 @@ export const upstreamFields = {
     default: [],
     maxItems: 100,
   }),
+  envelope: choice({
+    description:
+      'Several messages in one: a JSON array, or CBOR; each with its id. Then topic has no {topic}; default "sluice/{node}/{stream}".',
+    of: ['none', 'json', 'cbor'],
+    default: 'none',
+  }),
+  envelope_gzip: flag({ description: 'Compress envelopes.', default: false }),
+  envelope_max_bytes: bytes({
+    description: 'Most bytes in an envelope, before compression; a larger message has one of its own.',
+    default: '64KB',
+    min: '1KB',
+    max: '16MB',
+  }),
+  envelope_max_records: integer({
+    description: 'Most messages in an envelope.',
+    default: 1000,
+    min: 1,
+    max: 100_000,
+  }),
+  envelope_linger_ms: integer({
+    description: 'How long messages that do not fill an envelope wait for more, milliseconds.',
+    default: 1000,
+    min: 0,
+    max: 3_600_000,
+  }),
+  retain: flag({ description: 'Publish retained messages as retained over there, too.', default: true }),
+  max_packet_size: bytes({
+    description: 'A larger message becomes a dead letter without being tried. Default: what MQTT allows.',
+    optional: true,
+    min: '256B',
+    max: '256MB',
+  }),
   max_in_flight: integer({
     description: 'How many messages may be on their way without an ack.',
     default: 100,
@@ -66,6 +129,19 @@ export const upstreamFields = {
     optional: true,
     min: '100B/s',
     max: '10GB/s',
+  }),
+  max_rate: integer({
+    description: 'Most messages in any second. Default: no limit.',
+    optional: true,
+    min: 1,
+    max: 1_000_000,
+  }),
+  daily_budget: bytes({
+    description:
+      'Most bytes of topics and payloads in 24 hours of the node being switched on, over restarts. Default: no limit.',
+    optional: true,
+    min: '1KB',
+    max: '1024TB',
   }),
   client_id: text({
     description: 'The MQTT client id. Default: "sluice-NODE-UPSTREAM".',
@@ -79,6 +155,16 @@ export const upstreamFields = {
   ca_file: filePath({ description: 'Certificates (PEM) to trust. Default: those Node.js brings.', optional: true }),
   cert_file: filePath({ description: 'The certificate (PEM) this node shows.', optional: true }),
   key_file: filePath({ description: 'The private key (PEM) of cert_file.', optional: true }),
+  alpn: list({
+    description: 'Protocol names to offer in the TLS handshake, for brokers that share a port with others.',
+    of: text({
+      description: 'A protocol name.',
+      pattern: /^[\x21-\x7e]{1,255}$/,
+      fix: 'use 1 to 255 visible characters',
+    }),
+    default: [],
+    maxItems: 8,
+  }),
   keepalive: duration({
     description: 'How often a sign of life is exchanged when nothing else is.',
     default: '60s',
@@ -117,4 +203,16 @@ export const upstreamFields = {
     min: 10,
     max: 86_400_000,
   }),
+}
+
+/** What is known of a broker beside what the keys say. */
+export interface BrokerLimits {
+  readonly maxTopicBytes?: number
+  /** Parts between slashes, inclusive. */
+  readonly maxTopicLevels?: number
+  readonly maxClientIdBytes?: number
+  /** Bytes that may go at once. */
+  readonly bandwidthBurst?: number
+  /** False: it does not keep retained messages. */
+  readonly retain?: boolean
 }

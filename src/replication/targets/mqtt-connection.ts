@@ -19,6 +19,10 @@ const END_TIMEOUT_MS = 1_000
 const HANG_UPS = ['ECONNRESET', 'EPIPE']
 /** A whole packet but for its packet identifier [MQTT-3.4]. */
 const PUBACK = 0x40_02_00_00
+/** A connection that has lasted so long was a good one. */
+const STEADY_MS = 30_000
+/** Topic filters in one SUBSCRIBE: AWS IoT takes no more. */
+const MAX_FILTERS = 8
 const MAX_PACKET_ID = 65_535
 /** mqtt.js takes its own packet identifiers (SUBSCRIBE) from 1 up, slots take theirs from the top down. */
 const OWN_PACKET_IDS = 16
@@ -40,6 +44,8 @@ export interface TlsOptions {
 export interface MqttConnectionOptions {
   /** `mqtt://HOST:PORT` or `mqtts://HOST:PORT`. */
   readonly url: string
+  /** Tried in turn while `url` cannot be reached. */
+  readonly fallbackUrls?: readonly string[]
   readonly clientId: string
   readonly username?: string
   readonly password?: string
@@ -60,24 +66,56 @@ export interface MqttConnectionEvents {
   onDown(reason: SluiceError, hungUp: boolean): void
 }
 
-/** Where connections go, checked once. */
-export class MqttAddress {
+interface Place {
   /** Without user and password. */
   readonly url: string
-  private readonly clientOptions: IClientOptions
+  readonly clientOptions: IClientOptions
+}
+
+/**
+ * Where connections go, checked once. After an attempt that failed, or a connection that did not last, the next one goes to the next place;
+ * after one that did, to the first again.
+ */
+export class MqttAddress {
+  private readonly places: readonly Place[]
   private readonly downlink: Downlink | undefined
+  private current = 0
 
   /** @throws SluiceError INVALID_CONFIG for a URL or TLS material that cannot be used. */
   constructor(options: MqttConnectionOptions) {
-    const url = parseUrl(options.url)
-    this.url = `${url.protocol}//${url.host}`
-    this.clientOptions = clientOptionsOf(options, url)
+    this.places = [options.url, ...(options.fallbackUrls ?? [])].map((text) => {
+      const url = parseUrl(text)
+      return { url: `${url.protocol}//${url.host}`, clientOptions: clientOptionsOf(options, url) }
+    })
     this.downlink = options.downlink
+  }
+
+  /** Where the connection goes, or the next one will. */
+  get url(): string {
+    return this.places[this.current].url
   }
 
   connect(events: MqttConnectionEvents, clock: Clock): MqttConnection {
     const messageIdProvider = new mqtt.UniqueMessageIdProvider()
-    return new MqttConnection({ ...this.clientOptions, messageIdProvider }, events, clock, this.downlink)
+    let upAtMs = Number.POSITIVE_INFINITY
+    const watched: MqttConnectionEvents = {
+      ...events,
+      onConnected: () => {
+        upAtMs = clock.monotonicMs()
+        events.onConnected()
+      },
+      onDown: (reason, hungUp) => {
+        const lasted = clock.monotonicMs() - upAtMs >= STEADY_MS
+        this.current = lasted ? 0 : (this.current + 1) % this.places.length
+        events.onDown(reason, hungUp)
+      },
+    }
+    return new MqttConnection(
+      { ...this.places[this.current].clientOptions, messageIdProvider },
+      watched,
+      clock,
+      this.downlink,
+    )
   }
 }
 
@@ -168,11 +206,16 @@ export class MqttConnection {
       if (old.length > 0) onSubscribed(filters)
       return
     }
-    this.client.subscribe(missing, { qos: 1 }, (error) => {
-      if (this.over) return
-      if (!error) onSubscribed(filters)
-      else logger.warn('the upstream refuses a subscription', { filters: missing.join(' '), reason: error.message })
-    })
+    let left = missing.length
+    for (let i = 0; i < missing.length; i += MAX_FILTERS) {
+      const some = missing.slice(i, i + MAX_FILTERS)
+      this.client.subscribe(some, { qos: 1 }, (error) => {
+        if (this.over) return
+        if (error)
+          logger.warn('the upstream refuses a subscription', { filters: some.join(' '), reason: error.message })
+        else if ((left -= some.length) === 0) onSubscribed(filters)
+      })
+    }
   }
 
   private finish(reason: SluiceError, hungUp: boolean): void {

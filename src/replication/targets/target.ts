@@ -84,6 +84,14 @@ export interface Link<S extends Shipment> {
   reset(reason: SluiceError): void
 }
 
+/** Records that had better go together. */
+export interface Gathering {
+  /** So many, or more, wait for nothing. */
+  readonly records: number
+  /** How long fewer wait for more, from when they are first seen. */
+  readonly lingerMs: number
+}
+
 export interface Target<S extends Shipment> {
   /** Where shipments go, for people; without a password. */
   readonly url: string
@@ -93,6 +101,8 @@ export interface Target<S extends Shipment> {
   readonly tellsPositions: boolean
   /** True if all it can do about a record it dislikes is to close the connection, or to leave it without an acknowledgement. */
   readonly refusesBySilence: boolean
+  /** Left out: what there is goes at once. */
+  readonly gathering?: Gathering | undefined
   /** Batches that `pack` takes at once, if there are so many. */
   readonly packBatches: number
   /**

@@ -61,8 +61,8 @@ targetContract({
 })
 
 /** Sends one batch and waits for all acknowledgements. @throws the reason, if the connection does not come to that. */
-function deliver(target: MqttTarget, batch: Buffer): Promise<void> {
-  const shipments = target.pack(SOURCE, [batch], 0 as Offset)
+async function deliver(target: MqttTarget, batch: Buffer): Promise<void> {
+  const shipments = await target.pack(SOURCE, [batch], 0 as Offset)
   return new Promise((resolve, reject) => {
     let acks = 0
     const link = target.connect({
