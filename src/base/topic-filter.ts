@@ -1,8 +1,11 @@
 // MQTT topic names and topic filters: validity and matching, by MQTT 3.1.1 section 4.7. Used wherever MQTT topics meet anything else:
 // the router, subscriptions, ACLs, upstream mappings, queries.
 
-/** Levels a topic name or filter may have. aedes recursed once per level, which was a denial of service (CVE-2020-13410 kind). */
-export const MAX_TOPIC_LEVELS = 100
+/**
+ * Levels a topic name or filter may have: mosquitto's limit, 200 slashes. aedes recursed once per level, which was a denial of service
+ * (CVE-2020-13410 kind).
+ */
+export const MAX_TOPIC_LEVELS = 201
 /** Bytes of UTF-8 in a topic name or filter [MQTT-4.7.3-3]. */
 export const MAX_TOPIC_BYTES = 65_535
 

@@ -167,7 +167,12 @@ function persistenceFor(host: AedesBackHost) {
     storeRetained: nothing,
     outgoingStream: async function* () {},
     streamWill: async function* () {},
-    putWill: (client: Client) => host.keepWill((client.conn as AedesConnection).gate),
+    async putWill(client: Client) {
+      const { gate } = client.conn as AedesConnection
+      await host.keepWill(gate)
+      // aedes would go on to list a client that has gone meanwhile, for good.
+      if (gate.state === 'closed') await new Promise(() => {})
+    },
     // By client identifier alone aedes would delete the will of the connection that has taken over.
     delWill: nothing,
   }

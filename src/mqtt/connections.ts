@@ -26,7 +26,7 @@ import type { Wills } from './wills.js'
 
 /** CONNACK return codes, MQTT 3.1.1 table 3.1. */
 const SERVER_UNAVAILABLE = 3
-const BAD_CREDENTIALS = 4
+/** Also for a wrong password, as mosquitto has it: 4 is for credentials that are malformed. */
 const NOT_AUTHORIZED = 5
 
 export interface ConnectionsOptions {
@@ -60,7 +60,7 @@ export class Connections implements GateHost, AedesBackHost {
   readonly publishPath: PublishPath
   readonly nodes: NodeLinks | null
   private readonly gates = new OpenConnections()
-  /** Gates whose session was there before. */
+  /** Gates whose client is told that its session was there before. */
   private readonly present = new WeakSet<Gate>()
   private readonly trusted = new WeakSet<Gate>()
   private back!: AedesBack
@@ -177,8 +177,8 @@ export class Connections implements GateHost, AedesBackHost {
     return this.options.subscriptions.unsubscribe(gate, packet)
   }
 
-  acknowledged(gate: Gate, type: number, packetId: number): void {
-    gate.session?.pump?.acknowledged(type, packetId)
+  acknowledged(gate: Gate, type: number, packetId: number): string | null {
+    return gate.session?.pump?.acknowledged(type, packetId) ?? null
   }
 
   drained(gate: Gate): void {
@@ -203,7 +203,7 @@ export class Connections implements GateHost, AedesBackHost {
     const knows = trusted || (await authenticate?.({ clientId, username, password, remoteAddress })) !== false
     if (!knows) {
       incidents.warn('login refused', { client: clientId, username, address: remoteAddress })
-      return username === undefined ? NOT_AUTHORIZED : BAD_CREDENTIALS
+      return NOT_AUTHORIZED
     }
     const opened = await sessions.open(gate, clientId, clean)
     if (opened === null) {
@@ -220,7 +220,8 @@ export class Connections implements GateHost, AedesBackHost {
     session.trusted = trusted
     gate.session = session
     if (gate.state === 'closed') sessions.detach(session, gate)
-    if (present) this.present.add(gate)
+    // MQTT 3.1 has no such flag: there the byte is unused.
+    if (present && gate.connectPacket!.protocolLevel >= 4) this.present.add(gate)
     return 0
   }
 

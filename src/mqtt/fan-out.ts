@@ -55,7 +55,7 @@ export class FanOut {
     else if (!outbox.isEnded) this.dropped += 1
   }
 
-  /** Sends one message to one connection, above QoS 0 whatever waits there: the caller keeps within its window. */
+  /** Sends one message to one connection, whatever waits there: the caller keeps within a window of its own. */
   deliverTo(
     outbox: Outbox,
     topic: Uint8Array,
@@ -63,10 +63,9 @@ export class FanOut {
     qos: Qos,
     flags: DeliveryFlags,
     packetId: number,
-    mustKeep = qos > 0,
   ): void {
     const start = this.write(topic, payload, 0, payload.length, qos, flags, packetId)
-    if (outbox.gather(this.shared, start, this.position, mustKeep)) this.delivered += 1
+    if (outbox.gather(this.shared, start, this.position, true)) this.delivered += 1
   }
 
   /** The same as a packet of its own, to be sent later. */

@@ -30,8 +30,11 @@ export interface GateHost extends IntakeHost {
   /** The gate is held until the promise has settled; a rejection closes the connection. */
   subscribe(gate: Gate, packet: FilterPacket): Promise<void>
   unsubscribe(gate: Gate, packet: FilterPacket): Promise<void>
-  /** PUBACK, PUBREC or PUBCOMP for something that was delivered; `type` is the packet type, 4, 5 or 7. */
-  acknowledged(gate: Gate, type: number, packetId: number): void
+  /**
+   * PUBACK, PUBREC or PUBCOMP for something that was delivered; `type` is the packet type, 4, 5 or 7.
+   * @returns what is wrong with it, as a phrase, or null.
+   */
+  acknowledged(gate: Gate, type: number, packetId: number): string | null
   /** The client has said goodbye: no will. */
   disconnect(gate: Gate): void
   schedule(outbox: Outbox): void
@@ -121,6 +124,8 @@ export class Gate {
     this.note(reason)
     this.framer.end()
     this.acks.end()
+    this.outbox.flush()
+    this.outbox.end()
     this.state = 'closed'
     this.socket.end(() => this.socket.destroy())
   }
@@ -182,7 +187,7 @@ export class Gate {
     else if (type === 1)
       this.onViolation('a second CONNECT') // [MQTT-3.1.0-2]
     else if (type === 6) this.intake?.release(packetId)
-    else if (type === 4 || type === 5 || type === 7) this.host.acknowledged(this, type, packetId)
+    else if (type === 4 || type === 5 || type === 7) this.onAcknowledgement(type, packetId)
     else if (type === 8 || type === 10) this.onFilters(buffer, bodyStart, end, type === 8)
     else if (type === 12)
       this.outbox.write(PINGRESP) // [MQTT-3.12.4-1]
@@ -192,6 +197,11 @@ export class Gate {
       this.framer.end()
       this.host.disconnect(this)
     }
+  }
+
+  private onAcknowledgement(type: number, packetId: number): void {
+    const problem = this.host.acknowledged(this, type, packetId)
+    if (problem !== null) this.onViolation(problem)
   }
 
   private onConnect(buffer: Buffer, start: number, bodyStart: number, end: number): void {

@@ -6,7 +6,7 @@ import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Commit } from '../log/types.js'
 import type { Offset } from '../record/record.js'
-import type { AccessKind } from './acl-file.js'
+import type { AccessKind, Who } from './acl-file.js'
 import { Connections, type ConnectionsOptions, type TrustedConnection } from './connections.js'
 import { Door } from './door.js'
 import { FanOut } from './fan-out.js'
@@ -39,6 +39,7 @@ const CHECKPOINT_INTERVAL_MS = 5000
 /** A message of a WebSocket may hold several packets. */
 const MIN_WEBSOCKET_MESSAGE_BYTES = 1024 * 1024
 const SHARED_TABLE = 'mqtt-shared'
+const LAYOUT_TABLE = 'mqtt-layout'
 
 export class MqttFront implements SessionPumpHost, SharedGroupHost {
   readonly fanOut: FanOut
@@ -125,7 +126,7 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
     this.wills = new Wills({
       table: options.state.table('mqtt-wills'),
       publish: (message) => this.publish(message),
-      mayPublish: (session, topic) => this.may(session, 'publish', topic),
+      mayPublish: (who, topic) => this.router.isForClients(topic) && this.may(who, 'publish', topic),
       clock: options.clock,
       logger: options.logger,
     })
@@ -144,6 +145,7 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
     for await (const [, row] of options.state.table<SharedGroupRow>(SHARED_TABLE).entries()) shared.push(row)
     const front = new MqttFront(options, retained, store, prefixes, shared, limits)
     front.connections = await Connections.start(front.forConnections())
+    await front.adoptPartitions()
     await front.wills.publishLeftOver()
     try {
       for (const address of options.listen) {
@@ -312,6 +314,16 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
     }
   }
 
+  /** Sessions and groups that are kept are given what the configuration has added since the last start. */
+  private async adoptPartitions(): Promise<void> {
+    await this.groups.snapshot()()
+    const table = this.options.state.table<string>(LAYOUT_TABLE)
+    const { layout } = this.stored
+    if ((await table.get('last')) === layout) return
+    await this.store.adopt((filter) => this.stored.endsFor(filter))
+    await table.put('last', layout)
+  }
+
   private tellDropped(): void {
     for (const range of this.publishPath.dropped.take()) this.options.onDropped?.(range)
   }
@@ -322,8 +334,8 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
     if (!('problem' in entry)) this.fanOut.deliver(entry, 0, payload, 0, payload.length)
   }
 
-  private may(session: Session, kind: AccessKind, topic: string): boolean {
-    return session.trusted || (this.options.authorize?.(session, kind, topic) ?? true)
+  private may(who: Who & { readonly trusted?: boolean }, kind: AccessKind, topic: string): boolean {
+    return who.trusted === true || (this.options.authorize?.(who, kind, topic) ?? true)
   }
 
   private sweepLater(): void {

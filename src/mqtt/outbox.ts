@@ -52,6 +52,11 @@ export class Outbox {
     return this.queuedBytes >= this.maxQueuedBytes
   }
 
+  /** @param bytes Waiting elsewhere to be given to this one. */
+  hasRoomBeside(bytes: number): boolean {
+    return this.queuedBytes + bytes < this.maxQueuedBytes
+  }
+
   /** Writes at once, whatever waits: acknowledgements and answers. The bytes must not change afterwards. */
   write(bytes: Buffer): void {
     if (this.ended) return

@@ -81,7 +81,7 @@ export class ProgramPublishes {
       const problem = 'problem' in entry ? entry.problem : 'is for other nodes only'
       throw new SluiceError('INVALID_TOPIC', `topic ${problem}`, { mqttTopic: message.mqttTopic })
     }
-    if (!this.publishPath.hasRoom(entry, message.qos))
+    if (!this.publishPath.hasRoom(entry, message.qos, message.retain ?? false))
       throw new SluiceError(
         'TOO_MANY_REQUESTS',
         'more is being published than the disk can take: try again in a moment',

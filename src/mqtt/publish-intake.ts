@@ -74,7 +74,7 @@ export class PublishIntake {
     const retain = (firstByte & RETAIN) !== 0
     if (qos === 2) return this.publishQos2(entry, packetId, retain, buffer, payloadStart, end)
     const { publishPath } = this.host
-    if (!publishPath.hasRoom(entry, qos)) return this.wait(entry)
+    if (!publishPath.hasRoom(entry, qos, retain)) return this.wait(entry)
     let commit: Commit | null
     try {
       commit = publishPath.publish(entry, this.session, qos, retain, buffer, payloadStart, end)
@@ -117,7 +117,7 @@ export class PublishIntake {
     const { session } = this
     let commit = session.received.find(packetId)
     if (commit === undefined) {
-      if (!publishPath.hasRoom(entry, 2)) return this.wait(entry)
+      if (!publishPath.hasRoom(entry, 2, retain)) return this.wait(entry)
       const maximum = session.clean ? limits.maxQos2HandshakesPerClient : limits.maxDurableQos2HandshakesPerClient
       if (session.received.size >= maximum)
         return this.violated(`more than ${maximum} QoS 2 handshakes begun and not ended`, 'handshakes')
@@ -129,6 +129,9 @@ export class PublishIntake {
         commit = this.refusedByLog(error, 2)
       }
     }
+    // A crash may have come between the record and the retained message.
+    else if (retain && session.received.isRestored(packetId))
+      commit = publishPath.retainAgain(entry, Buffer.from(buffer.subarray(start, end)), commit)
     this.acks.push(PUBREC, packetId, commit) // [MQTT-4.3.3-2]
     return true
   }
@@ -154,7 +157,7 @@ export class PublishIntake {
   }
 
   private wait(entry: TopicEntry): false {
-    this.gate.holdUntil(entry.stream!.whenRoom())
+    this.gate.holdUntil(this.host.publishPath.whenRoom(entry))
     return false
   }
 

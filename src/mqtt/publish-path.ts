@@ -54,9 +54,14 @@ export class PublishPath {
     private readonly stored: StoredDelivery,
   ) {}
 
-  /** False while the stream that would take this message has too much waiting: do not publish, await `entry.stream.whenRoom()`. */
-  hasRoom(entry: TopicEntry, qos: Qos): boolean {
+  /** False while what would keep this message has too much waiting: do not publish, await `whenRoom`. */
+  hasRoom(entry: TopicEntry, qos: Qos, retain: boolean): boolean {
+    if (retain && !this.retained.hasRoom) return false
     return entry.stream === null || (qos === 0 && !entry.routed) || entry.stream.hasRoom
+  }
+
+  whenRoom(entry: TopicEntry): Promise<void> {
+    return this.retained.hasRoom ? entry.stream!.whenRoom() : this.retained.whenRoom()
   }
 
   /**
@@ -100,5 +105,10 @@ export class PublishPath {
     if (this.fanOut.dropped !== dropped && stream !== null && commit !== null)
       this.dropped.note(stream.name, partition, (stream.nextOffset(partition) - 1) as Offset)
     return retain ? this.retained.store(entry, qos, Buffer.from(value.subarray(start, end)), commit) : commit
+  }
+
+  /** Retains a QoS 2 message whose record is there. @param payload Kept as it is. */
+  retainAgain(entry: TopicEntry, payload: Buffer, commit: Commit): Commit {
+    return this.retained.store(entry, 2, payload, commit) ?? commit
   }
 }

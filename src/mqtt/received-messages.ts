@@ -20,6 +20,7 @@ interface Handshake {
   readonly stream: Stream | null
   /** PUBREL has come: what takes the fact away. */
   released: Commit | null
+  readonly restored?: true
 }
 
 /** What the facts of a session begin with. @param generation Tells sessions of one client apart. */
@@ -42,6 +43,11 @@ export class ReceivedMessages {
   find(packetId: number): Commit | undefined {
     const known = this.handshakes.get(packetId)
     return known === undefined || known.commit.state === 'failed' ? undefined : known.commit
+  }
+
+  /** Whether an earlier run of the node has taken it: of its message only the record is known to be there. */
+  isRestored(packetId: number): boolean {
+    return this.handshakes.get(packetId)?.restored === true
   }
 
   /**
@@ -83,7 +89,8 @@ export class ReceivedMessages {
 
   /** Takes over what an earlier run of the node has stored. */
   restore(found: ReadonlyMap<number, Stream>): void {
-    for (const [packetId, stream] of found) this.handshakes.set(packetId, { commit: DURABLE, stream, released: null })
+    for (const [packetId, stream] of found)
+      this.handshakes.set(packetId, { commit: DURABLE, stream, released: null, restored: true })
   }
 
   /** What `restore` would need, when this goes from memory; null while something is under way. */

@@ -20,6 +20,11 @@ export interface RetainedValue {
 /** What a value of the state store holds, less what goes with it (a topic name of 64 KB). */
 const MAX_RETAINED_BYTES = 900 * 1024
 
+/** Waiting to be written: beyond it publishers of retained messages wait. */
+const MAX_WAITING_BYTES = 8 * 1024 * 1024
+/** What a message that waits costs beside its bytes. */
+const OVERHEAD_BYTES = 200
+
 /** A group of changes written together; null takes the retained message of a topic away. */
 class Group {
   readonly commit = new SettableCommit()
@@ -31,6 +36,8 @@ export class RetainedMessages {
   private collecting = new Group()
   private writing = new Group()
   private running = false
+  private waitingBytes = 0
+  private roomWaiters: (() => void)[] = []
 
   private constructor(
     private readonly table: StateTable<RetainedValue>,
@@ -48,6 +55,15 @@ export class RetainedMessages {
     return this.count
   }
 
+  /** False while too much waits to be written: do not store, await `whenRoom`. */
+  get hasRoom(): boolean {
+    return this.waitingBytes < MAX_WAITING_BYTES
+  }
+
+  whenRoom(): Promise<void> {
+    return this.hasRoom ? Promise.resolve() : new Promise((resolve) => this.roomWaiters.push(resolve))
+  }
+
   /**
    * Makes a message the retained one of its topic; an empty payload takes away what is there [MQTT-3.3.1-5, -10, -11].
    * @param payload Kept as it is.
@@ -60,16 +76,28 @@ export class RetainedMessages {
       return commit
     }
     const value = payload.length === 0 ? null : { mqttTopic: entry.mqttTopic, payload, qos }
+    const bytes = payload.length + 2 * entry.mqttTopic.length + OVERHEAD_BYTES
+    this.waitingBytes += bytes
+    const written = (): void => this.written(bytes)
     if (qos === 0 || commit === null) {
-      this.put(entry.mqttTopic, value)
+      this.put(entry.mqttTopic, value).onSettled(written)
       return commit
     }
     const both = new SettableCommit()
+    both.onSettled(written)
     commit.onSettled((error) => {
       if (error !== null) both.settle(error)
       else this.put(entry.mqttTopic, value).onSettled((failure) => both.settle(failure))
     })
     return both
+  }
+
+  private written(bytes: number): void {
+    this.waitingBytes -= bytes
+    if (!this.hasRoom || this.roomWaiters.length === 0) return
+    const waiters = this.roomWaiters
+    this.roomWaiters = []
+    for (const wake of waiters) wake()
   }
 
   /** All retained messages whose topic the filter matches, each once. */

@@ -14,6 +14,7 @@ import type { TopicMatches } from './subscriber.js'
 
 /** The stream of what no other stream takes. */
 export const UNROUTED_STREAM = 'unrouted'
+const SYS_PREFIX = '$SYS/'
 const WAYS = 4
 const MAX_CACHED_TOPIC_BYTES = 256
 
@@ -93,6 +94,11 @@ export class Router {
     return made
   }
 
+  /** Whether clients publish there at all, access rules apart: not to what only nodes do. */
+  isForClients(mqttTopic: string): boolean {
+    return !mqttTopic.startsWith(SYS_PREFIX) && !mqttTopic.startsWith(NODE_TOPIC_PREFIX)
+  }
+
   private victim(first: number): number {
     for (let slot = first; slot < first + WAYS; slot++) if (this.slots[slot]?.recentlyUsed !== true) return slot
     for (let slot = first; slot < first + WAYS; slot++) this.slots[slot]!.recentlyUsed = false
@@ -114,7 +120,7 @@ export class Router {
       hash,
       bytes,
       mqttTopic,
-      reserved: mqttTopic.startsWith('$SYS/'),
+      reserved: mqttTopic.startsWith(SYS_PREFIX),
       forNodes: mqttTopic.startsWith(NODE_TOPIC_PREFIX),
       stream,
       routed: route !== null,

@@ -27,8 +27,18 @@ export interface SessionPumpHost {
   overtaken(destination: string, partition: StoredPartition, from: number, to: number): void
 }
 
-const ACKNOWLEDGED_QOS1 = 4
+/** Packet types. */
+const PUBACK = 4
 const PUBREC = 5
+const NAMES: Readonly<Record<number, string>> = { 4: 'PUBACK', 5: 'PUBREC', 7: 'PUBCOMP' }
+
+type Place = InflightDelivery['place']
+
+/** A packet that leaves once `Session.rowsStored` has reached `row`. */
+interface Held {
+  readonly bytes: Buffer
+  readonly row: number
+}
 
 export class SessionPump implements Receiver {
   readonly follower: LogFollower
@@ -37,8 +47,9 @@ export class SessionPump implements Receiver {
   private ended = false
   /** By the filter that began each. */
   readonly replays = new Map<string, Replay>()
-  /** QoS 2 messages of a durable session leave once the session knows their identifiers. */
-  private heldQos2: Buffer[] = []
+  /** QoS 2 messages of a durable session leave once their identifiers are stored, and what comes after them after them. */
+  private held: Held[] = []
+  private heldBytes = 0
   private roomWaiters: (() => void)[] = []
 
   constructor(
@@ -76,12 +87,12 @@ export class SessionPump implements Receiver {
   }
 
   get hasRoom(): boolean {
-    return (
-      this.redelivered &&
-      !this.ended &&
-      this.session.inflight.size < (this.gate.maxInflight ?? this.host.maxInflight) &&
-      !this.gate.outbox.isFull
-    )
+    const window = this.gate.maxInflight ?? this.host.maxInflight
+    return this.redelivered && this.hasRoomForBytes && this.session.inflight.size < window
+  }
+
+  private get hasRoomForBytes(): boolean {
+    return !this.ended && this.gate.outbox.hasRoomBeside(this.heldBytes)
   }
 
   take(partition: StoredPartition, mqttTopic: string, record: LogRecord): boolean {
@@ -113,52 +124,48 @@ export class SessionPump implements Receiver {
   /** @param group The shared group that chose this session. @returns false if there is no room. */
   sendStored(partition: StoredPartition, record: LogRecord, qos: Qos, group?: string): boolean {
     if (!this.hasRoom) return false
-    if (qos === 0) {
-      const { fanOut } = this.host
-      fanOut.deliverTo(this.gate.outbox, record.key!, record.value ?? NOTHING, 0, PLAIN, 0, true)
-      return true
-    }
-    const packetId = this.session.nextPacketId()
     const place = { partition: partition.name, offset: record.offset, ...(group !== undefined && { group }) }
-    this.session.inflight.set(packetId, { qos, place, released: false })
-    this.send(packetId, qos, record.key!, record.value, PLAIN)
+    this.sendFrom(place, qos, record.key!, record.value, PLAIN)
     return true
   }
 
   /** Resolves when a stored message can be sent; false when the connection is gone. */
   async whenRoom(): Promise<boolean> {
-    while (!this.ended && !this.hasRoom) await new Promise<void>((resolve) => this.roomWaiters.push(resolve))
+    while (!this.ended && !this.hasRoom) await this.change()
     return !this.ended
   }
 
   /** Sends a retained message in answer to a SUBSCRIBE, once there is room; @returns false when the connection is gone. */
   async sendRetained(message: RetainedValue, granted: Qos): Promise<boolean> {
     const qos = Math.min(message.qos, granted) as Qos
-    while (!this.ended && !(qos === 0 ? !this.gate.outbox.isFull : this.hasRoom))
-      await new Promise<void>((resolve) => this.roomWaiters.push(resolve))
+    while (!this.ended && !(qos === 0 ? this.hasRoomForBytes : this.hasRoom)) await this.change()
     if (this.ended) return false
-    if (qos === 0) {
-      this.host.fanOut.deliverTo(this.gate.outbox, Buffer.from(message.mqttTopic), message.payload, 0, RETAINED, 0)
-      return true
-    }
-    const packetId = this.session.nextPacketId()
-    this.session.inflight.set(packetId, { qos, place: { retained: message.mqttTopic }, released: false })
-    this.send(packetId, qos, Buffer.from(message.mqttTopic), message.payload, RETAINED)
+    this.sendFrom({ retained: message.mqttTopic }, qos, Buffer.from(message.mqttTopic), message.payload, RETAINED)
     return true
   }
 
-  /** PUBACK, PUBREC or PUBCOMP has come. One that fits nothing is ignored, but for PUBREC, which must not be left hanging. */
-  acknowledged(type: number, packetId: number): void {
+  /**
+   * PUBACK, PUBREC or PUBCOMP has come. One for an identifier that is not in use is left over from before and ignored, but for PUBREC, which
+   * must not be left hanging.
+   * @returns what is wrong with one that is not the answer to what was sent under its identifier, as a phrase, or null.
+   */
+  acknowledged(type: number, packetId: number): string | null {
     const delivery = this.session.inflight.get(packetId)
-    if (type === PUBREC) {
-      if (delivery === undefined || delivery.qos === 2) this.release(packetId, delivery)
-      return
+    if (delivery === undefined) {
+      if (type === PUBREC) this.gate.outbox.write(encodePubrel(packetId))
+      return null
     }
-    if (delivery === undefined || (delivery.qos === 1) !== (type === ACKNOWLEDGED_QOS1)) return
-    if (delivery.qos === 2 && !delivery.released) return
+    const isAnswer =
+      (delivery.qos === 1) === (type === PUBACK) && (type === PUBACK || type === PUBREC || delivery.released)
+    if (!isAnswer) return `${NAMES[type]} is no answer to what was sent at QoS ${delivery.qos} as ${packetId}`
+    if (type === PUBREC) {
+      this.release(packetId, delivery)
+      return null
+    }
     this.session.inflight.delete(packetId)
     this.session.dirty = true
     this.drained()
+    return null
   }
 
   /** The window or the socket may have room again. */
@@ -169,8 +176,8 @@ export class SessionPump implements Receiver {
   }
 
   /** PUBREL leaves once it is durable that the message has arrived: after a restart it must not be sent again [MQTT-4.3.3-1]. */
-  private release(packetId: number, delivery: InflightDelivery | undefined): void {
-    if (delivery === undefined || delivery.released) {
+  private release(packetId: number, delivery: InflightDelivery): void {
+    if (delivery.released) {
       this.gate.outbox.write(encodePubrel(packetId))
       return
     }
@@ -180,20 +187,37 @@ export class SessionPump implements Receiver {
     else this.afterSaving(() => this.gate.outbox.write(encodePubrel(packetId)))
   }
 
+  private sendFrom(place: Place, qos: Qos, topic: Uint8Array, value: Uint8Array | null, flags: DeliveryFlags): void {
+    const packetId = qos === 0 ? 0 : this.session.nextPacketId()
+    if (qos !== 0) this.session.inflight.set(packetId, { qos, place, released: false })
+    this.send(packetId, qos, topic, value, flags)
+  }
+
   private send(packetId: number, qos: Qos, topic: Uint8Array, value: Uint8Array | null, flags: DeliveryFlags): void {
     this.session.dirty = true
     const payload = value ?? NOTHING
-    if (qos === 1 || this.session.clean || flags.dup) {
+    const mustBeStored = qos === 2 && !this.session.clean && !flags.dup
+    if (!mustBeStored && this.held.length === 0) {
       this.host.fanOut.deliverTo(this.gate.outbox, topic, payload, qos, flags, packetId)
       return
     }
-    const packet = this.host.fanOut.encode(topic, payload, qos, flags, packetId)
-    this.heldQos2.push(packet)
-    if (this.heldQos2.length > 1) return
+    const bytes = this.host.fanOut.encode(topic, payload, qos, flags, packetId)
+    // The row that is being written may have been taken before this.
+    this.held.push({ bytes, row: mustBeStored ? this.session.rowsTaken + 1 : 0 })
+    this.heldBytes += bytes.length
+    if (this.held.length === 1) this.saveHeld()
+  }
+
+  private saveHeld(): void {
     this.afterSaving(() => {
-      const held = this.heldQos2
-      this.heldQos2 = []
-      for (const bytes of held) this.gate.outbox.write(bytes)
+      const { rowsStored } = this.session
+      const waiting = this.held.findIndex(({ row }) => row > rowsStored)
+      for (const { bytes } of this.held.splice(0, waiting === -1 ? this.held.length : waiting)) {
+        this.heldBytes -= bytes.length
+        this.gate.outbox.write(bytes)
+      }
+      if (this.held.length > 0) this.saveHeld()
+      this.drained()
     })
   }
 
@@ -208,10 +232,15 @@ export class SessionPump implements Receiver {
 
   /** Everything in flight again, as it was and in order: messages with DUP [MQTT-3.3.1-1], or PUBREL [MQTT-4.4.0-1]. */
   private async redeliver(): Promise<void> {
+    const { session, gate } = this
     try {
-      for (const [packetId, delivery] of [...this.session.inflight]) {
+      // The connection before may have ended before their identifiers were stored.
+      const unstored = !session.clean && session.dirty && [...session.inflight.values()].some(({ qos }) => qos === 2)
+      if (unstored) await this.host.save(session)
+      for (const [packetId, delivery] of [...session.inflight]) {
+        while (!this.ended && gate.outbox.isFull) await this.change()
         if (this.ended) return
-        if (delivery.released) this.gate.outbox.write(encodePubrel(packetId))
+        if (delivery.released) gate.outbox.write(encodePubrel(packetId))
         else await this.redeliverOne(packetId, delivery)
       }
     } catch (error) {
@@ -226,11 +255,12 @@ export class SessionPump implements Receiver {
     const retain = 'retained' in place
     const message = retain ? await this.retainedAt(place.retained) : await this.recordAt(place)
     if (this.ended) return
-    if (message === null) this.session.inflight.delete(packetId)
+    if (message === null || !this.host.mayReceive(this.session, message.topic.toString()))
+      this.session.inflight.delete(packetId)
     else this.send(packetId, qos, message.topic, message.value, { retain, dup: true })
   }
 
-  private async retainedAt(mqttTopic: string): Promise<{ topic: Uint8Array; value: Uint8Array | null } | null> {
+  private async retainedAt(mqttTopic: string): Promise<{ topic: Buffer; value: Uint8Array | null } | null> {
     for await (const { payload } of this.host.retained.matching(mqttTopic))
       return { topic: Buffer.from(mqttTopic), value: payload }
     return null
@@ -239,6 +269,11 @@ export class SessionPump implements Receiver {
   private async recordAt(place: { partition: string; offset: number }) {
     const record = await readRecord(this.host.partition(place.partition), place.offset)
     return record === null || record.key === null ? null : { topic: record.key, value: record.value }
+  }
+
+  /** Resolves when there may be room, or the connection is gone. */
+  private change(): Promise<void> {
+    return new Promise((resolve) => this.roomWaiters.push(resolve))
   }
 
   private wakeRoomWaiters(): void {

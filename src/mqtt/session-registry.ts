@@ -5,7 +5,7 @@ import type { Qos } from '../record/record.js'
 import { TAKEN_OVER } from './close-reason.js'
 import type { Gate } from './gate.js'
 import { handshakePrefix, type StoredHandshakes } from './received-messages.js'
-import { Session } from './session.js'
+import { type PartitionName, replaced, Session } from './session.js'
 import { SessionPump, type SessionPumpHost } from './session-pump.js'
 import type { SessionStore } from './session-store.js'
 import { isShared, type SharedGroups } from './shared-groups.js'
@@ -90,15 +90,22 @@ export class SessionRegistry {
       this.options.groups.join(session, filter, qos)
       return
     }
-    if (qos > 0)
+    // One of QoS 0 needs no offsets, unless there is something stored to be delivered by what it replaces.
+    if (qos > 0 || known !== undefined)
       for (const partition of this.options.stored.partitionsFor(filter)) {
         from.set(partition.name, partition.stream.nextOffset(partition.partition))
         if (!session.positions.has(partition.name)) session.positions.set(partition.name, partition.highWatermark)
       }
-    const before = known === undefined ? null : { ...known, before: null }
+    const before = known === undefined ? null : replaced(known, this.positionsOf(session))
     session.subscribe({ filter, qos, from, before })
     this.options.tree.add(filter, session, qos)
     session.pump?.run()
+  }
+
+  private positionsOf(session: Session): ReadonlyMap<PartitionName, number> {
+    const current = ([name, position]: [PartitionName, number]) =>
+      [name, session.follower?.positionNamed(name) ?? position] as const
+    return new Map([...session.positions].map(current))
   }
 
   unsubscribe(session: Session, filters: readonly string[]): void {
@@ -109,8 +116,8 @@ export class SessionRegistry {
       else this.options.tree.remove(filter, session)
     }
     const needed = new Set<string>()
-    for (const { filter, qos } of session.subscriptions.values())
-      if (qos > 0 && !isShared(filter))
+    for (const { filter, qos, before } of session.subscriptions.values())
+      if ((qos > 0 || before !== null) && !isShared(filter))
         for (const { name } of this.options.stored.partitionsFor(filter)) needed.add(name)
     for (const name of [...session.positions.keys()]) if (!needed.has(name)) session.follower?.leave(name)
   }

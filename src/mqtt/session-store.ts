@@ -2,8 +2,9 @@
 // connection ends, and every so often in between: what a crash then forgets is only which QoS 1 messages were acknowledged last.
 
 import type { Qos } from '../record/record.js'
-import type { StateTable } from '../state/types.js'
-import { type InflightDelivery, Session, type Subscription } from './session.js'
+import type { StateOperation, StateTable } from '../state/types.js'
+import { type InflightDelivery, type PartitionName, Session, type Subscription } from './session.js'
+import { isShared } from './shared-groups.js'
 
 /** Arrays rather than objects: the names of the fields would be most of the row. */
 export interface SessionRow {
@@ -27,6 +28,8 @@ type SubscriptionRow = readonly [
   before: SubscriptionRow | null,
 ]
 
+const ADOPTED_TOGETHER = 500
+
 export class SessionStore {
   private count = 0
   /** Asked for and not begun. */
@@ -48,6 +51,24 @@ export class SessionStore {
     return store
   }
 
+  /**
+   * The configuration has streams or partitions that it had not: sessions whose subscriptions match what goes there begin at their ends.
+   * @param endsFor The partitions that may hold messages which a filter matches, each with its next offset.
+   */
+  async adopt(endsFor: (filter: string) => readonly (readonly [PartitionName, number])[]): Promise<void> {
+    const operations: StateOperation<SessionRow>[] = []
+    for await (const [clientId, row] of this.table.entries()) {
+      const positions = new Map(row.positions)
+      for (const [filter, qos] of row.subscriptions)
+        if (qos > 0 && !isShared(filter))
+          for (const [name, end] of endsFor(filter)) if (!positions.has(name)) positions.set(name, end)
+      if (positions.size > row.positions.length)
+        operations.push({ put: clientId, value: { ...row, positions: [...positions] } })
+      if (operations.length >= ADOPTED_TOGETHER) await this.table.write(operations.splice(0))
+    }
+    if (operations.length > 0) await this.table.write(operations)
+  }
+
   /** Durable sessions, connected or not. */
   get size(): number {
     return this.count
@@ -61,7 +82,7 @@ export class SessionStore {
   /** Durable when it resolves. */
   async create(session: Session): Promise<void> {
     this.count += 1
-    await this.table.put(session.clientId, rowOf(session))
+    await this.write(session)
   }
 
   /** The session as it is at the end of this turn of the event loop; one write for all who ask in it. */
@@ -71,8 +92,7 @@ export class SessionStore {
       saving = new Promise((resolve, reject) =>
         setImmediate(() => {
           this.saving.delete(session)
-          session.dirty = false
-          this.table.put(session.clientId, rowOf(session)).then(resolve, reject)
+          this.write(session).then(resolve, reject)
         }),
       )
       this.saving.set(session, saving)
@@ -86,6 +106,20 @@ export class SessionStore {
   /** Resolves when all that was asked for so far has been written. */
   async settled(): Promise<void> {
     await Promise.allSettled([...this.unfinished])
+  }
+
+  private async write(session: Session): Promise<void> {
+    session.dirty = false
+    session.rowsTaken += 1
+    const row = session.rowsTaken
+    try {
+      await this.table.put(session.clientId, rowOf(session))
+    } catch (error) {
+      session.dirty = true
+      throw error
+    }
+    // Rows become durable in the order in which they were taken.
+    session.rowsStored = row
   }
 
   /** Forgets a durable session. */

@@ -24,6 +24,24 @@ export interface Subscription {
   readonly before: Subscription | null
 }
 
+/** Replacements remembered: a client that has not been sent what is stored may change its mind so often before it gets too much of it. */
+const MAX_REPLACED = 8
+
+/** What a subscription that is replaced has left to say. @param positions How far the session has come: it is nothing below them. */
+export function replaced(subscription: Subscription, positions: ReadonlyMap<PartitionName, number>): Subscription {
+  const chain: Subscription[] = []
+  for (let then: Subscription | null = subscription; then !== null; then = then.before) {
+    chain.push(then)
+    if (![...then.from].some(([name, offset]) => offset > (positions.get(name) ?? 0))) break
+  }
+  // The oldest two become one that delivers what either would.
+  while (chain.length > MAX_REPLACED) {
+    const [newer, older] = chain.splice(-2) as [Subscription, Subscription]
+    chain.push({ ...older, qos: Math.max(newer.qos, older.qos) as Qos })
+  }
+  return chain.reduceRight<Subscription | null>((before, one) => ({ ...one, before }), null)!
+}
+
 /** A delivery above QoS 0 that has not been acknowledged to its end. */
 export interface InflightDelivery {
   readonly qos: 1 | 2
@@ -64,6 +82,9 @@ export class Session {
   readonly retainedDue = new Map<string, Qos>()
   /** Positions or in-flight deliveries have changed since they were stored. */
   dirty = false
+  /** How often its row has been made for the store, and how far these rows are durable: see session-store.ts. */
+  rowsTaken = 0
+  rowsStored = 0
   private lastPacketId = 0
   private readonly grants = new Map<string, Qos>()
   /** From here on, per partition, every subscription counts. */

@@ -53,6 +53,12 @@ export class SharedGroups {
       for (const member of row.members) group.durableMembers.add(member)
       for (const [name, offset] of row.positions) group.positions.set(name, offset)
       for (const [name, offset] of row.from) group.from.set(name, offset)
+      // Of streams and partitions that the configuration had not before.
+      for (const [name, end] of this.options.stored.endsFor(group.filter))
+        if (!group.positions.has(name)) {
+          group.positions.set(name, end)
+          group.dirty = true
+        }
     }
   }
 

@@ -51,6 +51,20 @@ export class StoredDelivery {
     return this.byStream.filter(([first]) => mayHold(first.stream, filter)).flat()
   }
 
+  /** The same by name, each with the offset that what is stored next gets. */
+  endsFor(filter: string): readonly (readonly [PartitionName, number])[] {
+    return this.partitionsFor(filter).map(
+      ({ name, stream, partition }) => [name, stream.nextOffset(partition)] as const,
+    )
+  }
+
+  /** Which streams there are, what goes there and in how many partitions: changes with the configuration. */
+  get layout(): string {
+    return JSON.stringify(
+      this.byStream.map((partitions) => [partitions[0].stream.topics, partitions.map(({ name }) => name)]),
+    )
+  }
+
   stop(): void {
     for (const unsubscribe of this.unsubscribes) unsubscribe()
   }

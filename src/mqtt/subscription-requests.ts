@@ -7,22 +7,20 @@ import { encodeSuback, encodeUnsuback } from './encode.js'
 import type { Gate } from './gate.js'
 import { Replay } from './replay.js'
 import { isReplayFilter, replayPositions } from './replay-filter.js'
-import type { RetainedMessages } from './retained-messages.js'
+import { RetainedSender, type RetainedSenderHost } from './retained-sender.js'
 import type { Session } from './session.js'
+import type { SessionPump } from './session-pump.js'
 import type { SessionRegistry } from './session-registry.js'
 import { isShared, type SharedGroups, sharedFilterOf } from './shared-groups.js'
 import type { StoredPartition } from './stored-partition.js'
 import type { FilterPacket } from './subscribe-packet.js'
-import type { SysTopics } from './sys-topics.js'
 
 /** SUBACK's code for a filter that is refused. */
 const REFUSED = 0x80
 
-export interface SubscriptionRequestsOptions {
+export interface SubscriptionRequestsOptions extends RetainedSenderHost {
   readonly sessions: SessionRegistry
   readonly groups: SharedGroups
-  readonly retained: RetainedMessages
-  readonly sys: SysTopics
   /** Per client, inclusive. */
   readonly maxSubscriptions: number
   /** `$stream/…` at a time, inclusive. */
@@ -30,11 +28,11 @@ export interface SubscriptionRequestsOptions {
   readonly maxReplays: number
   readonly partition: (name: string) => StoredPartition | undefined
   readonly maySubscribe: (session: Session, filter: string) => boolean
-  readonly mayReceive: (session: Session, mqttTopic: string) => boolean
 }
 
 export class SubscriptionRequests {
   private runningReplays = 0
+  private readonly senders = new WeakMap<SessionPump, RetainedSender>()
 
   constructor(private readonly options: SubscriptionRequestsOptions) {}
 
@@ -42,11 +40,12 @@ export class SubscriptionRequests {
   async subscribe(gate: Gate, packet: FilterPacket): Promise<void> {
     const session = gate.session!
     const { sessions } = this.options
+    const sender = this.senderFor(session)
     const codes = packet.requests.map(({ filter, qos }) => {
       if (isReplayFilter(filter) || !this.mayHave(session, filter)) return REFUSED
       sessions.subscribe(session, filter, qos)
       // Of a shared subscription nobody could say which member is to have them.
-      if (!isShared(filter)) session.retainedDue.set(filter, qos)
+      if (!isShared(filter)) sender?.due(filter, qos)
       return qos
     })
     const replays: Replay[] = []
@@ -59,24 +58,27 @@ export class SubscriptionRequests {
     await sessions.save(session)
     gate.outbox.write(encodeSuback(packet.packetId, codes)) // [MQTT-3.8.4-1, -2, -5, -6]
     for (const replay of replays) void replay.run()
-    this.sendRetained(gate, new Set(packet.requests.map(({ filter }) => filter)))
+    this.sendRetained(gate)
   }
 
   /** A session is back that went before it had been sent all the retained messages it was due: they begin again. */
   resume(gate: Gate): void {
-    const { retainedDue } = gate.session!
-    if (retainedDue.size > 0) this.sendRetained(gate, new Set(retainedDue.keys()))
+    if (gate.session!.retainedDue.size > 0) this.sendRetained(gate)
   }
 
-  private sendRetained(gate: Gate, filters: ReadonlySet<string>): void {
-    const send = async (session: Session): Promise<void> => {
-      for (const filter of filters) {
-        const qos = session.retainedDue.get(filter)
-        if (qos !== undefined) await this.sendMatching(session, filter, qos)
-      }
-    }
+  private sendRetained(gate: Gate): void {
     // Not waited for: it may need acknowledgements that come through this gate.
-    send(gate.session!).catch((error) => gate.close(fault(messageOf(error))))
+    this.senderFor(gate.session!)
+      ?.run()
+      .catch((error) => gate.close(fault(messageOf(error))))
+  }
+
+  private senderFor(session: Session): RetainedSender | null {
+    const { pump } = session
+    if (pump === null) return null
+    let sender = this.senders.get(pump)
+    if (sender === undefined) this.senders.set(pump, (sender = new RetainedSender(session, pump, this.options)))
+    return sender
   }
 
   async unsubscribe(gate: Gate, packet: FilterPacket): Promise<void> {
@@ -117,17 +119,5 @@ export class SubscriptionRequests {
     if (!isShared(filter)) return this.options.maySubscribe(session, filter)
     const inner = sharedFilterOf(filter)
     return inner !== null && this.options.groups.hasRoomFor(filter) && this.options.maySubscribe(session, inner)
-  }
-
-  private async sendMatching(session: Session, filter: string, qos: Qos): Promise<void> {
-    const { pump } = session
-    if (pump === null) return
-    const { sys, retained, mayReceive } = this.options
-    for (const message of sys.matching(filter))
-      if (mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
-    for await (const message of retained.matching(filter))
-      if (mayReceive(session, message.mqttTopic) && !(await pump.sendRetained(message, qos))) return
-    session.retainedDue.delete(filter)
-    session.dirty = true
   }
 }

@@ -2,24 +2,29 @@
 // connection a stored will belongs to is kept in memory: after a takeover the older connection must not delete the newer one's.
 
 import type { Clock } from '../base/clock.js'
-import { messageOf } from '../base/errors.js'
+import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Commit } from '../log/types.js'
 import type { StateTable } from '../state/types.js'
+import type { Who } from './acl-file.js'
 import type { ConnectPacket } from './connect-packet.js'
 import type { Gate } from './gate.js'
 import type { PublishMessage } from './mqtt-front-options.js'
-import type { Session } from './session.js'
 
 type Will = NonNullable<ConnectPacket['will']>
 
+/** With what its client may do: the name it had logged in with, or that it is code of this process (see Session). */
+export type StoredWill = Will & { readonly username?: string; readonly trusted?: boolean }
+
 const RETRY_MS = 1000
+/** Wills that wait for the log to take them again, each with what its connection was. */
+const MAX_WAITING = 10_000
 
 export interface WillsOptions {
-  readonly table: StateTable<Will>
+  readonly table: StateTable<StoredWill>
   /** As MqttFront.publish. */
   readonly publish: (message: PublishMessage) => Commit
-  readonly mayPublish: (session: Session, mqttTopic: string) => boolean
+  readonly mayPublish: (who: Who & { readonly trusted?: boolean }, mqttTopic: string) => boolean
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -28,28 +33,32 @@ export class Wills {
   /** Whose will the store holds, by client identifier. */
   private readonly owners = new Map<string, Gate>()
   private readonly unfinished = new Set<Promise<void>>()
+  private waiting = 0
   private stopping = false
 
   constructor(private readonly options: WillsOptions) {}
 
-  /** Publishes the wills of connections that a node before this one never closed. One that cannot be published stays for the next start. */
+  /** Publishes the wills of connections that a node before this one never closed. One that cannot be published yet stays for the next start. */
   async publishLeftOver(): Promise<void> {
-    const { table, publish, logger } = this.options
-    for await (const [clientId, will] of table.entries()) {
+    const { table, publish, mayPublish } = this.options
+    for await (const [clientId, { username, trusted = false, ...will }] of table.entries()) {
       try {
-        await publish({ ...will, clientId }).durable()
-        await table.delete(clientId)
+        if (mayPublish({ clientId, username, trusted }, will.mqttTopic)) await publish({ ...will, clientId }).durable()
+        else this.notPublished(clientId, NOT_ALLOWED)
       } catch (error) {
-        logger.warn('will not published', { client: clientId, error: messageOf(error) })
+        this.notPublished(clientId, error)
+        if (!isHopeless(error)) continue
       }
+      await table.delete(clientId)
     }
   }
 
   /** CONNECT brought a will; resolves once it is durable. */
   keep(gate: Gate): Promise<void> {
-    const { clientId } = gate.session!
+    const { clientId, username, trusted } = gate.session!
     this.owners.set(clientId, gate)
-    return this.options.table.put(clientId, gate.connectPacket!.will!)
+    const rights = { ...(username !== undefined && { username }), ...(trusted && { trusted }) }
+    return this.options.table.put(clientId, { ...gate.connectPacket!.will!, ...rights })
   }
 
   /** The connection ended without DISCONNECT: its will is published, as soon as the log takes it. */
@@ -57,20 +66,22 @@ export class Wills {
     const { session } = gate
     const will = gate.connectPacket?.will
     if (session === null || !will) return
+    const { clientId } = session
+    const failed = (error: unknown): void => {
+      this.notPublished(clientId, error)
+      if (isHopeless(error) || this.waiting >= MAX_WAITING) this.drop(gate)
+      // When the node is stopping it stays in the store, for the next start.
+      else if (!this.stopping) this.publishLater(gate)
+    }
     if (!this.options.mayPublish(session, will.mqttTopic)) {
-      this.drop(gate)
+      failed(NOT_ALLOWED)
       return
     }
-    const again = (error: unknown): void => {
-      this.options.logger.warn('will not published yet', { client: session.clientId, error: messageOf(error) })
-      // When the node is stopping it stays in the store, for the next start.
-      if (!this.stopping) this.options.clock.after(RETRY_MS, () => this.publish(gate))
-    }
     try {
-      const commit = this.options.publish({ ...will, clientId: session.clientId })
-      commit.onSettled((error) => (error === null ? this.drop(gate) : again(error)))
+      const commit = this.options.publish({ ...will, clientId })
+      commit.onSettled((error) => (error === null ? this.drop(gate) : failed(error)))
     } catch (error) {
-      again(error)
+      failed(error)
     }
   }
 
@@ -92,4 +103,25 @@ export class Wills {
     this.stopping = true
     await Promise.all(this.unfinished)
   }
+
+  private publishLater(gate: Gate): void {
+    this.waiting += 1
+    this.options.clock.after(RETRY_MS, () => {
+      this.waiting -= 1
+      this.publish(gate)
+    })
+  }
+
+  private notPublished(clientId: string, error: unknown): void {
+    this.options.logger.warn('will not published', { client: clientId, error: messageOf(error) })
+  }
 }
+
+const NOT_ALLOWED = new SluiceError('FORBIDDEN', 'its client may not publish to this topic')
+
+/** Trying again would be in vain. */
+function isHopeless(error: unknown): boolean {
+  return error instanceof SluiceError && HOPELESS.has(error.code)
+}
+
+const HOPELESS: ReadonlySet<string> = new Set(['FORBIDDEN', 'INVALID_TOPIC', 'RECORD_TOO_LARGE'])

@@ -2,23 +2,18 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { DroppedRange } from '../../src/mqtt/dropped-deliveries.js'
 import { tempDir } from '../helpers/temp-dir.js'
-import { DISCONNECT, PINGREQ, packet, publishPacket, RawClient, subscribePacket, u16 } from './raw-client.js'
+import {
+  DISCONNECT,
+  PINGREQ,
+  packet,
+  publishOf,
+  publishPacket,
+  pubrel,
+  RawClient,
+  subscribePacket,
+  u16,
+} from './raw-client.js'
 import { nextMessage, startFront } from './start-front.js'
-
-/** Topic, QoS, DUP and payload of a PUBLISH, with its packet identifier. */
-function publishOf(raw: { first: number; body: Buffer } | null) {
-  if (raw === null || raw.first >> 4 !== 3) throw new Error(`not a PUBLISH: ${raw?.first.toString(16)}`)
-  const qos = (raw.first >> 1) & 3
-  const topicEnd = 2 + raw.body.readUInt16BE(0)
-  return {
-    topic: raw.body.subarray(2, topicEnd).toString(),
-    qos,
-    dup: (raw.first & 8) !== 0,
-    retain: (raw.first & 1) !== 0,
-    id: qos > 0 ? raw.body.readUInt16BE(topicEnd) : 0,
-    payload: raw.body.subarray(topicEnd + (qos > 0 ? 2 : 0)).toString(),
-  }
-}
 
 for (const granted of [0, 1, 2] as const)
   for (const published of [0, 1, 2] as const)
@@ -45,7 +40,7 @@ test('overlapping subscriptions deliver a message once, at the highest QoS grant
   while (seen.length < 4) {
     const raw = (await client.next())!
     seen.push((raw.first >> 4).toString(16))
-    if (raw.first >> 4 === 5) client.write(packet(0x62, u16(7)))
+    if (raw.first >> 4 === 5) client.write(pubrel(7))
     if (raw.first >> 4 === 3) {
       publishes += 1
       assert.is(publishOf(raw).qos, 2)

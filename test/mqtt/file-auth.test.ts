@@ -163,8 +163,8 @@ test('a node with both files lets the right ones in and closes the connection of
       client(options).once('error', (error) => resolve((error as { code?: number }).code ?? -1)),
     )
   assert.is(await refused({}), 5)
-  assert.is(await refused({ username: 'ada', password: 'wrong' }), 4)
-  assert.is(await refused({ username: 'eve', password: 'lovelace' }), 4)
+  assert.is(await refused({ username: 'ada', password: 'wrong' }), 5)
+  assert.is(await refused({ username: 'eve', password: 'lovelace' }), 5)
   const login = { username: 'ada', password: 'lovelace' }
   const subscriber = await connect(login)
   const grants = await subscriber.subscribeAsync(['sensors/#', 'other']).catch((error) => error)

@@ -52,6 +52,36 @@ export class RawClient {
     return this.packets.shift() ?? null
   }
 
+  /** The next PUBLISH, whatever comes before it. */
+  async nextPublish(): Promise<ReturnType<typeof publishOf>> {
+    for (;;) {
+      const packet = await this.next()
+      if (packet === null) throw new Error('closed instead of a PUBLISH')
+      if (packet.first >> 4 === 3) return publishOf(packet)
+    }
+  }
+
+  /** All packets until PINGRESP answers a PINGREQ sent now. */
+  async untilPong(): Promise<RawPacket[]> {
+    this.write(PINGREQ)
+    const packets: RawPacket[] = []
+    for (;;) {
+      const packet = await this.next()
+      if (packet === null) throw new Error('closed instead of PINGRESP')
+      if (packet.first === 0xd0) return packets
+      packets.push(packet)
+    }
+  }
+
+  /** Connects with a session that is kept; @returns the client and whether its session was there. */
+  static async durable(port: number, clientId: string): Promise<{ client: RawClient; present: boolean }> {
+    const client = await RawClient.open(port)
+    client.write(connectPacket({ clientId, clean: false }))
+    const connack = await client.next()
+    if (connack?.first !== 0x20 || connack.body[1] !== 0) throw new Error('CONNACK does not accept')
+    return { client, present: connack.body[0] === 1 }
+  }
+
   /** Resolves when the broker has closed the connection. */
   async whenClosed(): Promise<void> {
     while (!this.closed) await new Promise<void>((resolve) => this.waiters.push(resolve))
@@ -127,5 +157,24 @@ export function subscribePacket(id: number, ...filters: [string, number][]): Buf
   return packet(0x82, u16(id), ...filters.flatMap(([filter, qos]) => [text(filter), Buffer.from([qos])]))
 }
 
+/** What a PUBLISH says. */
+export function publishOf(raw: RawPacket | null) {
+  if (raw === null || raw.first >> 4 !== 3) throw new Error(`not a PUBLISH: ${raw?.first.toString(16)}`)
+  const qos = (raw.first >> 1) & 3
+  const topicEnd = 2 + raw.body.readUInt16BE(0)
+  return {
+    topic: raw.body.subarray(2, topicEnd).toString(),
+    qos,
+    dup: (raw.first & 8) !== 0,
+    retain: (raw.first & 1) !== 0,
+    id: qos > 0 ? raw.body.readUInt16BE(topicEnd) : 0,
+    payload: raw.body.subarray(topicEnd + (qos > 0 ? 2 : 0)).toString(),
+  }
+}
+
+export const puback = (id: number) => packet(0x40, u16(id))
+export const pubrec = (id: number) => packet(0x50, u16(id))
+export const pubrel = (id: number) => packet(0x62, u16(id))
+export const pubcomp = (id: number) => packet(0x70, u16(id))
 export const PINGREQ = Buffer.from([0xc0, 0])
 export const DISCONNECT = Buffer.from([0xe0, 0])

@@ -7,6 +7,7 @@ import { silentLogger } from '../../src/base/logger.js'
 import { MqttFront } from '../../src/mqtt/mqtt-front.js'
 import type { MqttFrontOptions } from '../../src/mqtt/mqtt-front-options.js'
 import { LevelStateStore } from '../../src/state/state-store.js'
+import type { StateStore } from '../../src/state/types.js'
 import { openLog, type TestLog, type TestStream } from '../helpers/open-log.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
@@ -24,10 +25,12 @@ export interface TestFront {
 export interface TestFrontOptions extends Partial<MqttFrontOptions> {
   readonly directory?: string
   readonly streams?: readonly TestStream[]
+  /** What the front is given for the state store. */
+  readonly wrapState?: (state: StateStore) => StateStore
 }
 
 export async function startFront(options: TestFrontOptions = {}): Promise<TestFront> {
-  const { directory = tempDir(), streams = [{ name: 'mqtt', topics: ['#'] }], ...more } = options
+  const { directory = tempDir(), streams = [{ name: 'mqtt', topics: ['#'] }], wrapState, ...more } = options
   const testLog = await openLog(directory, [...streams, { name: 'unrouted', topics: [] }])
   const state = await LevelStateStore.open({
     directory: join(directory, 'mqtt-state'),
@@ -38,7 +41,7 @@ export async function startFront(options: TestFrontOptions = {}): Promise<TestFr
     listen: ['127.0.0.1:0'],
     catalog: testLog.log,
     routes: streams.map(({ name, topics }) => ({ stream: name, topics: topics ?? ['#'], key: 'topic' })),
-    state,
+    state: wrapState?.(state) ?? state,
     clock: systemClock,
     logger: silentLogger,
     ...more,
