@@ -6,14 +6,15 @@ import type { Clock } from '../base/clock.js'
 import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { CompressionCodec } from '../record/compression.js'
-import type { Offset } from '../record/record.js'
+import type { Offset, PartitionId } from '../record/record.js'
 import type { Ballast } from '../state/ballast.js'
 import type { Cursors } from '../state/cursors.js'
 import { listDirectory, makeDirectory } from '../state/durable-files.js'
-import type { Ledger } from '../state/ledger.js'
+import type { Ledger, LedgerEntry } from '../state/ledger.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
 import { uncoveredRanges } from '../state/uncovered-ranges.js'
+import type { MirrorStream } from './mirror-stream.js'
 import { Mirrors, type OpenedLog } from './mirrors.js'
 import type { Place, RetentionPolicy } from './retention.js'
 import { keepPolicy, keptPolicy } from './retention-file.js'
@@ -96,6 +97,7 @@ export class Log implements StreamCatalog {
   private constructor(private readonly options: LogOptions) {
     this.mirrors = new Mirrors({
       openLog: (stream, placeOf) => this.openMirrors(stream, placeOf),
+      onReplaced: (mirror, formerName) => this.mirrorReplaced(mirror, formerName),
       catalog: this.streams,
     })
   }
@@ -177,6 +179,24 @@ export class Log implements StreamCatalog {
     )
     opened = true
     return { log, enterDamage: () => enter(found) }
+  }
+
+  /** What upstreams still lacked of it they will not get: it stays here, under its new name. */
+  private async mirrorReplaced(mirror: MirrorStream, formerName: string): Promise<void> {
+    const { ledger, cursors, clock } = this.options
+    await ledger.rename(formerName, mirror.name)
+    const owed: LedgerEntry[] = []
+    for (const destination of this.options.destinationsOf(formerName))
+      for (let index = 0; index < mirror.partitions; index++) {
+        const partition = index as PartitionId
+        const end = mirror.highWatermark(partition)
+        const firstOffset = cursors.get(destination, formerName, index) ?? mirror.logStartOffset(partition)
+        if (firstOffset >= end) continue
+        const range = { partition: index, firstOffset, lastOffset: (end - 1) as Offset }
+        owed.push({ destination, stream: mirror.name, ...range, reason: 'replaced', atMs: clock.wallMs() })
+      }
+    if (owed.length > 0) await ledger.add(owed)
+    await cursors.removeStream(formerName)
   }
 
   /** Offsets that their origin has named as gone are no damage. */

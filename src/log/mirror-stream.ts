@@ -68,6 +68,24 @@ export class MirrorStream implements Stream {
     return this.log.epoch(this.localOf(partition))
   }
 
+  /** Where the next record has to begin: at the end of the log, or where a gap ends that nothing has followed yet. */
+  position(partition: PartitionId): number {
+    return Math.max(this.nextOffset(partition), this.passedTo(partition))
+  }
+
+  /** One past the offsets behind the end of the log that will never come, as far as is durable; 0 if there were none. */
+  passedTo(partition: PartitionId): number {
+    const fact = this.log.fact(passedName(this.localOf(partition)))
+    return fact === undefined ? 0 : Number(Buffer.from(fact).readBigUInt64BE())
+  }
+
+  /** Offsets up to there, exclusive, will never come; they are in the ledger. Durable with the commit. */
+  passTo(partition: PartitionId, next: number): Commit {
+    const value = Buffer.alloc(8)
+    value.writeBigUInt64BE(BigInt(next))
+    return this.log.setFact(passedName(this.localOf(partition)), value)
+  }
+
   append(): Commit {
     throw this.readOnly()
   }
@@ -108,4 +126,9 @@ export class MirrorStream implements Stream {
       stream: this.name,
     })
   }
+}
+
+/** A fact of the shared log: u64be, one past a gap that was told with no record behind it. */
+function passedName(local: PartitionId): string {
+  return `passed/${local}`
 }

@@ -23,6 +23,11 @@ export const MAX_MIRRORED_PARTITIONS = 4096
 export interface MirrorsOptions {
   /** Opens the log of the mirrors of one stream. @param placeOf Whose a partition is. */
   readonly openLog: (stream: string, placeOf: (partition: number) => Place) => Promise<OpenedLog>
+  /**
+   * A mirror has got another name because a new incarnation takes its place: what is kept under its name is not of the new one. Durable when
+   * it resolves.
+   */
+  readonly onReplaced: (mirror: MirrorStream, formerName: string) => Promise<void>
   /** Where mirrors are entered under their names. */
   readonly catalog: Map<string, Stream>
 }
@@ -72,8 +77,8 @@ export class Mirrors {
     await this.sharedLog(stream)
   }
 
-  /** Calls `listener` when a mirror has been opened or has got more partitions. */
-  onOpened(listener: () => void): () => void {
+  /** Calls `listener` when a mirror has been opened, has got more partitions, or has been replaced. */
+  onChanged(listener: () => void): () => void {
     this.listeners.add(listener)
     return () => this.listeners.delete(listener)
   }
@@ -95,6 +100,11 @@ export class Mirrors {
     const shared = await this.sharedLog(stream)
     const before = this.find(origin, stream)
     const mirror = this.enter(shared, origin, stream, (before?.incarnation ?? 0) + 1, via)
+    if (before !== undefined) {
+      // Whoever reads the old one under this name stops before there is anything of the new one.
+      this.changed()
+      await this.options.onReplaced(before, mirror.name)
+    }
     await this.grow(shared, mirror, begins, via)
     return mirror
   }
@@ -192,7 +202,11 @@ export class Mirrors {
     }
     const commits = new Set(mirror.local.flatMap((index) => unsettled.get(index) ?? []))
     await Promise.all([...commits].map((commit) => commit.durable()))
-    if (missing > 0) for (const listener of this.listeners) listener()
+    if (missing > 0) this.changed()
+  }
+
+  private changed(): void {
+    for (const listener of this.listeners) listener()
   }
 
   private settle({ unsettled }: SharedLog, index: number, commit: Commit): void {

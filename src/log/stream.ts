@@ -197,6 +197,11 @@ export class LogStream implements Stream {
     return this.queue.setFact(name, value)
   }
 
+  /** As durable. */
+  fact(name: string): Uint8Array | undefined {
+    return this.store.facts.get(name)
+  }
+
   facts(prefix: string): ReadonlyMap<string, Uint8Array> {
     return new Map([...this.store.facts].filter(([name]) => name.startsWith(prefix)))
   }

@@ -252,9 +252,11 @@ export class Gate {
     if (this.nodeLink === null) {
       this.nodeLink = nodes.open({
         send: (bytes) => this.outbox.write(encodeForNode(nodes.downTopic, bytes)),
+        admitted: () => {
+          this.framer.maxPacketBytes = nodes.maxFrameBytes
+        },
         close: (reason) => this.closeGently(fault(reason)),
       })
-      this.framer.maxPacketBytes = nodes.maxFrameBytes
     }
     return this.nodeLink.receive(payload)
   }

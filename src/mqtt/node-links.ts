@@ -10,7 +10,7 @@ export interface NodeLinks {
   /** Where a node publishes; other names below the prefix are refused. */
   readonly upTopic: string
   readonly downTopic: string
-  /** Largest packet once a connection has shown that it is a node's, inclusive. */
+  /** Largest packet of a connection that has been admitted, inclusive. */
   readonly maxFrameBytes: number
   open(peer: NodePeer): NodeLink
 }
@@ -19,6 +19,8 @@ export interface NodeLinks {
 export interface NodePeer {
   /** Publishes to the node, at QoS 0 and to `downTopic`. */
   send(payload: Buffer): void
+  /** It has shown that it is a node. */
+  admitted(): void
   /** Closes once what was sent has left. */
   close(reason: string): void
 }

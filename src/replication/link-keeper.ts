@@ -79,7 +79,8 @@ export class LinkKeeper<S extends Shipment> {
 
   /** Gives up the connection; the next one is tried after a pause. */
   reset(reason: SluiceError): void {
-    this.link?.reset(reason)
+    const open = this.link ?? this.dialing
+    open?.reset(reason)
   }
 
   /** The far side has acknowledged something: the next pause is a short one. */

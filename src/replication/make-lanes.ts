@@ -15,7 +15,7 @@ export interface LanesToMake<S extends Shipment> {
   /** The lane may have something to send. */
   readonly onReady: (lane: Lane<S>) => void
   /** A cursor has moved by so many offsets, over what will not be sent. */
-  readonly onPassed: (offsets: number) => void
+  readonly onPassed: (lane: Lane<S>, offsets: number) => void
 }
 
 const DEFAULT_READ_AHEAD_BYTES = 256 * 1024
@@ -38,11 +38,10 @@ export function makeLanes<S extends Shipment>(
     const partition = toPartitionId(index)
     const saved = cursors.get(upstream.name, stream.name, partition)
     const lane = new Lane<S>({
-      ...{ stream, partition, target, ledger, deadLetters, clock, logger, fetchBytes, onReady },
+      ...{ stream, partition, target, ledger, deadLetters, clock, logger, fetchBytes, onReady, onPassed },
       upstream: upstream.name,
       maxInFlight: upstream.maxInFlight,
       cursor: saved ?? stream.logStartOffset(partition),
-      onPassed: (_lane, offsets) => onPassed(offsets),
     })
     if (saved !== undefined) onDisk.set(lane, saved)
     lanes.push(lane)

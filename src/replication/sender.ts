@@ -82,7 +82,8 @@ export class Sender<S extends Shipment> {
   /** Lanes that may have something to send, in turn. */
   private readonly ready: BoundedQueue<Lane<S>>
   private readonly saver: CursorSaver<Lane<S>>
-  private readonly unsubscribe: (() => void)[] = []
+  /** How to stop listening to each stream. */
+  private readonly followed = new Map<StreamReader, () => void>()
   private pumpScheduled = false
   private budgetTimerRuns = false
   private closing = false
@@ -150,6 +151,19 @@ export class Sender<S extends Shipment> {
     this.keeper.link?.lanesAdded?.()
   }
 
+  /** A stream is no longer what it was: sends no more of it. */
+  remove(stream: StreamReader): void {
+    this.keeper.reset(new SluiceError('NOT_REACHABLE', `${stream.name} has been replaced: connecting anew`))
+    this.followed.get(stream)?.()
+    this.followed.delete(stream)
+    for (const lane of this.lanes.filter((one) => one.stream === stream)) {
+      lane.close()
+      this.lanes.splice(this.lanes.indexOf(lane), 1)
+      this.laneOf.delete(lane.acks)
+      if (this.first === lane) this.first = null
+    }
+  }
+
   /** Ends the connection, once what is in flight is acknowledged. Lasts until `resume`. */
   pause(): void {
     if (this.paused) return
@@ -180,7 +194,8 @@ export class Sender<S extends Shipment> {
     this.closing = true
     this.switching = this.switching.then(() => this.windDown())
     await this.switching
-    for (const end of this.unsubscribe.splice(0)) end()
+    for (const unfollow of this.followed.values()) unfollow()
+    this.followed.clear()
     for (const lane of this.lanes) lane.close()
     this.deadline.linkDown()
     this.budget.daily?.settle()
@@ -201,7 +216,7 @@ export class Sender<S extends Shipment> {
       from: before,
       maxLanes: MAX_LANES - this.lanes.length,
       onReady: (lane) => this.laneReady(lane),
-      onPassed: (offsets) => this.saver.moved(offsets),
+      onPassed: (lane, offsets) => this.passed(lane, offsets),
     })
     for (const lane of lanes) {
       this.lanes.push(lane)
@@ -223,7 +238,7 @@ export class Sender<S extends Shipment> {
       }
     }
     changed()
-    this.unsubscribe.push(stream.onChange(changed))
+    this.followed.set(stream, stream.onChange(changed))
   }
 
   private offeredLanes(): OfferedLane[] {
@@ -335,18 +350,28 @@ export class Sender<S extends Shipment> {
     if (!this.deadline.proven) this.keeper.proven()
     this.deadline.acked(this.window.inFlight)
     this.poison.acked()
-    const { line } = flight
-    const wasFull = line.isFull
-    const moved = line.acked(flight)
-    if (moved > 0) this.hasMoved(this.laneOf.get(line)!, moved)
-    if (moved > 0 && wasFull) this.laneReady(this.laneOf.get(line)!)
-    // It may have let records gather meanwhile.
-    if (this.options.target.packBatches > 1) this.laneOf.get(line)!.wake()
+    const lane = this.laneOf.get(flight.line)
+    if (lane !== undefined) this.ackedOn(lane, flight)
     if (this.window.inFlight === 0) {
       this.onSettled()
       if (this.drain !== null) this.reportDrained(this.drain)
     }
     this.schedulePump()
+  }
+
+  private ackedOn(lane: Lane<S>, flight: Flight): void {
+    const wasFull = lane.acks.isFull
+    const moved = lane.acks.acked(flight)
+    if (moved > 0) this.hasMoved(lane, moved)
+    if (moved > 0 && wasFull) this.laneReady(lane)
+    // It may have let records gather meanwhile.
+    if (this.options.target.packBatches > 1) lane.wake()
+  }
+
+  private passed(lane: Lane<S>, offsets: number): void {
+    this.saver.moved(offsets)
+    const { stream, partition, cursor } = lane
+    this.keeper.link?.passed?.({ stream: stream.name, partition }, cursor)
   }
 
   /** What an upstream keeps durably itself counts as delivered at once; the disk learns of it when it suits. */

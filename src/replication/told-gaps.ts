@@ -1,10 +1,7 @@
 // What the ledger says of a stretch of offsets that will not be sent, for the upstream to know: each part with its reason, without overlap.
 
 import type { LedgerRow } from '../state/ledger.js'
-import type { ToldGap } from './node-protocol.js'
-
-/** Ranges told at once, inclusive; beyond it the rest is told as one. */
-const MAX_TOLD_GAPS = 256
+import { MAX_TOLD_GAPS, type ToldGap } from './node-protocol.js'
 
 /** @param range Both inclusive. What the ledger does not know, which should not be, is told as `several`. */
 export function gapsWithin(
@@ -24,7 +21,7 @@ export function gapsWithin(
     next = last + 1
   }
   for (const { firstOffset, lastOffset, reason } of ours) {
-    if (lastOffset < next || gaps.length >= MAX_TOLD_GAPS) continue
+    if (lastOffset < next || gaps.length > MAX_TOLD_GAPS - 3) continue
     if (firstOffset > range.last) break
     tell(next, firstOffset - 1, 'several')
     tell(next, Math.min(lastOffset, range.last), reason)

@@ -15,9 +15,11 @@ import { Downlink, type DownlinkOptions } from './downlink.js'
 import type { Lane, LedgerPort } from './lane.js'
 import { OriginEpoch } from './origin-epoch.js'
 import { type CursorsPort, Sender } from './sender.js'
+import type { GroupPositions } from './targets/group-teller.js'
 import { MqttTarget } from './targets/mqtt.js'
 import type { MqttConnectionOptions } from './targets/mqtt-connection.js'
-import { type GroupPositions, SluiceTarget, type StreamOrigin } from './targets/sluice.js'
+import { SluiceTarget } from './targets/sluice.js'
+import type { StreamOrigin } from './targets/stream-opening.js'
 import type { Shipment, Source, Target } from './targets/target.js'
 import { gapsWithin } from './told-gaps.js'
 import type { RewindRequest, RewoundPartition, UpstreamOptions, UpstreamStatus } from './upstream-options.js'
@@ -28,7 +30,7 @@ export interface UpstreamsOptions {
   readonly upstreams: readonly UpstreamOptions[]
   readonly catalog: StreamCatalog
   /** What other nodes forward to this one. */
-  readonly mirrors: Pick<Mirrors, 'list' | 'onOpened'>
+  readonly mirrors: Pick<Mirrors, 'list' | 'onChanged'>
   /** Committed offsets, which travel along to Sluice nodes. */
   readonly groups: GroupPositions
   /** For what proves to each upstream which life of this node it is: see origin-epoch.ts. */
@@ -75,8 +77,13 @@ export class Upstreams {
       running.set(upstream.name, makeSender(upstream, options))
     }
     for (const { sender } of running.values()) sender.start()
-    const stop = options.mirrors.onOpened(() => {
-      for (const one of running.values()) for (const mirror of mirrorsFor(one.options, options)) one.sender.add(mirror)
+    const stop = options.mirrors.onChanged(() => {
+      for (const { options: upstream, sender } of running.values()) {
+        const wanted = mirrorsFor(upstream, options)
+        const replaced = sender.lanes.map(({ stream }) => stream).filter((one) => one instanceof MirrorStream)
+        for (const mirror of new Set(replaced)) if (!wanted.includes(mirror)) sender.remove(mirror)
+        for (const mirror of wanted) sender.add(mirror)
+      }
     })
     return new Upstreams(running, options.facts, stop)
   }

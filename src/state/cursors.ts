@@ -50,12 +50,21 @@ export class Cursors {
   }
 
   /** Forgets a destination that left the configuration. */
-  async remove(destination: string): Promise<void> {
+  remove(destination: string): Promise<void> {
+    return this.forget((cursor) => cursor.destination === destination)
+  }
+
+  /** Forgets how far anybody has come with a stream: what has its name now is another. Durable when it resolves. */
+  removeStream(name: string): Promise<void> {
+    return this.forget((_cursor, stream) => stream === name)
+  }
+
+  private async forget(which: (cursor: Cursor, stream: string) => boolean): Promise<void> {
     const operations: { delete: string }[] = []
     for (const [stream, cursors] of this.byStream) {
       for (const [key, cursor] of cursors) {
-        if (cursor.destination !== destination) continue
-        operations.push({ delete: `${destination}/${stream}/${cursor.partition}` })
+        if (!which(cursor, stream)) continue
+        operations.push({ delete: `${cursor.destination}/${stream}/${cursor.partition}` })
         cursors.delete(key)
       }
     }

@@ -4,14 +4,24 @@
 import type { Offset } from '../record/record.js'
 import type { StateOperation, StateStore, StateTable } from './types.js'
 
-export type LedgerReason =
-  | 'retention'
-  | 'disk_full'
-  | 'corruption'
-  | 'rejected'
-  | 'qos0_dropped'
-  | 'session_overtaken'
-  | 'several'
+const REASONS = [
+  'retention',
+  'disk_full',
+  'corruption',
+  'rejected',
+  'qos0_dropped',
+  'session_overtaken',
+  /** The stream is another now: what was left of the old one is not forwarded any more. */
+  'replaced',
+  'several',
+] as const
+
+export type LedgerReason = (typeof REASONS)[number]
+
+/** A reason as another node has told it, which may know more of them. */
+export function toldReason(reason: string): LedgerReason {
+  return REASONS.find((one) => one === reason) ?? 'several'
+}
 
 export interface LedgerEntry {
   /** The upstream or session that will not get these records; `*` where nobody will. */
@@ -57,6 +67,22 @@ export class Ledger {
     const added = this.lastAdd.then(() => this.enterAll(entries))
     this.lastAdd = added.catch(() => {})
     return added
+  }
+
+  /** What is known of one stream is from now on of a stream by another name. Durable when it resolves. */
+  rename(stream: string, to: string): Promise<void> {
+    const renamed = this.lastAdd.then(async () => {
+      const rows = [...this.rows].filter(([, row]) => row.stream === stream)
+      const moved = rows.map(([, row]) => ({ ...row, stream: to }))
+      await this.table.write([
+        ...rows.map(([key]) => ({ delete: key })),
+        ...moved.map((row) => ({ put: keyOf(row), value: row })),
+      ])
+      for (const [key] of rows) this.rows.delete(key)
+      for (const row of moved) this.rows.set(keyOf(row), row)
+    })
+    this.lastAdd = renamed.catch(() => {})
+    return renamed
   }
 
   /** By destination, stream, partition and offset. */

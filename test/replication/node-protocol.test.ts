@@ -2,13 +2,14 @@ import { Encoder } from 'cbor-x'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { cborProblem, MAX_CBOR_ITEMS } from '../../src/replication/cbor-check.js'
+import { decodeDown, decodeUp, encodeDown, encodeUp } from '../../src/replication/node-codec.js'
 import {
   type DownMessage,
-  decodeDown,
-  decodeUp,
-  encodeDown,
-  encodeUp,
+  MAX_FRAME_BATCHES,
   MAX_LANES,
+  MAX_PARTITIONS,
+  MAX_TOLD_GAPS,
+  MAX_TOLD_GROUPS,
   type UpMessage,
 } from '../../src/replication/node-protocol.js'
 
@@ -24,7 +25,7 @@ const UP: readonly UpMessage[] = [
     origin: 'gw-17',
     stream: 'telemetry',
     fresh: false,
-    partitions: [{ start: 0, cursor: 2 ** 40, end: LARGE, epoch: 3 }],
+    partitions: [{ start: 0, cursor: 2 ** 40, end: LARGE, epoch: 3, tip: null }],
   },
   {
     type: 'frame',
@@ -54,6 +55,25 @@ const DOWN: readonly DownMessage[] = [
 test('every message comes out as it went in', () => {
   for (const message of UP) assert.equal(decodeUp(encodeUp(message)), message)
   for (const message of DOWN) assert.equal(decodeDown(encodeDown(message)), message)
+})
+
+test('every list of a message is taken at its maximum and refused one past it', () => {
+  const offer = { start: 0, cursor: 0, end: 0, epoch: 0, tip: 1 }
+  const open = { type: 'open', lane: 0, origin: 'a', stream: 'b', fresh: false } as const
+  const frame = { type: 'frame', lane: 0 } as const
+  const lists: readonly (readonly [number, (count: number) => UpMessage])[] = [
+    [MAX_PARTITIONS, (count) => ({ ...open, partitions: Array(count).fill(offer) })],
+    [MAX_TOLD_GAPS, (count) => ({ ...frame, batches: [], gaps: Array(count).fill({ first: 0, last: 1, reason: '' }) })],
+    [MAX_FRAME_BATCHES, (count) => ({ ...frame, gaps: [], batches: Array(count).fill(EPOCH) })],
+    [
+      MAX_TOLD_GROUPS,
+      (count) => ({ type: 'groups', lane: 0, groups: Array(count).fill({ group: 'g', offset: 0, metadata: '' }) }),
+    ],
+  ]
+  for (const [maximum, message] of lists) {
+    assert.equal(decodeUp(encodeUp(message(maximum))), message(maximum))
+    assert.throws(() => decodeUp(encodeUp(message(maximum + 1))), /array of more than/)
+  }
 })
 
 test('a message cut at any byte, and one with bytes behind it, is refused', () => {

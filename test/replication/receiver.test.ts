@@ -2,13 +2,17 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { systemClock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
-import type { Offset } from '../../src/record/record.js'
+import type { Offset, PartitionId } from '../../src/record/record.js'
 import { encodeRecordBatch } from '../../src/record/record-batch-builder.js'
-import { type DownMessage, decodeDown, encodeUp, type UpMessage } from '../../src/replication/node-protocol.js'
+import { decodeDown, encodeUp } from '../../src/replication/node-codec.js'
+import type { DownMessage, UpMessage } from '../../src/replication/node-protocol.js'
 import { Origins } from '../../src/replication/origins.js'
-import { Receiver, type Reception } from '../../src/replication/receiver.js'
+import { Receiver } from '../../src/replication/receiver.js'
+import type { Reception } from '../../src/replication/reception.js'
+import { recordTip } from '../../src/replication/record-tip.js'
 import { LevelStateStore } from '../../src/state/state-store.js'
 import { openLog, readAll, recordOf, type TestLog } from '../helpers/open-log.js'
+import { withSeed } from '../helpers/seeded-random.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
 const [A, B, C, D] = [1, 2, 3, 4].map((byte) => Buffer.alloc(16, byte))
@@ -20,19 +24,29 @@ function batch(base: number, count: number, epoch = 0): Buffer {
 
 class Bench {
   readonly told: DownMessage[] = []
+  readonly reception: Reception
   closed: string | null = null
   private wake = (): void => {}
 
   constructor(
     readonly node: TestLog,
     readonly origins: Origins,
-    readonly reception: Reception,
+    readonly receiver: Receiver,
+    readonly committed: unknown[][],
     private readonly closeState: () => Promise<void>,
-  ) {}
+  ) {
+    this.reception = receiver.open({
+      send: (payload) => this.tell(decodeDown(payload)),
+      admitted: () => {},
+      close: (reason) => {
+        this.closed = reason
+      },
+    })
+  }
 
-  static async open(more: { readonly node?: TestLog; readonly receiver?: Receiver } = {}): Promise<Bench> {
-    const directory = tempDir()
-    const node = more.node ?? (await openLog(directory, [{ name: 'telemetry' }]))
+  static async open(): Promise<Bench> {
+    const node = await openLog(tempDir(), [{ name: 'telemetry' }])
+    const committed: unknown[][] = []
     const state = await LevelStateStore.open({ directory: tempDir(), logger: silentLogger, onFatal: () => {} })
     const origins = await Origins.open(state, systemClock, silentLogger)
     const { log, ledger } = node
@@ -41,19 +55,17 @@ class Bench {
       mirrors: log.mirrors,
       origins,
       ledger,
-      commitGroup: async () => {},
+      commitGroup: async (...commit) => void committed.push(commit),
       maxFrameBytes: 1 << 20,
       clock: systemClock,
       logger: silentLogger,
     })
-    const peer = {
-      send: (payload: Buffer) => bench.tell(decodeDown(payload)),
-      close: (reason: string) => {
-        bench.closed = reason
-      },
-    }
-    const bench: Bench = new Bench(node, origins, receiver.open(peer), () => state.close())
-    return bench
+    return new Bench(node, origins, receiver, committed, () => state.close())
+  }
+
+  /** One more connection to the same node. */
+  another(): Bench {
+    return new Bench(this.node, this.origins, this.receiver, this.committed, async () => {})
   }
 
   /** Says something and waits for the answer to it. */
@@ -73,9 +85,9 @@ class Bench {
 
   openLane(
     end: number,
-    { start = 0, cursor = 0, fresh = false, lane = 0, origin = 'gw-17' } = {},
+    { start = 0, cursor = 0, fresh = false, lane = 0, origin = 'gw-17', tip = null as number | null } = {},
   ): Promise<DownMessage> {
-    const partitions = [{ start, cursor, end, epoch: 0 }]
+    const partitions = [{ start, cursor, end, epoch: 0, tip }]
     return this.say({ type: 'open', lane, origin, stream: 'telemetry', fresh, partitions })
   }
 
@@ -188,6 +200,127 @@ test('an origin that ends before its mirror does has other records: a new mirror
     assert.equal(await bench.offsets(), range(6, 2))
     assert.equal(await bench.offsets('gw-17.telemetry.1'), range(10))
     assert.match(bench.origins.statusOf('gw-17').alarm ?? '', /new mirror/)
+  }))
+
+test('a node in between that is merely behind does not begin a new mirror, one that has other records does', () =>
+  withLane(async (bench) => {
+    await bench.frame(batch(0, 10))
+    const mirror = bench.node.log.stream('gw-17.telemetry')
+    const tip = (await recordTip(mirror, 0 as PartitionId, 5)) ?? 0
+    const site = bench.another()
+    await site.hello(A, B, 'site')
+    const behind = await site.openLane(6, { tip })
+    assert.is(behind.type === 'opened' && behind.positions?.[0].next, 10)
+    const unknown = await site.openLane(0)
+    assert.is(unknown.type === 'opened' && unknown.positions?.[0].next, 10)
+    assert.is(bench.node.log.stream('gw-17.telemetry'), mirror)
+    const other = await site.openLane(6, { tip: tip ^ 1 })
+    assert.is(other.type === 'opened' && other.positions?.[0].next, 0)
+    assert.equal(await bench.offsets('gw-17.telemetry.1'), range(10))
+    assert.match(bench.origins.statusOf('site').alarm ?? '', /new mirror/)
+  }))
+
+test('what the ledger says of a mirror that was replaced does not hold for the new one, and keeps the old name', () =>
+  withLane(async (bench) => {
+    await bench.frame(batch(0, 10))
+    const gap = { first: 10, last: 99, reason: 'retention' }
+    await bench.say({ type: 'frame', lane: 0, gaps: [gap], batches: [batch(100, 1)] })
+    await bench.openLane(50, { fresh: true })
+    assert.equal(await bench.frame(batch(0, 20)), ack(20))
+    assert.equal(
+      bench.node.ledger.list().map(({ stream, firstOffset, lastOffset }) => [stream, firstOffset, lastOffset]),
+      [['gw-17.telemetry.1', 10, 99]],
+    )
+  }))
+
+test('of two connections of one node the later one counts: nothing more is taken on the earlier', () =>
+  withLane(async (bench) => {
+    await bench.frame(batch(0, 10))
+    // A copy that was made before the welcome was written down is as good as the original, to begin with.
+    const copy = bench.another()
+    assert.is((await copy.hello(B, C)).type, 'welcome')
+    assert.match(bench.closed ?? '', /connected anew/)
+    assert.is(bench.reception.receive(encodeUp({ type: 'frame', lane: 0, gaps: [], batches: [batch(10, 5)] })), null)
+    await copy.openLane(100)
+    assert.equal(await copy.frame(batch(10, 2)), ack(12))
+    // And then it is the original that is refused.
+    const refused = await bench.another().hello(B, D)
+    assert.is(refused.type === 'refused' && refused.code, 'FENCED_EPOCH')
+    assert.ok(bench.origins.statusOf('gw-17').connected)
+    copy.reception.end()
+    assert.not(bench.origins.statusOf('gw-17').connected)
+  }))
+
+test('gaps that contradict themselves, or what follows them, cost the connection and enter nothing', async () => {
+  const frames: readonly (readonly [readonly [number, number][], Buffer[]])[] = [
+    [[[20, 10]], []],
+    [
+      [
+        [10, 19],
+        [15, 25],
+      ],
+      [],
+    ],
+    [[[10, 19]], [batch(15, 10)]],
+    [[[0, 2 ** 53 - 1]], []],
+    [[], [batch(10, 5), batch(16, 1)]],
+    [[], [batch(2 ** 53 - 2, 5)]],
+  ]
+  for (const [gaps, batches] of frames) {
+    await withLane(async (bench) => {
+      await bench.frame(batch(0, 10))
+      const told = gaps.map(([first, last]) => ({ first, last, reason: 'retention' }))
+      const answer = await bench.say({ type: 'frame', lane: 0, gaps: told, batches })
+      assert.is(answer.type === 'refused' && answer.code, 'CORRUPT_MESSAGE')
+      assert.equal(bench.node.ledger.list(), [])
+      assert.equal(await bench.offsets(), range(10))
+    })
+  }
+})
+
+test('a committed offset is taken over as far as the mirror goes, under a sound name only', () =>
+  withLane(async (bench) => {
+    await bench.frame(batch(0, 10))
+    const position = { group: 'app', offset: 500, metadata: 'm' }
+    await bench.reception.receive(encodeUp({ type: 'groups', lane: 0, groups: [position] }))
+    assert.equal(bench.committed, [['app', 'gw-17.telemetry', 0, 10, 'm']])
+    const refused = await bench.say({ type: 'groups', lane: 0, groups: [{ ...position, group: 'a/b' }] })
+    assert.is(refused.type === 'refused' && refused.code, 'CORRUPT_MESSAGE')
+  }))
+
+test('whatever a node sends costs at most its connection, and the mirror stays a contiguous beginning', () =>
+  withSeed(async (random) => {
+    const bench = await Bench.open()
+    const current = { epoch: A }
+    let [end, taken, incarnations] = [0, 0, 1]
+    for (let round = 0; round < 150; round++) {
+      const link = bench.another()
+      const next = Buffer.from(Array.from({ length: 16 }, () => random.below(256)))
+      await link.hello(current.epoch, next)
+      current.epoch = next
+      await link.openLane(1000)
+      const sent = [batch(end, 1 + random.below(5)), batch(end + random.below(3), 2), batch(random.below(end + 1), 3)]
+      for (const one of sent) {
+        const message = encodeUp({ type: 'frame', lane: 0, gaps: [], batches: [one] })
+        for (let flips = random.below(4); flips > 0; flips--)
+          message[random.below(message.length)] ^= 1 << random.below(8)
+        const cut = random.below(5) === 0 ? message.subarray(0, random.below(message.length)) : message
+        await link.reception.receive(cut)
+      }
+      await link.reception.receive(Buffer.from(Array.from({ length: random.below(40) }, () => random.below(256))))
+      link.reception.end()
+      const offsets = await bench.offsets()
+      assert.equal(offsets, range(offsets.length))
+      // The epoch of a batch lies outside its checksum: a flipped bit there makes another life of it.
+      const { incarnation } = bench.node.log.mirrors.find('gw-17', 'telemetry') as { incarnation: number }
+      assert.ok(incarnation > incarnations || offsets.length >= end)
+      incarnations = incarnation
+      taken += Math.max(0, offsets.length - end)
+      end = offsets.length
+    }
+    assert.ok(taken > 50, 'what was sound was taken')
+    assert.equal(bench.node.fatal, [])
+    await bench.close()
   }))
 
 test('a mirror that is new begins where the sender is, so that what is owed before is told as a gap', async () => {

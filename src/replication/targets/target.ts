@@ -76,6 +76,8 @@ export interface Link<S extends Shipment> {
   send(shipment: S, slot: number): void
   /** `lanes` has more to offer. Left out: lanes need not be announced. */
   lanesAdded?(): void
+  /** Offsets of a partition up to `next`, exclusive, will not be sent: the ledger has them. Left out: nobody is told. */
+  passed?(source: Source, next: Offset): void
   /** Lets everything sent so far go out. */
   flush(): void
   /** Says goodbye in the protocol's way, once what was sent has been written; `onDown` follows. */
