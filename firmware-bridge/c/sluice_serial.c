@@ -303,7 +303,7 @@ static void take_message(sluice_client *c, const item *it, int retained) {
     if (number != 0) c->received = number;
   }
   /* Also of what was here before, or comes too early: the bridge goes on from there. */
-  if (number == 0 || c->received == 0) return;
+  if (number == 0) return;
   put_head(&w, UNSIGNED, RECEIVED);
   put_head(&w, UNSIGNED, c->received);
   send_frame(c, acknowledgement, w.length);

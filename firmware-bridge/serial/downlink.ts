@@ -50,6 +50,8 @@ export class Downlink implements LinkOwner {
   /** The number of the oldest in the queue. */
   private first = 1
   private retryMs = RETRY_MS
+  /** The message that was sent again because the device missed it. */
+  private missed = 0
   private retryTimer: NodeJS.Timeout | undefined
   private reopenTimer: NodeJS.Timeout | undefined
   private readonly filters = new Set<string>()
@@ -87,6 +89,11 @@ export class Downlink implements LinkOwner {
   /** The device has all up to `number`. */
   received(number: number): void {
     const count = number - this.first + 1
+    if (count === 0 && this.sent > 0 && this.missed !== this.first) {
+      // It answers, and not with what it was sent: once at once, then by the clock.
+      this.missed = this.first
+      this.sendAgain()
+    }
     if (count < 1 || count > this.sent) return
     for (const { message, link } of this.queue.splice(0, count)) {
       link?.puback(message.packetId)
@@ -193,8 +200,12 @@ export class Downlink implements LinkOwner {
   private retry(): void {
     this.retryTimer = undefined
     this.retryMs = Math.min(2 * this.retryMs, MAX_RETRY_MS)
-    for (let i = 0; i < this.sent; i++) this.sendMessage(this.queue[i].message, this.first + i)
+    this.sendAgain()
     this.sendMore()
+  }
+
+  private sendAgain(): void {
+    for (let i = 0; i < this.sent; i++) this.sendMessage(this.queue[i].message, this.first + i)
   }
 
   private sendMessage({ mqttTopic, payload, retain }: LinkMessage, number: number): void {

@@ -109,7 +109,7 @@ export function deviceMessageOf(items: readonly Item[]): DeviceMessage | null {
     case 6:
       return count === 1 ? { type: 'ping' } : null
     case 7:
-      return count === 2 && isSequence(a) ? { type: 'received', number: a } : null
+      return count === 2 && isU32(a) ? { type: 'received', number: a } : null
     case 8:
       return d === undefined && isU32(a) && isU32(b) && isU32(c) ? reportOf(a, b, c) : null
     default:
