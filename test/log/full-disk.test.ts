@@ -127,18 +127,22 @@ whereDisksCanBeMade(
 whereDisksCanBeMade(
   'a segment whose write was refused is not sealed by closing it: the next start reads it back',
   async () => {
-    const small = SmallDisk.make(12)
+    const small = SmallDisk.make(24)
     if (small === null) return
     const directory = join(small.path, 'data')
-    const node = await openLog(directory, [KEEPING], { segmentBytes: 256 * 1024 })
-    await small.fill(6 * 1024 * 1024)
+    const node = await openLog(directory, [KEEPING], { segmentBytes: 2 * 1024 * 1024 })
+    await node.log.stream('s').append(P0, recordOf('0:')).durable()
+    await small.fillUp()
     const { acked, refusal } = await appendUntilRefused(node)
     assert.is(refusal.code, 'STORAGE_FULL', refusal.message)
+    // After the first look for room, so that it could be sealed, and before the second, so that it is not read back before.
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    small.free()
     await node.close()
     const segments = (await readdir(join(directory, 'streams', 's'))).filter((name) => /^\d+$/.test(name))
     const newest = join(directory, 'streams', 's', segments.sort()[segments.length - 1])
     assert.not.ok((await readdir(newest)).includes('sealed'), 'it was sealed out of a memory that is not to be trusted')
-    const again = await openLog(directory, [KEEPING], { segmentBytes: 256 * 1024 })
+    const again = await openLog(directory, [KEEPING], { segmentBytes: 2 * 1024 * 1024 })
     await assertAllThere(again, acked)
     assert.equal(again.ledger.list(), [])
     await again.close()
