@@ -83,6 +83,9 @@ const NO_CEILINGS: SegmentStoreOptions['ceilings'] = {
   cover: async () => {},
   floorOf: () => 0,
   hideEnds: async () => {},
+  end: async () => {},
+  endOf: () => null,
+  knows: () => false,
 }
 
 export class Log implements StreamCatalog {
@@ -295,6 +298,7 @@ export class Log implements StreamCatalog {
 
   /** Streams that left the configuration stay readable until they have expired, by the limits they had. */
   private async openRetired(): Promise<void> {
+    await this.missRetired()
     const names = await listDirectory(join(this.options.dataDirectory, 'streams'))
     for (const name of names.filter((one) => !this.streams.has(one))) {
       const retention = await keptPolicy(join(this.options.dataDirectory, 'streams', name))
@@ -315,6 +319,26 @@ export class Log implements StreamCatalog {
       this.enter(stream)
       const meaning = 'it can be read until it has expired, and takes no records'
       this.options.logger.warn('a stream is no longer in the configuration', { stream: name, meaning })
+    }
+  }
+
+  /** What has been written to is there until it has expired, also when it is no longer configured. */
+  private async missRetired(): Promise<void> {
+    const { ceilings, dataDirectory, logger } = this.options
+    const there = new Set([...this.streams.keys(), ...(await listDirectory(join(dataDirectory, 'streams')))])
+    for (const stream of ceilings.streams()) {
+      if (there.has(stream) || ceilings.endOf(stream, 0) !== null) continue
+      logger.error('a stream that left the configuration is gone before it has expired', { stream })
+      const ends = Array.from({ length: ceilings.partitionsOf(stream) }, (_, partition) => ({
+        offset: ceilings.of(stream, partition),
+        epoch: 1,
+      }))
+      await this.enterDamage(
+        ends.flatMap(({ offset }, partition) =>
+          offset === 0 ? [] : [{ stream, partition, first: 0, last: offset - 1 }],
+        ),
+      )
+      await ceilings.end(stream, ends)
     }
   }
 

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import { listDirectory } from '../state/durable-files.js'
 import { checkWal } from '../state/wal-check.js'
+import { lacksAcknowledged, readLiveFile } from './live-file.js'
 import { quarantine, recoverSegment } from './recovery.js'
 import { DROPPED_SUFFIX, isLive, SEGMENT_NAME, Segment } from './segment.js'
 import { SegmentList } from './segment-list.js'
@@ -29,6 +30,7 @@ export async function loadSegments(
       for (const [first, last] of gaps) damage.push({ partition, first, last })
     })
   }
+  await missNewest(options, segments)
   const ends = partitionEnds(options, segments)
   damage.push(...jumpToFloors(options, ends))
   await options.onDamage(damage)
@@ -60,10 +62,13 @@ async function loadSegment(
 ): Promise<Segment | null> {
   const sealed = await Segment.openSealed(directory)
   if (sealed) return sealed
-  const { damaged, prefixes } = await checkWal(directory)
-  if (damaged) {
+  const wal = await checkWal(directory)
+  if (await lacksAcknowledged(directory, wal)) {
+    options.logger.error('a write-ahead log has lost its end', { directory })
+    await onHiddenEnds(new Set())
+  } else if (wal.damaged) {
     options.logger.error('a write-ahead log is damaged', { directory })
-    await onHiddenEnds(prefixes)
+    await onHiddenEnds(wal.prefixes)
   }
   try {
     return await options.ballast.withRoom(() => recoverSegment(directory, options.logger))
@@ -74,6 +79,24 @@ async function loadSegment(
     options.logger.error('an unreadable segment was set aside', { moved, reason: error })
     return null
   }
+}
+
+/** Each segment says whether another was begun after it: one that is gone has taken the ends of the partitions with it. */
+async function missNewest(options: SegmentStoreOptions, segments: SegmentList): Promise<void> {
+  const { stream, ceilings, logger } = options
+  const { newest } = segments
+  if (newest === undefined) {
+    const ended = ceilings.endOf(stream, 0) !== null
+    if (ended || !ceilings.knows(stream)) return
+    logger.error('all segments of a stream are gone', { directory: options.directory })
+  } else {
+    const witness = await readLiveFile(newest.directory)
+    if (witness !== null && !witness.succeeded) return
+    const { sequence } = newest.header
+    if (witness === null) logger.error('whether a segment is the newest cannot be told any more', { sequence })
+    else logger.error('the segment after this one is gone', { sequence })
+  }
+  await hideEnds(options, segments, new Set())
 }
 
 /** Keys begin with their partition: one that was written after what is missing proves the end of its partition. */
@@ -110,12 +133,14 @@ function partitionEnds(options: SegmentStoreOptions, segments: SegmentList): Par
   }
   return Array.from({ length: count }, (_, partition) => {
     const extent = last[partition]
-    return { offset: extent?.end ?? 0, epoch: extent?.epoch ?? 0 }
+    if (extent) return { offset: extent.end, epoch: extent.epoch }
+    const ended = segments.newest ? null : options.ceilings.endOf(options.stream, partition)
+    return { offset: ended?.offset ?? 0, epoch: ended?.epoch ?? 0 }
   })
 }
 
 /** Damage has hidden where a partition ended: go on where no offset can have been used, until a segment has begun there. */
-function jumpToFloors({ stream, ceilings, logger }: SegmentStoreOptions, ends: PartitionEnd[]): Damage[] {
+export function jumpToFloors({ stream, ceilings, logger }: SegmentStoreOptions, ends: PartitionEnd[]): Damage[] {
   const damage: Damage[] = []
   ends.forEach((end, partition) => {
     const floor = ceilings.floorOf(stream, partition)

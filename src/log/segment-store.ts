@@ -18,7 +18,7 @@ import { recoverSegment } from './recovery.js'
 import { type PreparedSegment, prepareSegment, Segment, type SegmentOperation, segmentName } from './segment.js'
 import { addGap, type Extent, emptyExtent, extend } from './segment-index.js'
 import type { OpenSegments, SegmentList } from './segment-list.js'
-import { loadSegments } from './segment-loading.js'
+import { jumpToFloors, loadSegments } from './segment-loading.js'
 import { TailCache } from './tail-cache.js'
 import type { TopicSet } from './topic-set.js'
 
@@ -38,7 +38,7 @@ export interface SegmentStoreOptions {
   readonly segmentBytes: number
   /** Kept in memory of the newest records while somebody follows them; 0: none. */
   readonly tailCacheBytes: number
-  readonly ceilings: Pick<OffsetCeilings, 'cover' | 'floorOf' | 'hideEnds'>
+  readonly ceilings: Pick<OffsetCeilings, 'cover' | 'floorOf' | 'hideEnds' | 'end' | 'endOf' | 'knows'>
   readonly openSegments: OpenSegments
   readonly poweredOn: PoweredOnClock
   readonly clock: Clock
@@ -82,7 +82,6 @@ export class SegmentStore {
   private standby: Promise<PreparedSegment> | null = null
   private sealing: Promise<void> = Promise.resolve()
   private nextSequence: number
-  private allDropped = false
   /** Since the active segment was begun. */
   private activeWrites = 0
   /** A write to the active segment was refused: what it holds must be read back before anything is built on it (D4). */
@@ -170,11 +169,9 @@ export class SegmentStore {
     await this.sealing
   }
 
-  /** The oldest offset of a partition. With nothing stored: its end if retention has removed all, else 0. */
+  /** The oldest offset of a partition; its end when nothing is stored. */
   startOf(partition: number): number {
-    return (
-      this.segments.startOf(partition) ?? (this.allDropped || this.segments.newest ? this.ends[partition].offset : 0)
-    )
+    return this.segments.startOf(partition) ?? this.ends[partition].offset
   }
 
   /** Milliseconds of powered-on time since the active segment was begun; 0 if there is none. */
@@ -193,10 +190,12 @@ export class SegmentStore {
     const oldest = this.segments.oldest
     assert(oldest !== undefined && oldest !== this.active, 'the active segment is never dropped')
     // The newest segment carries the ends of all partitions into the next start: a fresh one takes that over first.
-    if (oldest === this.segments.newest && !this.options.retired) await this.birth()
+    if (oldest === this.segments.newest) {
+      if (this.options.retired) await this.options.ceilings.end(this.options.stream, this.ends)
+      else await this.birth()
+    }
     this.options.openSegments.forget(oldest)
     this.segments.removeOldest()
-    this.allDropped = this.segments.newest === undefined
     await oldest.drop()
     this.options.logger.info('dropped segment', {
       sequence: oldest.header.sequence,
@@ -223,11 +222,23 @@ export class SegmentStore {
       if (segment !== this.active) continue
       this.active = null
       this.distrusted = false
+      const acknowledged = this.ends.map(({ offset }) => offset)
       recovered.extents.forEach(({ end, epoch }, partition) => {
         this.ends[partition].offset = end
         this.ends[partition].epoch = epoch
       })
+      await this.goOnBehind(acknowledged)
     }
+  }
+
+  /** What the disk has of the partitions may end before what was acknowledged: those offsets are never given again. */
+  private async goOnBehind(acknowledged: readonly number[]): Promise<void> {
+    const lost = this.ends.flatMap(({ offset }, partition): [number, number][] =>
+      offset < acknowledged[partition] ? [[partition, offset]] : [],
+    )
+    if (lost.length === 0) return
+    await this.options.ceilings.hideEnds(this.options.stream, lost)
+    await this.options.onDamage(jumpToFloors(this.options, this.ends))
   }
 
   /** Some segment's seal failed: `reopen` tries again. */
@@ -287,6 +298,13 @@ export class SegmentStore {
       },
       this.facts,
     )
+    try {
+      // From here on a start misses the segment if it is gone.
+      await this.segments.newest?.succeeded()
+    } catch (error) {
+      await segment.close()
+      throw error
+    }
     this.nextSequence += 1
     this.activeWrites = 0
     // Partitions may have been added since its header was made; a fact says so of each.

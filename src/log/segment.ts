@@ -2,7 +2,7 @@
 // leaves the directory such that a crash at any point gives either the segment or nothing.
 //
 //   no file `live`        nothing in it was acknowledged: removed at start
-//   `live`                may hold acknowledged records: verified and sealed at start
+//   `live`                may hold acknowledged records, and says how many at least: verified and sealed at start
 //   `live` and `sealed`   complete, never written again; `sealed` says what is in it
 //   name ends .dropped    its removal was begun: finished at start
 
@@ -15,6 +15,7 @@ import { listDirectory, syncDirectory, writeFileDurably } from '../state/durable
 import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
 import { checkWal } from '../state/wal-check.js'
 import { FACT_END, FACT_START, factKey, KEY_END, META_START, metaKey, nameOfFactKey } from './keys.js'
+import { createLiveFile, LIVE_FILE, LiveFile, markSucceeded } from './live-file.js'
 import {
   addGap,
   decodeSummary,
@@ -32,7 +33,6 @@ export const SEGMENT_NAME = /^\d{12}$/
 export const DROPPED_SUFFIX = '.dropped'
 const cbor = new Encoder({ useRecords: false })
 
-const LIVE_FILE = 'live'
 const SEALED_FILE = 'sealed'
 /** LevelDB's. */
 const LEVELS = 7
@@ -79,6 +79,10 @@ export class Segment {
   readonly topics = new TopicSet()
   private sealedTopics: readonly string[] | null | undefined
   lastWritePoweredOnMs: number
+  /** While it is written. */
+  private live: LiveFile | null = null
+  private writingEnded: Promise<void> | null = null
+  private operations = 0
   private users = 0
   private idleWaiters: (() => void)[] = []
   /** While the database is being opened or closed; readers wait for it. */
@@ -101,19 +105,22 @@ export class Segment {
     header: SegmentHeader,
     facts: ReadonlyMap<string, Uint8Array>,
   ): Promise<Segment> {
+    const segment = new Segment(directory, header, database, 'active')
     try {
       await preallocation?.stop()
       const operations: SegmentOperation[] = [{ type: 'put', key: metaKey('header'), value: encodeHeader(header) }]
       for (const [name, value] of facts) operations.push({ type: 'put', key: factKey(name), value: Buffer.from(value) })
       await database.batch(operations, { sync: true })
-      await writeFileDurably(join(directory, LIVE_FILE), Buffer.alloc(0))
+      segment.operations = operations.length
+      await createLiveFile(directory, { operations: segment.operations, succeeded: false })
       await syncDirectory(dirname(directory))
+      segment.live = await LiveFile.open(directory)
     } catch (error) {
       // Otherwise the next attempt would find it locked.
       await database.close()
       throw storageError(error, `the segment ${directory} cannot be begun`)
     }
-    return new Segment(directory, header, database, 'active')
+    return segment
   }
 
   /** A sealed segment as its `sealed` file describes it; null if there is no such file or it is damaged. */
@@ -153,9 +160,17 @@ export class Segment {
   }
 
   /** One sync write. The bytes are copied before this returns its promise. Only for the active segment. */
-  write(operations: SegmentOperation[]): Promise<void> {
+  async write(operations: SegmentOperation[]): Promise<void> {
     assert(this.state === 'active' && this.database !== null, 'only the active segment is written')
-    return this.database.batch(operations, { sync: true })
+    await this.database.batch(operations, { sync: true })
+    this.operations += operations.length
+    this.live?.note({ operations: this.operations, succeeded: false })
+  }
+
+  /** Nothing is written to it any more, and the next segment is born: remembered before anything is acknowledged out of that one. */
+  async succeeded(): Promise<void> {
+    await this.endWriting()
+    await markSucceeded(this.directory)
   }
 
   /**
@@ -289,8 +304,14 @@ export class Segment {
       await this.database?.close()
       this.database = null
       this.sealedTopics = undefined
+      await this.endWriting()
       return work()
     })
+  }
+
+  private endWriting(): Promise<void> {
+    this.writingEnded ??= this.live?.close() ?? Promise.resolve()
+    return this.writingEnded
   }
 
   private async during<T>(change: () => Promise<T>): Promise<T> {

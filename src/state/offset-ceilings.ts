@@ -7,25 +7,49 @@ import type { StateStore, StateTable } from './types.js'
 /** How far ahead a ceiling is set: one synced write per so many records, and at most so many offsets jumped over after damage. */
 export const CEILING_STEP = 1_000_000
 
+interface PartitionEnd {
+  readonly offset: number
+  readonly epoch: number
+}
+
+type EndRow = readonly [offset: number, epoch: number]
+
 export class OffsetCeilings {
   private readonly ceilings = new Map<string, number>()
   private readonly floors = new Map<string, number>()
+  private readonly ended = new Map<string, EndRow>()
 
   private constructor(
     private readonly table: StateTable<number>,
     private readonly floorTable: StateTable<number>,
+    private readonly endedTable: StateTable<EndRow>,
   ) {}
 
   static async open(state: StateStore): Promise<OffsetCeilings> {
-    const loaded = new OffsetCeilings(state.table<number>('ceilings'), state.table<number>('floors'))
+    const loaded = new OffsetCeilings(
+      state.table<number>('ceilings'),
+      state.table<number>('floors'),
+      state.table<EndRow>('ended'),
+    )
     for await (const [key, ceiling] of loaded.table.entries()) loaded.ceilings.set(key, ceiling)
     for await (const [key, floor] of loaded.floorTable.entries()) loaded.floors.set(key, floor)
+    for await (const [key, end] of loaded.endedTable.entries()) loaded.ended.set(key, end)
     return loaded
   }
 
   /** 0 for a partition never written. */
   of(stream: string, partition: number): number {
     return this.ceilings.get(`${stream}/${partition}`) ?? 0
+  }
+
+  /** Whether something has ever been written to a stream. */
+  knows(stream: string): boolean {
+    return this.partitionsOf(stream) > 0
+  }
+
+  /** Every stream something has ever been written to. */
+  streams(): readonly string[] {
+    return [...new Set([...this.ceilings.keys()].map((key) => key.slice(0, key.lastIndexOf('/'))))]
   }
 
   /** One more than the largest partition ever written; 0 if none was. */
@@ -45,6 +69,25 @@ export class OffsetCeilings {
     for (const { put, value } of raised) this.ceilings.set(put, value)
   }
 
+  /** Remembers where a stream ended of which nothing is kept any more: there it goes on, if it ever does. Durable when it resolves. */
+  async end(stream: string, ends: readonly PartitionEnd[]): Promise<void> {
+    const rows = ends.map(({ offset, epoch }, partition) => ({ key: `${stream}/${partition}`, offset, epoch }))
+    await this.endedTable.write(rows.map(({ key, offset, epoch }) => ({ put: key, value: [offset, epoch] as const })))
+    // What is written later raises the ceiling again: then this end is no longer the last word.
+    await this.table.write(rows.map(({ key, offset }) => ({ put: key, value: offset })))
+    for (const { key, offset, epoch } of rows) {
+      this.ended.set(key, [offset, epoch])
+      this.ceilings.set(key, offset)
+    }
+  }
+
+  /** Where a partition ended of which nothing is kept any more; null if it has not been ended. */
+  endOf(stream: string, partition: number): PartitionEnd | null {
+    const [offset, epoch] = this.ended.get(`${stream}/${partition}`) ?? []
+    if (offset === undefined || epoch === undefined || offset !== this.of(stream, partition)) return null
+    return { offset, epoch }
+  }
+
   /** Where writing goes on at the earliest since an end was hidden; 0 if none ever was. */
   floorOf(stream: string, partition: number): number {
     return this.floors.get(`${stream}/${partition}`) ?? 0
@@ -59,7 +102,9 @@ export class OffsetCeilings {
     const known = [...this.ceilings.keys()].some((key) => key.startsWith(`${stream}/`))
     const raised: { put: string; value: number }[] = []
     for (const [partition, end] of proven) {
-      const floor = known ? this.of(stream, partition) : end + CEILING_STEP
+      // A ceiling below an end has been lost and come back older.
+      const credible = known && this.of(stream, partition) >= end
+      const floor = credible ? this.of(stream, partition) : end + CEILING_STEP
       if (floor > end) raised.push({ put: `${stream}/${partition}`, value: floor })
     }
     await this.floorTable.write(raised)

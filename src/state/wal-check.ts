@@ -30,6 +30,8 @@ export interface WalCheck {
    * damage hides no end where one of these is.
    */
   readonly prefixes: ReadonlySet<number>
+  /** LevelDB's sequence number of the last operation found, which counts them from 1; 0 if there is none. */
+  readonly lastSequence: number
 }
 
 /** Checks the write-ahead logs of a LevelDB that is not open; one without any is not damaged. */
@@ -50,13 +52,14 @@ export async function checkWal(directory: string): Promise<WalCheck> {
       await handle.close()
     }
   }
-  return { damaged: scan.damaged, prefixes: scan.prefixes }
+  return { damaged: scan.damaged, prefixes: scan.prefixes, lastSequence: scan.lastSequence }
 }
 
 /** Follows LevelDB's log::Reader fragment by fragment, which after a bad one goes on with the next block. */
 class WalScan {
   damaged = false
   prefixes = new Set<number>()
+  lastSequence = 0
   /** Met since the last sound record: 'torn' is damage only if another record begins behind it. */
   private problem: 'torn' | 'changed' | null = null
   /** Parts of the record begun and not yet ended. */
@@ -94,8 +97,11 @@ class WalScan {
     }
     this.parts?.push(payload)
     if (type !== WHOLE && type !== LAST) return
-    for (const key of keysOf(Buffer.concat(this.parts ?? []))) this.remember(key)
+    const record = Buffer.concat(this.parts ?? [])
     this.parts = null
+    if (record.length < RECORD_HEADER_BYTES) return
+    this.lastSequence = Number(record.readBigUInt64LE(0)) + record.readUInt32LE(8) - 1
+    for (const key of keysOf(record)) this.remember(key)
   }
 
   private meet(problem: 'torn' | 'changed'): void {

@@ -1,4 +1,4 @@
-import { cp, readdir } from 'node:fs/promises'
+import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -132,12 +132,13 @@ whereDisksCanBeMade(
     const directory = join(small.path, 'data')
     const node = await openLog(directory, [KEEPING], { segmentBytes: 2 * 1024 * 1024 })
     await node.log.stream('s').append(P0, recordOf('0:')).durable()
+    const spare = join(small.path, 'spare')
+    await writeFile(spare, Buffer.alloc(1024 * 1024))
     await small.fillUp()
     const { acked, refusal } = await appendUntilRefused(node)
     assert.is(refusal.code, 'STORAGE_FULL', refusal.message)
-    // After the first look for room, so that it could be sealed, and before the second, so that it is not read back before.
-    await new Promise((resolve) => setTimeout(resolve, 300))
-    small.free()
+    // Enough to seal it, not enough to begin anew and thereby read it back.
+    await rm(spare)
     await node.close()
     const segments = (await readdir(join(directory, 'streams', 's'))).filter((name) => /^\d+$/.test(name))
     const newest = join(directory, 'streams', 's', segments.sort()[segments.length - 1])

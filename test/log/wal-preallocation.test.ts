@@ -25,7 +25,7 @@ test('records written over zeros are replayed after a crash, and what follows is
   assert.is((await stat(await walOf(directory))).size, 1024 * 1024, 'nothing was appended')
   // Closing does not flush the memtable: what comes back was replayed from the log.
   await database.close()
-  assert.equal({ ...(await checkWal(directory)), prefixes: null }, { damaged: false, prefixes: null })
+  assert.is((await checkWal(directory)).damaged, false)
   const again = await openLevel(directory, OPTIONS)
   const keys = await again.keys().all()
   assert.equal(

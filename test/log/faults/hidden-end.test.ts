@@ -1,4 +1,4 @@
-import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { cp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -6,6 +6,7 @@ import type { Offset, PartitionId } from '../../../src/record/record.js'
 import { leaderEpochOf } from '../../../src/record/record-batch.js'
 import { openLog, readAll, recordOf, type TestLog } from '../../helpers/open-log.js'
 import { tempDir } from '../../helpers/temp-dir.js'
+import { witnessed } from '../../helpers/witnessed.js'
 
 const PARTITIONS = [0, 1, 2] as PartitionId[]
 const STREAM = { name: 's', partitions: PARTITIONS.length }
@@ -22,6 +23,7 @@ async function killedNode(): Promise<{ directory: string; segment: string; log: 
   const live = await openLog(tempDir(), [STREAM])
   await append(live, PARTITIONS[0], 100)
   await append(live, PARTITIONS[1], 50)
+  await witnessed(live.directory)
   const directory = tempDir()
   await cp(live.directory, directory, { recursive: true })
   await live.close()
@@ -131,6 +133,122 @@ test('without a state database, too, writing goes on beyond what a damaged log h
   const node = await openLog(directory, [STREAM])
   for (const partition of PARTITIONS) assert.ok(node.log.stream('s').nextOffset(partition) > 100)
   await assertHolds(node, PARTITIONS[0], 0, 100)
+  await node.close()
+})
+
+/** Asserts that no partition goes on below what it has reached, and that what is missing is named. */
+async function assertNothingAnew(directory: string, ends: readonly number[], what: string): Promise<void> {
+  let ledger: number[][] = []
+  for (let start = 0; start < 2; start++) {
+    const node = await openLog(directory, [STREAM])
+    const stream = node.log.stream('s')
+    for (const partition of PARTITIONS) {
+      const there = new Set((await readAll(node.log, 's', partition)).map(({ offset }) => Number(offset)))
+      const rows = lost(node).filter(([of]) => of === partition)
+      for (let offset = 0; offset < ends[partition]; offset++) {
+        const named = rows.some(([, first, last]) => first <= offset && offset <= last)
+        assert.ok(there.has(offset) !== named, `${what}: ${partition}/${offset} is there or named, and not both`)
+      }
+      assert.ok(stream.nextOffset(partition) >= ends[partition], `${what}: an offset would be used twice`)
+    }
+    if (start > 0) assert.equal(lost(node), ledger, what)
+    ledger = lost(node)
+    await node.close()
+  }
+  assert.ok(ledger.length > 0, `${what} is told`)
+}
+
+test('wherever the log of a killed node is cut short, what it held is named, and no offset is used again', async () => {
+  const source = await killedNode()
+  const { length } = await readFile(source.log)
+  const used = (await readFile(source.log)).findLastIndex((byte) => byte !== 0) + 1
+  // The last record, some of its bytes, the zeros laid out behind it as well, half of all, all but the header, all.
+  for (const size of [used - 1, used - 200, used - 400, used - 1000, Math.floor(used / 2), 400, 0]) {
+    const directory = tempDir()
+    await cp(source.directory, directory, { recursive: true })
+    const log = source.log.replace(source.directory, directory)
+    await truncate(log, size)
+    // A disk that has lost a write gives zeros in its place.
+    if (size % 2 === 1) await truncate(log, length)
+    await assertNothingAnew(directory, [100, 50, 0], `cut to ${size} of ${used}`)
+  }
+})
+
+test('a newest segment that is gone is missed, after a kill and after a clean stop', async () => {
+  for (const stopped of ['killed', 'closed'] as const) {
+    const { directory, segment } = await killedNode()
+    let node = await openLog(directory, [STREAM])
+    await append(node, PARTITIONS[0], 20)
+    if (stopped === 'closed') await node.close()
+    const copy = tempDir()
+    await witnessed(directory)
+    await cp(directory, copy, { recursive: true })
+    if (stopped === 'killed') await node.close()
+    await rm(join(copy, 'streams', 's', '000000000002'), { recursive: true })
+    await assertNothingAnew(copy, [120, 50, 0], `${stopped}, then the newest removed`)
+    // Where writing went on, too.
+    node = await openLog(copy, [STREAM])
+    const next = node.log.stream('s').nextOffset(PARTITIONS[0])
+    await append(node, PARTITIONS[0], 1)
+    await assertHolds(node, PARTITIONS[0], 0, 100)
+    await assertHolds(node, PARTITIONS[0], next, next + 1)
+    await node.close()
+    assert.ok(segment.endsWith('1'))
+  }
+})
+
+test('a stream whose segments are all gone, or its whole directory, begins above whatever it can have reached', async () => {
+  for (const what of ['streams/s/000000000001', 'streams/s', 'streams']) {
+    const { directory } = await killedNode()
+    await rm(join(directory, what), { recursive: true })
+    await assertNothingAnew(directory, [100, 50, 0], `without ${what}`)
+  }
+})
+
+test('a stream that is gone after it has left the configuration is told, once, and goes on above it if it comes back', async () => {
+  const { directory } = await killedNode()
+  await rm(join(directory, 'streams', 's'), { recursive: true })
+  for (let start = 0; start < 2; start++) {
+    const node = await openLog(directory, [{ name: 'other' }])
+    assert.equal(
+      lost(node).map(([partition, first]) => [partition, first]),
+      [
+        [0, 0],
+        [1, 0],
+      ],
+    )
+    await node.close()
+  }
+  await assertNothingAnew(directory, [100, 50, 0], 'a stream gone while it was not configured')
+})
+
+test('a changed byte in the file that witnesses an end costs nothing: there are two copies', async () => {
+  const { directory, segment } = await killedNode()
+  await flip(join(segment, 'live'), 3)
+  const node = await openLog(directory, [STREAM])
+  assert.equal(lost(node), [])
+  assert.equal(
+    PARTITIONS.map((one) => node.log.stream('s').nextOffset(one)),
+    [100, 50, 0],
+  )
+  await node.close()
+})
+
+test('without the file that witnesses an end, nothing is taken for proven', async () => {
+  const { directory, segment } = await killedNode()
+  await rm(join(segment, 'live'))
+  const node = await openLog(directory, [STREAM])
+  for (const partition of [0, 1] as PartitionId[]) {
+    await assertHolds(node, partition, 0, [100, 50][partition])
+    assert.ok(node.log.stream('s').nextOffset(partition) > 100_000)
+  }
+  assert.equal(
+    lost(node).map(([partition, first]) => [partition, first]),
+    [
+      [0, 100],
+      [1, 50],
+    ],
+  )
   await node.close()
 })
 
