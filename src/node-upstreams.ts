@@ -8,10 +8,12 @@ export function upstreamOptions(upstream: UpstreamConfig, nodeId: string): Upstr
   const { bandwidth, keepalive, maxRate, dailyBudget, envelope, limits, tls, alpn, ...same } = upstream
   const { maxTopicBytes, maxTopicLevels, bandwidthBurst } = limits
   const { retain, maxPacketSize: maxPacketBytes } = upstream
+  const clientId = upstream.clientId ?? `sluice-${nodeId}-${upstream.name}`
   return {
     ...same,
     deadLetter: upstream.type === 'mqtt' ? (upstream.deadLetter ?? UPSTREAM_DEAD) : undefined,
-    clientId: upstream.clientId ?? `sluice-${nodeId}-${upstream.name}`,
+    clientId,
+    ledgerTopic: upstream.ledgerTopic?.replaceAll('{node}', nodeId).replaceAll('{client_id}', clientId),
     tls: alpn.length === 0 ? tls : { ...tls, alpnProtocols: alpn },
     bandwidthBytesPerSecond: bandwidth,
     bandwidthBurstBytes: bandwidthBurst,

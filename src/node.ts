@@ -127,6 +127,8 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     })
     const { passwordFile, aclFile } = config.mqtt
     const auth = await FileAuth.load({ passwordFile, aclFile, clock, logger: logger.child('mqtt') })
+    /** Upstreams come later. */
+    let sysValues: () => Iterable<readonly [string, string]> = () => []
     const mqtt = await MqttFront.start({
       listen: config.mqtt.listen.map(formatAddress),
       catalog: log,
@@ -146,6 +148,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
         ledger.add([{ ...entry, reason: 'session_overtaken', atMs: clock.wallMs() }]).catch(fail)
       },
       nodes: nodeLinks(receiver),
+      sysValues: () => sysValues(),
       state,
       clock,
       logger: logger.child('mqtt'),
@@ -164,11 +167,13 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       facts: await UpstreamFacts.open(state),
       poweredOnMs: () => storage.poweredOn.nowMs(),
       publish: (message) => mqtt.publish(message),
+      onChange: () => mqtt.tellSys(),
       clock,
       logger: logger.child('upstream'),
       random: Math.random,
     })
     started.push(() => upstreams.stop())
+    sysValues = () => upstreams.sysValues()
 
     const producer = producerOf(mqtt, config.mqtt.maxPacketSize)
     let devices: DevicesPort = { list: () => [], lines: () => [] }
@@ -267,10 +272,18 @@ function producerOf(mqtt: MqttFront, maxPayloadBytes: number): Producer {
 /** Loads mqtt.js, 9 MB of memory, only for a node that has upstreams. */
 async function startUpstreams(
   options: Parameters<typeof Upstreams.start>[0],
-): Promise<UpstreamsPort & { stop(): Promise<void> }> {
+): Promise<UpstreamsPort & Pick<Upstreams, 'sysValues' | 'stop'>> {
   if (options.upstreams.length > 0) return (await import('./replication/upstreams.js')).Upstreams.start(options)
   const none = (): never => {
     throw new SluiceError('UNKNOWN_UPSTREAM', 'no upstream is configured')
   }
-  return { status: () => [], statusOf: none, pause: none, resume: none, rewind: none, stop: async () => {} }
+  return {
+    status: () => [],
+    sysValues: () => [],
+    statusOf: none,
+    pause: none,
+    resume: none,
+    rewind: none,
+    stop: async () => {},
+  }
 }

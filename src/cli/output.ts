@@ -4,7 +4,9 @@
 import type { Writable } from 'node:stream'
 
 export class Output {
-  constructor(private readonly stream: Writable & { readonly isTTY?: boolean; readonly columns?: number }) {}
+  constructor(
+    private readonly stream: Writable & { readonly isTTY?: boolean; readonly columns?: number; readonly rows?: number },
+  ) {}
 
   get isTty(): boolean {
     return this.stream.isTTY === true
@@ -13,6 +15,11 @@ export class Output {
   /** Width of the terminal; 80 where it is not known. */
   get columns(): number {
     return this.stream.columns ?? 80
+  }
+
+  /** Height of the terminal; 24 where it is not known. */
+  get rows(): number {
+    return this.stream.rows ?? 24
   }
 
   /** Resolves when more may be written; also, with nothing written, when the reader has gone. */

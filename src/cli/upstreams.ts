@@ -3,37 +3,10 @@
 import { SluiceError } from '../base/errors.js'
 import type { ApiClient } from './api-client.js'
 import { type CommandContext, defineCommand, integerOption, UsageError } from './command.js'
-import { formatBytes, formatCount, formatDuration, formatRate, formatTime } from './format.js'
-import { type Column, formatTable, printable } from './table.js'
-
-/** As in GET /v1/upstreams. */
-interface Upstream {
-  readonly name: string
-  readonly type: string
-  readonly url: string
-  readonly state: string
-  readonly connected: boolean
-  readonly connected_since_ms: number | null
-  readonly next_attempt_in_ms?: number
-  readonly last_error?: string
-  readonly backlog_records: number
-  readonly backlog_bytes: number
-  readonly rate_per_second: number
-  readonly in_flight: number
-  readonly delivered_total: number
-  readonly rejected_total: number
-  readonly oldest_waiting_timestamp_ms: number | null
-  readonly drain_forecast_ms: number | null
-  readonly partitions: readonly Partition[]
-}
-
-interface Partition {
-  readonly stream: string
-  readonly partition: number
-  readonly next_offset: number
-  readonly high_watermark: number
-  readonly problem?: string
-}
+import { formatTime } from './format.js'
+import { LiveScreen } from './live-screen.js'
+import { printable } from './table.js'
+import { drainLine, notesOf, type Upstream, upstreamDetails, upstreamTable } from './upstream-view.js'
 
 interface Rewound {
   readonly stream: string
@@ -57,28 +30,6 @@ const OPTIONS = {
 type Context = CommandContext<typeof OPTIONS>
 
 const REFRESH_MS = 1_000
-const CLEAR_SCREEN = '\x1b[H\x1b[2J\x1b[3J'
-
-const COLUMNS: readonly Column<Upstream>[] = [
-  { title: 'NAME', value: ({ name }) => name },
-  { title: 'STATE', value: ({ state }) => state },
-  { title: 'CONNECTED SINCE', value: ({ connected_since_ms: since }) => formatTime(since) },
-  { title: 'BACKLOG', value: ({ backlog_records: records }) => formatCount(records), align: 'right' },
-  { title: 'BYTES', value: ({ backlog_bytes: bytes }) => formatBytes(bytes), align: 'right' },
-  { title: 'RATE', value: ({ rate_per_second: rate }) => formatRate(rate), align: 'right' },
-  { title: 'OLDEST WAITING', value: ({ oldest_waiting_timestamp_ms: oldest }) => formatTime(oldest) },
-  { title: 'DRAINED IN', value: (upstream) => forecast(upstream), align: 'right' },
-]
-
-const PARTITION_COLUMNS: readonly Column<Partition>[] = [
-  { title: 'STREAM', value: ({ stream }) => stream },
-  { title: 'PARTITION', value: ({ partition }) => partition },
-  { title: 'NEXT', value: ({ next_offset: next }) => next },
-  { title: 'END', value: ({ high_watermark: end }) => end },
-  { title: 'BACKLOG', value: ({ next_offset: next, high_watermark: end }) => formatCount(end - next), align: 'right' },
-  { title: 'PROBLEM', value: ({ problem }) => problem },
-]
-
 export const command = defineCommand({
   name: 'upstreams',
   summary: 'show how far each upstream is; pause, resume or rewind one',
@@ -129,26 +80,49 @@ async function watch(context: Context, name: string | undefined): Promise<number
   // A node that is not there at first is an error; one that goes away meanwhile comes back.
   let upstreams = await read(api, name)
   let failure: string | null = null
-  while (!signal.aborted) {
-    if (values.json) for (const upstream of upstreams) await stdout.json(upstream)
-    else {
-      const notes = failure === null ? upstreams.flatMap(notesOf) : [failure]
-      const screen = screenOf(upstreams, name) + notes.map((note) => `${note}\n`).join('')
-      await stdout.write(stdout.isTty ? CLEAR_SCREEN + screen : `${screen}\n`)
-    }
-    await pause(REFRESH_MS, signal)
-    if (signal.aborted) break
-    try {
-      upstreams = await read(api, name, signal)
-      failure = null
-    } catch (error) {
+  /** Of each upstream the largest backlog since it was last empty. */
+  const most = new Map<string, number>()
+  const screen = new LiveScreen(stdout)
+  try {
+    while (!signal.aborted) {
+      if (values.json) for (const upstream of upstreams) await stdout.json(upstream)
+      else await screen.draw(pictureOf(upstreams, name, failure, most))
+      await pause(REFRESH_MS, signal)
       if (signal.aborted) break
-      if (!(error instanceof SluiceError) || error.code !== 'NOT_REACHABLE') throw error
-      failure = error.message
-      if (values.json) upstreams = []
+      try {
+        upstreams = await read(api, name, signal)
+        failure = null
+      } catch (error) {
+        if (signal.aborted) break
+        if (!(error instanceof SluiceError) || error.code !== 'NOT_REACHABLE') throw error
+        failure = error.message
+        if (values.json) upstreams = []
+      }
     }
+  } finally {
+    await screen.leave()
   }
   return 0
+}
+
+function pictureOf(
+  upstreams: readonly Upstream[],
+  name: string | undefined,
+  failure: string | null,
+  most: Map<string, number>,
+): string[] {
+  for (const { name: one, backlog_records: left } of upstreams)
+    most.set(one, left === 0 ? 0 : Math.max(left, most.get(one) ?? 0))
+  const bars = upstreams.flatMap((one) => drainLine(one, most.get(one.name) ?? 0) ?? [])
+  const notes = failure === null ? upstreams.flatMap(notesOf) : [`${printable(failure)}; this is how it was before`]
+  const body = upstreams.length === 0 ? 'No upstream is configured.\n' : screenOf(upstreams, name)
+  const parts = [
+    [`sluice upstreams  ${formatTime(Date.now())}  every second, Ctrl-C ends`],
+    body.trimEnd().split('\n'),
+    bars,
+    notes,
+  ]
+  return parts.filter((part) => part.length > 0).flatMap((part, i) => (i === 0 ? part : ['', ...part]))
 }
 
 async function steer({ api, values, stdout, stderr }: Context, name: string, action: string): Promise<number> {
@@ -189,25 +163,7 @@ function pathOf(name: string): string {
 }
 
 function screenOf(upstreams: readonly Upstream[], name: string | undefined): string {
-  const table = formatTable(COLUMNS, upstreams)
-  if (name === undefined || upstreams.length === 0) return table
-  return `${table}\n${formatTable(PARTITION_COLUMNS, upstreams[0].partitions)}`
-}
-
-function forecast({ drain_forecast_ms: ms }: Upstream): string {
-  return ms === null ? '-' : ms === 0 ? 'now' : formatDuration(ms)
-}
-
-/** What is wrong, in words. */
-function notesOf(upstream: Upstream): string[] {
-  const { name, url, last_error: error, next_attempt_in_ms: nextMs, rejected_total: rejected } = upstream
-  const notes: string[] = []
-  if (error !== undefined) {
-    const next = nextMs === undefined ? '' : `; next attempt in ${formatDuration(nextMs)}`
-    notes.push(`${name} (${url}): ${error}${next}`)
-  }
-  if (rejected > 0) notes.push(`${name}: ${formatCount(rejected)} records could not be sent, see sluice ledger`)
-  return notes.map(printable)
+  return name === undefined || upstreams.length === 0 ? upstreamTable(upstreams) : upstreamDetails(upstreams[0])
 }
 
 function refuseRewindOptions({ values }: Context): void {

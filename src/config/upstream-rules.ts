@@ -28,6 +28,7 @@ const ONLY_FOR_BROKERS: Readonly<Record<string, string>> = {
   envelope: WHOLE_BATCHES,
   max_rate: WHOLE_BATCHES,
   retain: WHOLE_BATCHES,
+  ledger_topic: 'a Sluice node is told anyway',
 }
 
 export function checkUpstreams(config: WrittenConfig, report: RuleReport): void {

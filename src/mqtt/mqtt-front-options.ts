@@ -43,6 +43,8 @@ export interface MqttFrontOptions {
   readonly onOvertaken?: (clientId: string, stream: string, partition: number, first: Offset, last: Offset) => void
   /** Takes what other nodes forward. Left out: nothing is taken from them. */
   readonly nodes?: NodeLinks
+  /** Further `$SYS/…` topics and their values. */
+  readonly sysValues?: () => Iterable<readonly [mqttTopic: string, value: string]>
   /** For `$SYS/broker/version`. Default: `sluice`. */
   readonly version?: string
   readonly state: StateStore

@@ -107,6 +107,7 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
     })
     this.sys = new SysTopics({
       stats: () => this.stats(),
+      more: options.sysValues,
       deliver: (mqttTopic, payload) => this.deliverUnstored(mqttTopic, payload),
       version: options.version ?? 'sluice',
       clock: options.clock,
@@ -233,6 +234,11 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
         () => this.logger.info('certificate read again', { address }),
         (error) => this.logger.error('certificate not renewed', { address, error: messageOf(error) }),
       )
+  }
+
+  /** Tells at once what has changed of `$SYS/…`. */
+  tellSys(): void {
+    this.sys.tell()
   }
 
   stats(): MqttStats {

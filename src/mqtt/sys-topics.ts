@@ -1,4 +1,4 @@
-// `$SYS/broker/…`: what the broker tells of itself, under mosquitto's names for what both have, so that dashboards made for it work here.
+// `$SYS/broker/…` and what other parts of the node tell under `$SYS/`: what the broker tells of itself, under mosquitto's names for what both have, so that dashboards made for it work here.
 // Values are told every ten seconds where they have changed, and at once to whoever subscribes; none is ever stored.
 
 import type { Clock } from '../base/clock.js'
@@ -10,6 +10,8 @@ const ROOT = '$SYS/broker/'
 
 export interface SysTopicsOptions {
   readonly stats: () => MqttStats
+  /** Further topics, all below `$SYS/`, and their values. */
+  readonly more?: (() => Iterable<readonly [mqttTopic: string, value: string]>) | undefined
   /** Delivers at QoS 0 to whoever is subscribed. */
   readonly deliver: (mqttTopic: string, payload: Buffer) => void
   readonly version: string
@@ -30,9 +32,17 @@ export class SysTopics {
   /** What a new subscriber is sent, as retained messages are. */
   *matching(filter: string): Iterable<{ readonly mqttTopic: string; readonly payload: Buffer; readonly qos: 0 }> {
     if (!filter.startsWith('$SYS/')) return
-    for (const [name, value] of this.values()) {
-      const mqttTopic = ROOT + name
+    for (const [mqttTopic, value] of this.values()) {
       if (topicMatches(filter, mqttTopic)) yield { mqttTopic, payload: Buffer.from(value), qos: 0 }
+    }
+  }
+
+  /** What has changed since it was told last. */
+  tell(): void {
+    for (const [mqttTopic, value] of this.values()) {
+      if (this.told.get(mqttTopic) === value) continue
+      this.told.set(mqttTopic, value)
+      this.options.deliver(mqttTopic, Buffer.from(value))
     }
   }
 
@@ -42,16 +52,12 @@ export class SysTopics {
 
   private tellLater(): () => void {
     return this.options.clock.after(INTERVAL_MS, () => {
-      for (const [name, value] of this.values()) {
-        if (this.told.get(name) === value) continue
-        this.told.set(name, value)
-        this.options.deliver(ROOT + name, Buffer.from(value))
-      }
+      this.tell()
       this.cancel = this.tellLater()
     })
   }
 
-  private values(): [name: string, value: string][] {
+  private values(): (readonly [mqttTopic: string, value: string])[] {
     const stats = this.options.stats()
     const { connections, offlineSessions } = stats
     this.mostConnections = Math.max(this.mostConnections, connections)
@@ -74,9 +80,10 @@ export class SysTopics {
       'bytes/sent': stats.sentBytes,
     }
     return [
-      ['version', this.options.version],
-      ['uptime', `${uptimeSeconds} seconds`],
-      ...Object.entries(numbers).map(([name, value]): [string, string] => [name, String(value)]),
+      [`${ROOT}version`, this.options.version],
+      [`${ROOT}uptime`, `${uptimeSeconds} seconds`],
+      ...Object.entries(numbers).map(([name, value]): [string, string] => [ROOT + name, String(value)]),
+      ...(this.options.more?.() ?? []),
     ]
   }
 }

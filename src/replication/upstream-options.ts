@@ -44,6 +44,8 @@ export interface UpstreamOptions {
   readonly maxAttempts?: number
   /** The stream for dead letters; left out: such records are in the ledger only. */
   readonly deadLetter?: string
+  /** Where an MQTT broker is told, retained, what it will never be sent. Default: nowhere. */
+  readonly ledgerTopic?: string | undefined
   /** From the first packet to the broker's consent. Default 30 s. */
   readonly connectTimeoutMs?: number
   /** Longest that a few acknowledgements wait to be saved. Default 1 s. */

@@ -7,6 +7,7 @@ import { MirrorStream } from '../log/mirror-stream.js'
 import type { Mirrors } from '../log/mirrors.js'
 import type { StreamCatalog, StreamReader } from '../log/types.js'
 import type { Offset } from '../record/record.js'
+import type { Ledger } from '../state/ledger.js'
 import type { UpstreamFacts } from '../state/upstream-facts.js'
 import { Budget } from './budget.js'
 import type { AllowanceState, DailyAllowanceOptions } from './daily-allowance.js'
@@ -16,12 +17,14 @@ import type { Lane, LedgerPort } from './lane.js'
 import { OriginEpoch } from './origin-epoch.js'
 import { type CursorsPort, Sender } from './sender.js'
 import type { GroupPositions } from './targets/group-teller.js'
+import { LedgerReport } from './targets/ledger-report.js'
 import { MqttTarget } from './targets/mqtt.js'
 import type { MqttConnectionOptions } from './targets/mqtt-connection.js'
 import { SluiceTarget } from './targets/sluice.js'
 import type { StreamOrigin } from './targets/stream-opening.js'
 import type { Shipment, Source, Target } from './targets/target.js'
 import { gapsWithin } from './told-gaps.js'
+import { sysValuesOf, UpstreamEvents } from './upstream-events.js'
 import type { RewindRequest, RewoundPartition, UpstreamOptions, UpstreamStatus } from './upstream-options.js'
 import { upstreamStatus } from './upstream-status.js'
 
@@ -36,13 +39,15 @@ export interface UpstreamsOptions {
   /** For what proves to each upstream which life of this node it is: see origin-epoch.ts. */
   readonly epochDirectory: string
   readonly cursors: CursorsPort
-  readonly ledger: LedgerPort
+  readonly ledger: LedgerPort & Pick<Ledger, 'version'>
   /** What outlives a restart of each upstream. */
   readonly facts: Pick<UpstreamFacts, 'get' | 'set'>
   /** Milliseconds the node has been on in all its life. Default: the monotonic clock. */
   readonly poweredOnMs?: () => number
   /** The publish path, for what upstreams send down. Left out: no upstream has a downlink. */
   readonly publish?: DownlinkOptions['publish']
+  /** Something that `sysValues` shows has changed and is worth telling at once. */
+  readonly onChange?: () => void
   readonly clock: Clock
   readonly logger: Logger
   /** Draws from [0, 1). */
@@ -56,14 +61,20 @@ interface Running {
   readonly downlink: Downlink | undefined
 }
 
+const MAX_LEDGER_REPORT_BYTES = 64 * 1024
 const DEFAULT_CONNECT_TIMEOUT_MS = 30_000
 
 export class Upstreams {
+  private readonly events: UpstreamEvents
+
   private constructor(
     private readonly running: ReadonlyMap<string, Running>,
-    private readonly facts: UpstreamsOptions['facts'],
+    private readonly options: UpstreamsOptions,
     private readonly stopWatching: () => void,
-  ) {}
+  ) {
+    const { onChange = () => {}, clock, logger } = options
+    this.events = new UpstreamEvents({ status: () => this.status(), onChange, clock, logger })
+  }
 
   /**
    * Starts to connect and to send; failures to do so are retried and shown by `status`.
@@ -85,11 +96,16 @@ export class Upstreams {
         for (const mirror of wanted) sender.add(mirror)
       }
     })
-    return new Upstreams(running, options.facts, stop)
+    return new Upstreams(running, options, stop)
   }
 
   status(): UpstreamStatus[] {
     return [...this.running.values()].map(statusOf)
+  }
+
+  /** `$SYS/…` topics and their values. */
+  sysValues(): Iterable<readonly [mqttTopic: string, value: string]> {
+    return sysValuesOf(this.status())
   }
 
   /** @throws SluiceError UNKNOWN_UPSTREAM */
@@ -103,13 +119,13 @@ export class Upstreams {
    */
   async pause(name: string): Promise<void> {
     this.find(name).sender.pause()
-    await this.facts.set(name, { paused: true })
+    await this.options.facts.set(name, { paused: true })
   }
 
   /** As `pause`. @throws SluiceError UNKNOWN_UPSTREAM */
   async resume(name: string): Promise<void> {
     this.find(name).sender.resume()
-    await this.facts.set(name, { paused: false })
+    await this.options.facts.set(name, { paused: false })
   }
 
   /**
@@ -148,6 +164,7 @@ export class Upstreams {
   /** Waits shortly for what is in flight, says goodbye, saves the cursors. */
   async stop(): Promise<void> {
     this.stopWatching()
+    this.events.stop()
     await Promise.all([...this.running.values()].map(({ sender }) => sender.stop()))
   }
 
@@ -228,7 +245,12 @@ function targetOptions(
 }
 
 function mqttTarget(upstream: UpstreamOptions, options: UpstreamsOptions, downlink: Downlink | undefined): MqttTarget {
-  return new MqttTarget(targetOptions(upstream, options, downlink), options.clock)
+  const { name, ledgerTopic, limits } = upstream
+  const { nodeId: node, ledger, clock } = options
+  const maxBytes = Math.min(MAX_LEDGER_REPORT_BYTES, (limits?.maxPacketBytes ?? Number.POSITIVE_INFINITY) - 1024)
+  const report = { node, upstream: name, maxBytes, version: () => ledger.version, rows: () => ledger.list(), clock }
+  const ledgerReport = ledgerTopic === undefined ? undefined : new LedgerReport({ ...report, mqttTopic: ledgerTopic })
+  return new MqttTarget({ ...targetOptions(upstream, options, downlink), ledgerReport }, clock)
 }
 
 function sluiceTarget(

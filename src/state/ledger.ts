@@ -48,6 +48,8 @@ export const MAX_LEDGER_ROWS = 1000
 
 export class Ledger {
   private readonly rows = new Map<string, LedgerRow>()
+  /** Another number whenever something has been entered. */
+  version = 0
   private lastAdd: Promise<void> = Promise.resolve()
 
   private constructor(
@@ -109,6 +111,7 @@ export class Ledger {
       if ('delete' in operation) this.rows.delete(operation.delete)
       else this.rows.set(operation.put, operation.value)
     }
+    this.version += 1
   }
 }
 

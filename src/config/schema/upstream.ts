@@ -1,5 +1,6 @@
 // [[upstream]]: where records are forwarded to, and how.
 
+import { topicNameProblem } from '../../base/topic-filter.js'
 import { parseTopicMapping } from '../../base/topic-mapping.js'
 import {
   byteRate,
@@ -191,6 +192,18 @@ export const upstreamFields = {
     pattern: NAME,
     fix: NAME_FIX,
   }),
+  ledger_topic: parsed(
+    {
+      description:
+        'Where the broker is told, retained, which messages it will never be sent, as in "up/{node}/ledger". Default: nowhere.',
+      optional: true,
+    },
+    (written) => {
+      const filled = written.replaceAll(/\{(node|client_id)\}/g, 'x')
+      const problem = /[{}]/.test(filled) ? 'can hold {node} and {client_id} only' : topicNameProblem(filled)
+      return problem === null ? written : new Unfit(`is ${quote(written)}, which ${problem}`)
+    },
+  ),
   reconnect_min_ms: integer({
     description: 'Where the growing, random delay between attempts to connect begins, milliseconds.',
     default: 1000,

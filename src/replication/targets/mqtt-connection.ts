@@ -170,6 +170,12 @@ export class MqttConnection {
     this.writer.flush()
   }
 
+  /** For what is said now and then beside the records. Not said again when the connection is lost. */
+  publishRetained(mqttTopic: string, payload: Buffer): void {
+    this.writer.flush()
+    this.client.publish(mqttTopic, payload, { qos: 1, retain: true }, () => {})
+  }
+
   end(): void {
     if (this.over) return
     this.writer.flush()

@@ -5,6 +5,7 @@
 import type { Clock } from '../../base/clock.js'
 import type { SluiceError } from '../../base/errors.js'
 import type { Offset } from '../../record/record.js'
+import type { LedgerReport } from './ledger-report.js'
 import {
   MAX_MQTT_SLOTS,
   MqttAddress,
@@ -15,7 +16,10 @@ import {
 import { MqttPacker, type MqttPackerOptions, type MqttShipment } from './mqtt-packer.js'
 import type { Gathering, Link, LinkEvents, Source, Target } from './target.js'
 
-export interface MqttTargetOptions extends MqttConnectionOptions, MqttPackerOptions {}
+export interface MqttTargetOptions extends MqttConnectionOptions, MqttPackerOptions {
+  /** Left out: the broker is not told what it will never be sent. */
+  readonly ledgerReport?: LedgerReport | undefined
+}
 
 export class MqttTarget implements Target<MqttShipment> {
   readonly maxSlots = MAX_MQTT_SLOTS
@@ -28,7 +32,7 @@ export class MqttTarget implements Target<MqttShipment> {
 
   /** @throws SluiceError INVALID_CONFIG for a URL, a topic or TLS material that cannot be used. */
   constructor(
-    options: MqttTargetOptions,
+    private readonly options: MqttTargetOptions,
     private readonly clock: Clock,
   ) {
     this.address = new MqttAddress(options)
@@ -52,22 +56,30 @@ export class MqttTarget implements Target<MqttShipment> {
   }
 
   connect(events: LinkEvents): MqttLink {
-    return new MqttLink(this.address, events, this.clock)
+    return new MqttLink(this.address, events, this.clock, this.options.ledgerReport)
   }
 }
 
 export class MqttLink implements Link<MqttShipment> {
   private readonly connection: MqttConnection
 
-  constructor(address: MqttAddress, events: LinkEvents, clock: Clock) {
+  constructor(address: MqttAddress, events: LinkEvents, clock: Clock, ledgerReport?: LedgerReport) {
+    let stopReport = (): void => {}
     this.connection = address.connect(
       {
-        onConnected: () => events.onUp(),
+        onConnected: () => {
+          events.onUp()
+          if (ledgerReport !== undefined)
+            stopReport = ledgerReport.start((topic, payload) => this.connection.publishRetained(topic, payload))
+        },
         onPacket: (packet) => {
           if (packet.cmd === 'puback') events.onAck(slotOfPuback(packet))
         },
         onRoom: () => events.onRoom(),
-        onDown: (reason, hungUp) => events.onDown(reason, hungUp),
+        onDown: (reason, hungUp) => {
+          stopReport()
+          events.onDown(reason, hungUp)
+        },
       },
       clock,
     )
