@@ -49,6 +49,8 @@ export interface CoordinatorDependencies {
 
 export class GroupCoordinator {
   private readonly groups = new Map<string, Group>()
+  /** By group: settles with all commits of it that are on their way. */
+  private readonly committing = new Map<string, Promise<unknown>>()
   private readonly options: CoordinatorOptions
   private readonly randomId: () => string
   private stopped = false
@@ -117,7 +119,19 @@ export class GroupCoordinator {
     for (const commit of commits) this.checkOffset(commit)
     if (identity !== undefined) this.groupOf(group, identity.memberId).checkCommit(identity)
     else this.checkUnattended(group)
-    await this.dependencies.offsets.commit(group, commits)
+    const written = this.dependencies.offsets.commit(group, commits)
+    const settled = Promise.allSettled([this.commitsSettled(group), written])
+    this.committing.set(group, settled)
+    settled.then(() => this.committing.get(group) === settled && this.committing.delete(group))
+    await written
+  }
+
+  /**
+   * Resolves once the commits that are on their way to the disk have got there, or failed. A member of a new generation reads its positions after
+   * that: nobody of an earlier one may commit any more, but what was taken just before may still be on its way.
+   */
+  async commitsSettled(group: string): Promise<void> {
+    await this.committing.get(group)
   }
 
   /** @throws SluiceError GROUP_ID_NOT_FOUND for a group that has neither members nor offsets. */

@@ -173,6 +173,7 @@ export class PullGroups {
   ): Promise<PullJoined> {
     this.forgetGone()
     const key = keyOf(group, memberId)
+    await this.coordinator.commitsSettled(group)
     const positions: Position[] = []
     for (const { stream, partition } of assigned) {
       const committed = this.offsets.get(group, stream, partition)?.offset

@@ -88,7 +88,7 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
       assignment: 'string?',
       offset_reset: 'string?',
     },
-    answer: { member_id: 'string', generation: 'integer', assignments: 'array of object' },
+    answer: { member_id: 'string', generation: 'integer', assignments: 'array of object', fetch_id: 'integer' },
   },
   'GET /v1/groups/{group}/members/{member}/records': {
     summary: 'Reads on from the partitions of a member',

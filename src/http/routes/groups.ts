@@ -109,7 +109,8 @@ async function join(groups: Groups, request: HttpRequest): Promise<HttpReply> {
   })
   // The client hung up while the group was settling: nobody knows this member's id, so it would only hold partitions.
   if (request.gone && memberId === undefined) groups.leave(group, joined.memberId)
-  return jsonReply({ member_id: joined.memberId, generation: joined.generation, assignments: joined.assignments })
+  const { generation, assignments } = joined
+  return jsonReply({ member_id: joined.memberId, generation, assignments, fetch_id: 0 })
 }
 
 /** One, or several in order of preference. */
