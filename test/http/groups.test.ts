@@ -34,7 +34,6 @@ test('a member joins, fetches, commits, and the group shows what is left', async
       partition,
       offset: (next_offset as number) - 1,
       metadata: 'half way',
-      leader_epoch: null,
     }))
   const committed = await commit({ offsets, member_id: member.member_id, generation: member.generation })
   assert.is(committed.status, 200)
@@ -52,6 +51,7 @@ test('a member joins, fetches, commits, and the group shows what is left', async
     high_watermark: 3,
     lag: 1,
     metadata: 'half way',
+    leader_epoch: null,
   })
   const { json: list } = await call(api.address, '/v1/groups')
   assert.equal(list.groups, [{ group: 'g', state: 'Stable', members: 1, streams: ['mqtt'], lag: 1 }])
