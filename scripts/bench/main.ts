@@ -16,6 +16,7 @@ import { latency } from './latency.js'
 import { logAppend } from './log-append.js'
 import { logRead } from './log-read.js'
 import { logStart } from './log-start.js'
+import { mqttsn } from './mqttsn.js'
 import { probeStorage } from './storage-probe.js'
 import type { Workload } from './workload.js'
 
@@ -31,6 +32,7 @@ const WORKLOADS: readonly Workload[] = [
   logRead,
   logStart,
   deviceBytes,
+  mqttsn,
 ]
 
 const HELP = `npm run bench [WORKLOAD …] [-- OPTION …]

@@ -148,7 +148,7 @@ test('a device with a key is heard from anywhere, late datagrams too, and record
     moved.sendBytes(device.sealed(PING))
     const answer = await moved.next()
     assert.ok(answer.includes(PONG), 'answered where it is now')
-    moved.sendBytes(Buffer.from('14f2aaaaaaaa00000001' + PING + '00000000'.repeat(2), 'hex'))
+    moved.sendBytes(Buffer.from(`14f2aaaaaaaa00000001${PING}${'00'.repeat(8)}`, 'hex'))
     assert.match(await moved.next(), /^....aaaaaaaa$/, 'an unknown session: it is to say hello')
   }))
 
