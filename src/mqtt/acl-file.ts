@@ -5,6 +5,8 @@
 //   topic [read|write|readwrite|deny] FILTER         before any user line: for clients without a user name
 //   pattern [read|write|readwrite|deny] FILTER       for everybody; %c is the client identifier, %u the user name
 //
+// Only spaces part words; a comment begins in the first column.
+//
 // As in mosquitto: denials come first; a user's own lines are asked before the patterns; what no line allows is forbidden; a client
 // whose identifier or name holds a wildcard gets nothing from patterns (CVE-2017-7650).
 
@@ -72,10 +74,10 @@ export class AclFile {
     let rules = this.anonymous
     let lines = 0
     for (const [index, raw] of text.split('\n').entries()) {
-      const line = raw.trim()
+      const line = raw.trimEnd()
       if (line === '' || line.startsWith('#')) continue
       lines += 1
-      const [, keyword, rest] = /^(\S+)\s*(.*)$/.exec(line)!
+      const [, keyword, rest] = /^ *([^ ]+) *(.*)$/s.exec(line)!
       if (keyword === 'user' && rest !== '') {
         rules = this.users.get(rest) ?? []
         this.users.set(rest, rules)
@@ -110,11 +112,11 @@ function judge(
 }
 
 function parseRule(rest: string): Rule | string {
-  const [first, ...more] = rest.split(/\s+/)
+  const [, first, more] = /^([^ ]*) *(.*)$/s.exec(rest)!
   const access = ACCESS.get(first)
-  const explicit = access !== undefined && more.length > 0
-  const filter = explicit ? rest.slice(first.length).trim() : rest
-  if (!explicit && more.length > 0) return `says "${first}" where read, write, readwrite or deny belongs`
+  const explicit = access !== undefined && more !== ''
+  const filter = (explicit ? more : rest).trim()
+  if (!explicit && more !== '') return `says "${first}" where read, write, readwrite or deny belongs`
   const problem = topicFilterProblem(filter)
   return problem === null ? { filter, access: explicit ? access : READ | WRITE } : `has a filter that ${problem}`
 }
