@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { readings } from '../../scripts/readings.js'
 import { numbered } from '../helpers/delivery-check.js'
 import { getJson, requestJson } from '../helpers/http.js'
-import { assertSame, caughtUp, gatewayConfig, storedRecords, streamAt } from '../helpers/mirror-check.js'
+import { assertSame, caughtUp, gatewayConfig, siteConfig, storedRecords, streamAt } from '../helpers/mirror-check.js'
 import { NodeProcess } from '../helpers/node-process.js'
 import { ReliablePublisher } from '../helpers/reliable-publisher.js'
 import { TcpProxy } from '../helpers/tcp-proxy.js'
@@ -19,18 +19,6 @@ interface LedgerRow {
   readonly last_offset: number
   readonly reason: string
 }
-
-const siteConfig = (port: number) => `
-node_id = "site"
-
-[[upstream]]
-name = "cloud"
-type = "sluice"
-url = "mqtt://127.0.0.1:${port}"
-streams = ["*.telemetry"]
-reconnect_min_ms = 20
-reconnect_max_ms = 200
-`
 
 async function until(condition: () => Promise<boolean>): Promise<void> {
   const giveUpAt = performance.now() + 20_000

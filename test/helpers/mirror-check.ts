@@ -22,22 +22,28 @@ export interface StreamAnswer {
 
 const MAX_RECORDS = 10_000
 
-/** Everything a partition holds, in order. */
-export async function storedRecords(node: NodeProcess, stream: string, partition = 0): Promise<StoredRecord[]> {
-  const records: StoredRecord[] = []
+/** Everything a partition holds, in order, a page at a time. */
+export async function* recordPages(node: NodeProcess, stream: string, partition = 0): AsyncIterable<StoredRecord[]> {
   let offset: number | 'earliest' = 'earliest'
   for (;;) {
     const query: string = `offset=${offset}&max_records=${MAX_RECORDS}`
     const path = `/v1/streams/${stream}/partitions/${partition}/records?${query}`
     const answer: RecordsAnswer = await getJson<RecordsAnswer>(`${node.httpUrl}${path}`)
     // The name is the one thing that differs.
-    for (const { stream: _, ...record } of answer.records) records.push(record as StoredRecord)
+    yield answer.records.map(({ stream: _, ...record }) => record as StoredRecord)
     offset = answer.next_offset
-    if (answer.next_offset >= answer.high_watermark) return records
+    if (answer.next_offset >= answer.high_watermark) return
   }
 }
 
-/** @throws Error naming the first record that differs. */
+/** Everything a partition holds, in order. */
+export async function storedRecords(node: NodeProcess, stream: string, partition = 0): Promise<StoredRecord[]> {
+  const records: StoredRecord[] = []
+  for await (const page of recordPages(node, stream, partition)) records.push(...page)
+  return records
+}
+
+/** @returns how many there are. @throws Error naming the first record that differs. */
 export async function assertSame(
   [gateway, stream]: readonly [NodeProcess, string],
   [upstream, mirror]: readonly [NodeProcess, string],
@@ -45,15 +51,20 @@ export async function assertSame(
   const partitions = (await streamAt(gateway, stream))?.partitions.length ?? 0
   let count = 0
   for (let partition = 0; partition < partitions; partition++) {
-    const there = await storedRecords(gateway, stream, partition)
-    const here = await storedRecords(upstream, mirror, partition)
-    for (let i = 0; i < Math.max(there.length, here.length); i++) {
-      const [a, b] = [JSON.stringify(there[i]), JSON.stringify(here[i])]
-      if (a !== b) throw new Error(`partition ${partition}, record ${i}: ${a} at the gateway, ${b} in the mirror`)
+    const here = oneByOne(recordPages(upstream, mirror, partition))
+    for await (const record of oneByOne(recordPages(gateway, stream, partition))) {
+      const [a, b] = [JSON.stringify(record), JSON.stringify((await here.next()).value)]
+      if (a !== b) throw new Error(`partition ${partition}: ${a} at the gateway, ${b} in the mirror`)
+      count += 1
     }
-    count += here.length
+    const more = await here.next()
+    if (!more.done) throw new Error(`partition ${partition}: ${JSON.stringify(more.value)} is in the mirror only`)
   }
   return count
+}
+
+async function* oneByOne(pages: AsyncIterable<StoredRecord[]>): AsyncGenerator<StoredRecord, void> {
+  for await (const page of pages) yield* page
 }
 
 /** Undefined while the node has no such stream. */
@@ -88,9 +99,24 @@ export async function storedMessages(node: NodeProcess, stream: string): Promise
   const messages: Message[] = []
   const partitions = (await streamAt(node, stream))?.partitions.length ?? 0
   for (let partition = 0; partition < partitions; partition++)
-    for (const { topic, value } of await storedRecords(node, stream, partition))
+    for await (const { topic, value } of oneByOne(recordPages(node, stream, partition)))
       messages.push({ mqttTopic: String(topic), payload: String(value) })
   return messages
+}
+
+/** A node that forwards what it mirrors of `telemetry`, or a gateway's, to the next. */
+export function siteConfig(port: number, top = ''): string {
+  return `
+node_id = "site"
+${top}
+[[upstream]]
+name = "cloud"
+type = "sluice"
+url = "mqtt://127.0.0.1:${port}"
+streams = ["*.telemetry"]
+reconnect_min_ms = 20
+reconnect_max_ms = 200
+`
 }
 
 /** A gateway with one stream of two partitions, forwarded to a Sluice node. */
