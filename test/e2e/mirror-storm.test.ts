@@ -13,7 +13,7 @@ import { ReliablePublisher } from '../helpers/reliable-publisher.js'
 import { type SeededRandom, withSeed } from '../helpers/seeded-random.js'
 import { TcpProxy } from '../helpers/tcp-proxy.js'
 
-const MISFORTUNES = Number(process.env['SLUICE_TEST_MISFORTUNES'] ?? 20)
+const MISFORTUNES = Number(process.env['SLUICE_TEST_MISFORTUNES'] ?? 12)
 const MAX_PAUSE_MS = 400
 const MESSAGES_PER_TICK = 30
 const TICK_MS = 20

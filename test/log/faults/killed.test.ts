@@ -1,3 +1,4 @@
+// test-run: limit 240 s
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import { test } from 'uvu'
@@ -8,15 +9,18 @@ import { tempDir } from '../../helpers/temp-dir.js'
 import { assertKept, Promised } from './written.js'
 
 const KILLS = 20
+/** On a busy machine a life is short of them: further kills follow until retention has been seen at work so often. */
+const MIN_DROPS = 50
+const MAX_KILLS = 5 * KILLS
 const MAX_LIFE_MS = 350
 
-test(`${KILLS} kills of a writer whose segments roll and drop all the time leave every record readable, delivered or in the ledger`, async () => {
+test('kills of a writer whose segments roll and drop all the time leave every record readable, delivered or in the ledger', async () => {
   const random = new SeededRandom()
   console.log(`seed ${random.seed} (SLUICE_TEST_SEED=${random.seed} repeats it)`)
   const directory = join(tempDir(), 'data')
   const promised = new Promised()
   let dropped = 0
-  for (let kill = 0; kill < KILLS; kill++) {
+  for (let kill = 0; kill < KILLS || (dropped <= MIN_DROPS && kill < MAX_KILLS); kill++) {
     const args = [join(import.meta.dirname, 'writer.js'), directory, String(random.seed + kill)]
     const writer = new Program(process.execPath, args)
     if (random.next() < 0.8) await writer.waitFor(/^acked /m, 'stdout')
@@ -33,7 +37,7 @@ test(`${KILLS} kills of a writer whose segments roll and drop all the time leave
     )
   }
   console.log(`acked ${promised.ends.join(', ')}; ${dropped} moves of log starts`)
-  assert.ok(dropped > 50, 'retention was at work')
+  assert.ok(dropped > MIN_DROPS, 'retention was at work')
 })
 
 test.run()
