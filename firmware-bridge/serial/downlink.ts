@@ -70,6 +70,7 @@ export class Downlink implements LinkOwner {
     this.link?.close()
     this.link = null
     this.queue.length = 0
+    this.sent = 0
   }
 
   subscribe({ id, filter, qos }: SessionMessage & { type: 'subscribe' }): Promise<void> {
@@ -190,8 +191,11 @@ export class Downlink implements LinkOwner {
 
   private sendMore(): void {
     while (this.sent < this.queue.length && this.sent < this.host.receiveWindow) {
-      this.sendMessage(this.queue[this.sent].message, this.first + this.sent)
+      const number = this.first + this.sent
+      const { message } = this.queue[this.sent]
+      // Counted first: the answer may come before this returns.
       this.sent += 1
+      this.sendMessage(message, number)
     }
     if (this.sent > 0) this.retryTimer ??= setTimeout(() => this.retry(), this.retryMs).unref()
   }
@@ -205,7 +209,8 @@ export class Downlink implements LinkOwner {
   }
 
   private sendAgain(): void {
-    for (let i = 0; i < this.sent; i++) this.sendMessage(this.queue[i].message, this.first + i)
+    const { first } = this
+    for (const [i, { message }] of this.queue.slice(0, this.sent).entries()) this.sendMessage(message, first + i)
   }
 
   private sendMessage({ mqttTopic, payload, retain }: LinkMessage, number: number): void {
