@@ -8,6 +8,7 @@ import { mosquittoVersion } from './contestants.js'
 import { deviceBytes } from './device-bytes.js'
 import { drain } from './drain.js'
 import { fanOut } from './fan-out.js'
+import { firmware } from './firmware.js'
 import { followers } from './followers.js'
 import { idleConnections } from './idle-connections.js'
 import { ingest } from './ingest.js'
@@ -33,6 +34,7 @@ const WORKLOADS: readonly Workload[] = [
   logStart,
   deviceBytes,
   mqttsn,
+  firmware,
 ]
 
 const HELP = `npm run bench [WORKLOAD …] [-- OPTION …]
