@@ -303,6 +303,8 @@ export class LogStream implements Stream {
   private failed(failure: SluiceError): void {
     if (this.refusal) return
     this.refusal = failure
+    // Whatever failed, the write itself or what it needed first: from here on readers are told what the disk says (D4).
+    this.store.tail.clear()
     this.queue.failGathering(failure)
     if (mayPass(failure)) void this.recover()
     else this.options.onFatal(failure)

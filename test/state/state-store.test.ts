@@ -92,6 +92,7 @@ test('cursors and committed offsets come back after a restart', () =>
       offset: 3,
       metadata: 'x',
       committedAtMs: 5,
+      leaderEpoch: null,
     })
   }))
 
