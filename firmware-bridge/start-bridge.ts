@@ -1,5 +1,4 @@
-// The bridge of a node: every [[firmware]] entry, one registry of devices over all of them. Started by `sluice serve` beside the node, and by
-// main.ts alone beside a node elsewhere.
+// The bridge of a node: every [[firmware]] entry, one registry of devices over all of them. Started by `sluice serve` beside the node.
 
 import type { Config, Logger } from '../src/index.js'
 import type { BridgeNode } from './devices/bridge-node.js'

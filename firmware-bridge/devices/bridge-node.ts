@@ -1,4 +1,4 @@
-// What the bridge needs of a node. A RunningNode of this process is one; RemoteNode makes one of a node elsewhere.
+// What the bridge needs of a node. A RunningNode of this process is one.
 
 import type { Duplex } from 'node:stream'
 import type { NodeConnectionOptions, NodeMessage, NodePublish } from '../../src/index.js'
@@ -13,7 +13,7 @@ export interface DurableTable<V> {
 }
 
 export interface BridgeConnection extends Duplex {
-  /** Stored messages are still to be sent, or to be acknowledged. A node elsewhere cannot say. */
+  /** Stored messages are still to be sent, or to be acknowledged. */
   hasMore?(): boolean
 }
 
