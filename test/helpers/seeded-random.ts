@@ -1,20 +1,14 @@
 // Random numbers that can be had again: a failing random test prints its seed, and SLUICE_TEST_SEED runs it once more.
 
 import { randomInt } from 'node:crypto'
+import { type Random, seededRandom } from '../../firmware-bridge/sim/random.js'
 
 export class SeededRandom {
-  private state: number
+  /** From [0, 1), always the same sequence for one seed. */
+  readonly next: Random
 
   constructor(readonly seed: number = Number(process.env['SLUICE_TEST_SEED'] ?? randomInt(2 ** 31))) {
-    this.state = seed >>> 0
-  }
-
-  /** From [0, 1), always the same sequence for one seed (mulberry32). */
-  next(): number {
-    this.state = (this.state + 0x6d2b79f5) >>> 0
-    let mixed = Math.imul(this.state ^ (this.state >>> 15), this.state | 1)
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+    this.next = seededRandom(seed)
   }
 
   /** A whole number from [0, bound). */
