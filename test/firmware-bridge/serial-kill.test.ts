@@ -76,13 +76,15 @@ function ackedTo(device: Program): number {
   return Number(/^A \S+ (\d+)$/m.exec(device.stdout.slice(device.stdout.lastIndexOf('\nA ')).trim())?.[1] ?? 0)
 }
 
-/** Matches once the device has been acknowledged up to a number. */
+/** Matches once the device has been acknowledged up to a number, or up to the last: one that starts with nothing left to send only says `done`. */
 class AckedTo extends RegExp {
   constructor(private readonly number: number) {
     super(`A .* at least ${number}`)
   }
   override exec(output: string): RegExpExecArray | null {
-    const match = /\nA \S+ (\d+)\n(?:M .*\n|done .*\n)*$/.exec(`\n${output.slice(-2000)}`)
+    const done = /^done \d+$/m.exec(output)
+    if (done !== null) return done
+    const match = /\nA \S+ (\d+)\n(?:M .*\n)*$/.exec(`\n${output.slice(-2000)}`)
     return match !== null && Number(match[1]) >= this.number ? match : null
   }
 }
