@@ -141,8 +141,14 @@ async function report(node: NodeProcess, damagedAtDevice: string): Promise<void>
     readonly devices: readonly Record<string, number>[]
     readonly lines: readonly Record<string, number>[]
   }>(`${node.httpUrl}/v1/devices`)
-  const [{ published, resends, gaps, delivered }, { damaged_frames: damaged }] = [devices[0], lines[0]]
-  const atNode = `${published} published, ${resends} resends, ${gaps} gaps, ${delivered} delivered, ${damaged} frames damaged since its last start`
+  const damaged = lines[0]?.damaged_frames ?? 0
+  const device = devices[0]
+  // Killed after the last message, the node may not have heard of the device again.
+  const seen =
+    device === undefined
+      ? 'nothing heard of the device'
+      : `${device.published} published, ${device.resends} resends, ${device.gaps} gaps, ${device.delivered} delivered`
+  const atNode = `${seen}, ${damaged} frames damaged since its last start`
   console.log(`  ${MESSAGES} messages, ${STEPS} kills; at the node: ${atNode}; at the device: ${damagedAtDevice}`)
 }
 
