@@ -9,6 +9,7 @@ import { Log, type StreamOptions } from './log/log.js'
 import { Ballast } from './state/ballast.js'
 import { Cursors } from './state/cursors.js'
 import { claimDataDirectory, nodeIdOf, openState } from './state/data-directory.js'
+import { GroupOffsets } from './state/group-offsets.js'
 import { Ledger, type LedgerRow } from './state/ledger.js'
 import { OffsetCeilings } from './state/offset-ceilings.js'
 import { PoweredOnClock } from './state/powered-on-clock.js'
@@ -27,6 +28,7 @@ export interface NodeStorage {
   readonly nodeId: string
   readonly state: StateStore
   readonly cursors: Cursors
+  readonly groupOffsets: GroupOffsets
   readonly ledger: Ledger
   /** The ledger as it was found: damage that opening the log has come upon is in `ledger` only. */
   readonly ledgerAsFound: readonly LedgerRow[]
@@ -52,6 +54,7 @@ export async function openStorage(config: Config, options: StorageOptions): Prom
     const poweredOn = await PoweredOnClock.open(state, clock)
     opened.push(() => poweredOn.close())
     const cursors = await Cursors.open(state)
+    const groupOffsets = await GroupOffsets.open(state, clock.wallMs)
     const ledger = await Ledger.open(state)
     const ledgerAsFound = ledger.list()
     const ceilings = await OffsetCeilings.open(state)
@@ -67,6 +70,7 @@ export async function openStorage(config: Config, options: StorageOptions): Prom
       diskBudgetBytes: config.storage.diskBudget ?? null,
       ceilings,
       cursors,
+      groupOffsets,
       ballast,
       ledger,
       poweredOn,
@@ -78,7 +82,7 @@ export async function openStorage(config: Config, options: StorageOptions): Prom
       onFatal,
     })
     opened.push(() => log.close())
-    return { nodeId, state, cursors, ledger, ledgerAsFound, poweredOn, log, close }
+    return { nodeId, state, cursors, groupOffsets, ledger, ledgerAsFound, poweredOn, log, close }
   } catch (error) {
     await close()
     throw error

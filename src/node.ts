@@ -25,7 +25,6 @@ import { DOWN_TOPIC, UP_TOPIC } from './replication/node-protocol.js'
 import { Origins } from './replication/origins.js'
 import { Receiver } from './replication/receiver.js'
 import type { Upstreams } from './replication/upstreams.js'
-import { GroupOffsets } from './state/group-offsets.js'
 import type { StateTable } from './state/types.js'
 import { UpstreamFacts } from './state/upstream-facts.js'
 
@@ -106,9 +105,8 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
   try {
     const storage = await openStorage(config, { logger, clock, onFatal: fail })
     started.push(() => storage.close())
-    const { nodeId, state, cursors, ledger, log } = storage
+    const { nodeId, state, cursors, groupOffsets, ledger, log } = storage
 
-    const groupOffsets = await GroupOffsets.open(state, clock.wallMs)
     const origins = await Origins.open(state, clock, logger.child('origins'))
     const receiver = new Receiver({
       nodeId,

@@ -111,6 +111,7 @@ export class PullGroups {
       if (!wanted || member.asked !== asked) return member.nothing()
       this.coordinator.heartbeat(group, identity)
     }
+    member.checkReaders()
     const read = await member.read(request)
     return member.asked === asked ? member.advance(read) : member.nothing()
   }
@@ -128,7 +129,8 @@ export class PullGroups {
   }
 
   /** See GroupCoordinator.commit. */
-  commit(group: string, commits: readonly OffsetCommit[], identity?: MemberIdentity): Promise<void> {
+  async commit(group: string, commits: readonly OffsetCommit[], identity?: MemberIdentity): Promise<void> {
+    if (identity !== undefined) this.members.get(keyOf(group, identity.memberId))?.checkReaders()
     return this.coordinator.commit(group, commits, identity)
   }
 
@@ -200,6 +202,7 @@ export class PullGroups {
     const member = this.members.get(keyOf(group, memberId))
     if (member === undefined) throw unknownMember(group, memberId)
     this.coordinator.heartbeat(group, { memberId, generation: generation ?? member.generation })
+    member.checkReaders()
     return member
   }
 

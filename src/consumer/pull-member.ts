@@ -2,7 +2,7 @@
 // next one begins again from the committed offsets. Used by PullGroups alone.
 
 import { SluiceError } from '../base/errors.js'
-import type { StreamCatalog } from '../log/types.js'
+import type { StreamCatalog, StreamReader } from '../log/types.js'
 import { type LogRecord, type Offset, toOffset, toPartitionId } from '../record/record.js'
 import { decodeRecords } from '../record/record-batch.js'
 import type { AssignedPartition } from './assignment.js'
@@ -50,6 +50,8 @@ export class PullMember {
   private before: readonly Offset[]
   /** The partition that comes first in the next fetch, so that none starves. */
   private turn = 0
+  /** As they were when this member was given its positions. */
+  private readonly readers: ReadonlyMap<string, StreamReader>
 
   constructor(
     readonly group: string,
@@ -59,6 +61,14 @@ export class PullMember {
     private readonly streams: StreamCatalog,
   ) {
     this.before = positions.map(({ next }) => next)
+    this.readers = new Map(positions.map(({ stream }) => [stream, streams.stream(stream)]))
+  }
+
+  /** A new mirror has taken the place of one that it reads: its positions say nothing about that. @throws SluiceError REBALANCE_IN_PROGRESS */
+  checkReaders(): void {
+    for (const [stream, reader] of this.readers)
+      if (this.streams.stream(stream) !== reader)
+        throw new SluiceError('REBALANCE_IN_PROGRESS', `${stream} is another now: join again`, { stream })
   }
 
   hasRecords(): boolean {

@@ -10,6 +10,7 @@ import type { Offset, PartitionId } from '../record/record.js'
 import type { Ballast } from '../state/ballast.js'
 import type { Cursors } from '../state/cursors.js'
 import { listDirectory, makeDirectory } from '../state/durable-files.js'
+import type { GroupOffsets } from '../state/group-offsets.js'
 import type { Ledger, LedgerEntry } from '../state/ledger.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
@@ -61,6 +62,7 @@ export interface LogOptions {
   readonly diskBudgetBytes: number | null
   readonly ceilings: OffsetCeilings
   readonly cursors: Cursors
+  readonly groupOffsets: Pick<GroupOffsets, 'renameStream'>
   readonly ballast: Ballast
   readonly ledger: Ledger
   readonly poweredOn: PoweredOnClock
@@ -184,10 +186,11 @@ export class Log implements StreamCatalog {
     return { log, enterDamage: () => enter(found) }
   }
 
-  /** What upstreams still lacked of it they will not get: it stays here, under its new name. */
+  /** What upstreams still lacked of it they will not get: it stays here, under its new name, and so does what groups have committed. */
   private async mirrorReplaced(mirror: MirrorStream, formerName: string): Promise<void> {
-    const { ledger, cursors, clock } = this.options
+    const { ledger, cursors, groupOffsets, clock } = this.options
     await ledger.rename(formerName, mirror.name)
+    await groupOffsets.renameStream(formerName, mirror.name)
     const owed: LedgerEntry[] = []
     for (const destination of this.options.destinationsOf(formerName))
       for (let index = 0; index < mirror.partitions; index++) {

@@ -1,7 +1,7 @@
 // Committed offsets of consumer groups. As in Kafka, a committed offset is the next one to be read.
 
 import type { Offset } from '../record/record.js'
-import type { StateStore, StateTable } from './types.js'
+import type { StateOperation, StateStore, StateTable } from './types.js'
 
 /** Longest metadata string a commit may carry, UTF-16 units (Kafka's offset.metadata.max.bytes). */
 export const MAX_OFFSET_METADATA_LENGTH = 4096
@@ -70,10 +70,7 @@ export class GroupOffsets {
       return { stream, partition, offset, metadata, leaderEpoch, committedAtMs }
     })
     await this.table.write(
-      rows.map(({ stream, partition, offset, metadata, leaderEpoch }) => ({
-        put: `${group}/${stream}/${partition}`,
-        value: { offset, metadata, at: committedAtMs, ...(leaderEpoch !== null && { epoch: leaderEpoch }) },
-      })),
+      rows.map((row) => ({ put: `${group}/${row.stream}/${row.partition}`, value: storedRow(row) })),
     )
     for (const row of rows) this.remember(group, row)
   }
@@ -93,9 +90,29 @@ export class GroupOffsets {
     this.byGroup.delete(group)
   }
 
+  /** What was committed of one stream is from now on of a stream by another name. Durable when it resolves. */
+  async renameStream(stream: string, to: string): Promise<void> {
+    const operations: StateOperation<Row>[] = []
+    for (const [group, offsets] of this.byGroup)
+      for (const [key, row] of [...offsets]) {
+        if (row.stream !== stream) continue
+        offsets.delete(key)
+        this.remember(group, { ...row, stream: to })
+        operations.push(
+          { delete: `${group}/${key}` },
+          { put: `${group}/${to}/${row.partition}`, value: storedRow(row) },
+        )
+      }
+    await this.table.write(operations)
+  }
+
   private remember(group: string, row: GroupOffset): void {
     let offsets = this.byGroup.get(group)
     if (!offsets) this.byGroup.set(group, (offsets = new Map()))
     offsets.set(`${row.stream}/${row.partition}`, row)
   }
+}
+
+function storedRow({ offset, metadata, leaderEpoch, committedAtMs: at }: CommittedOffset): Row {
+  return { offset, metadata, at, ...(leaderEpoch !== null && { epoch: leaderEpoch }) }
 }

@@ -30,7 +30,7 @@ function setUp(partitions = 1) {
     })
   const fetch = (memberId: string, request: { maxRecords?: number; after?: number } = {}, wait = noWait) =>
     groups.fetch(G, memberId, { maxRecords: 100, maxBytes: 1_000_000, ...request }, wait)
-  return { clock, stream, offsets, coordinator, groups, join, fetch }
+  return { clock, stream, streams, offsets, coordinator, groups, join, fetch }
 }
 
 function values({ partitions }: PullFetched): string[] {
@@ -276,6 +276,22 @@ test('members vote for a strategy that all of them can follow, and one that shar
   const error = await errorOf(join({ assignment: ['round_robin'] }))
   assert.is(error.code, 'INCONSISTENT_GROUP_PROTOCOL')
   assert.match(error.message, 'this one by sluice: round_robin')
+})
+
+test('a member of a stream that another has taken the place of neither reads nor commits by its old positions, and can join again', async () => {
+  const { stream, streams, offsets, groups, join, fetch } = setUp()
+  stream.add(0, 'a', 'b', 'c')
+  const member = await join()
+  assert.equal(values(await fetch(member.memberId, { maxRecords: 2 })), ['a', 'b'])
+  const another = new MemoryStream('telemetry', 1)
+  another.add(0, 'A', 'B', 'C', 'D')
+  ;(streams.streams as Map<string, MemoryStream>).set('telemetry', another)
+  assert.is(await codeOf(fetch(member.memberId)), 'REBALANCE_IN_PROGRESS')
+  const commit = groups.commit(G, [{ stream: 'telemetry', partition: 0, offset: toOffset(2) }], member)
+  assert.is(await codeOf(commit), 'REBALANCE_IN_PROGRESS')
+  assert.is(offsets.get(G, 'telemetry', 0), undefined)
+  const again = await join({ memberId: member.memberId })
+  assert.equal(values(await fetch(again.memberId)), ['A', 'B', 'C', 'D'])
 })
 
 test.run()

@@ -15,6 +15,7 @@ import { decodeRecords } from '../../src/record/record-batch.js'
 import { Ballast } from '../../src/state/ballast.js'
 import { Cursors } from '../../src/state/cursors.js'
 import { openState } from '../../src/state/data-directory.js'
+import { GroupOffsets } from '../../src/state/group-offsets.js'
 import { Ledger } from '../../src/state/ledger.js'
 import { OffsetCeilings } from '../../src/state/offset-ceilings.js'
 import { PoweredOnClock } from '../../src/state/powered-on-clock.js'
@@ -24,6 +25,7 @@ export interface TestLog {
   readonly directory: string
   readonly log: Log
   readonly cursors: Cursors
+  readonly groupOffsets: GroupOffsets
   readonly ledger: Ledger
   readonly facts: UpstreamFacts
   readonly ballast: Ballast
@@ -51,6 +53,7 @@ export async function openLog(
   const ballast = new Ballast(dataDirectory, 512 * 1024)
   const state = await ballast.withRoom(() => openState(dataDirectory, { logger: silentLogger, onFatal }))
   const cursors = await Cursors.open(state)
+  const groupOffsets = await GroupOffsets.open(state, Date.now)
   const ledger = await Ledger.open(state)
   const facts = await UpstreamFacts.open(state)
   const poweredOn = await PoweredOnClock.open(state, more.clock ?? systemClock)
@@ -74,6 +77,7 @@ export async function openLog(
     diskBudgetBytes: null,
     ceilings: await OffsetCeilings.open(state),
     cursors,
+    groupOffsets,
     ballast,
     ledger,
     poweredOn,
@@ -91,7 +95,7 @@ export async function openLog(
     await poweredOn.close()
     await state.close()
   }
-  return { directory: dataDirectory, log, cursors, ledger, facts, ballast, fatal, close }
+  return { directory: dataDirectory, log, cursors, groupOffsets, ledger, facts, ballast, fatal, close }
 }
 
 export function recordOf(value: string | Buffer, more: Partial<RecordInput> = {}): RecordInput {

@@ -220,9 +220,10 @@ test('a node in between that is merely behind does not begin a new mirror, one t
     assert.match(bench.origins.statusOf('site').alarm ?? '', /new mirror/)
   }))
 
-test('what the ledger says of a mirror that was replaced does not hold for the new one, and keeps the old name', () =>
+test('what the ledger says and groups have committed of a mirror that was replaced is not said of the new one, and keeps the old name', () =>
   withLane(async (bench) => {
     await bench.frame(batch(0, 10))
+    await bench.node.groupOffsets.commit('app', [{ stream: 'gw-17.telemetry', partition: 0, offset: 7 as Offset }])
     const gap = { first: 10, last: 99, reason: 'retention' }
     await bench.say({ type: 'frame', lane: 0, gaps: [gap], batches: [batch(100, 1)] })
     await bench.openLane(50, { fresh: true })
@@ -230,6 +231,10 @@ test('what the ledger says of a mirror that was replaced does not hold for the n
     assert.equal(
       bench.node.ledger.list().map(({ stream, firstOffset, lastOffset }) => [stream, firstOffset, lastOffset]),
       [['gw-17.telemetry.1', 10, 99]],
+    )
+    assert.equal(
+      bench.node.groupOffsets.ofGroup('app').map(({ stream, offset }) => [stream, offset]),
+      [['gw-17.telemetry.1', 7]],
     )
   }))
 

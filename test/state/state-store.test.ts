@@ -96,6 +96,26 @@ test('cursors and committed offsets come back after a restart', () =>
     })
   }))
 
+test('what groups have committed of a stream follows it under its new name, also over a restart', () =>
+  withStore(async (open) => {
+    let store = await open()
+    const offsets = await GroupOffsets.open(store, () => 5)
+    const commit = (stream: string, offset: number) => ({ stream, partition: 1, offset: offset as Offset })
+    await offsets.commit('g', [commit('gw.telemetry', 3), commit('gw.telemetry-2', 4)])
+    await offsets.renameStream('gw.telemetry', 'gw.telemetry.1')
+    await offsets.commit('g', [commit('gw.telemetry', 0)])
+    const rows = (all: GroupOffsets) =>
+      all.ofGroup('g').map(({ stream, offset, committedAtMs: at }) => [stream, offset, at])
+    const expected = [
+      ['gw.telemetry', 0, 5],
+      ['gw.telemetry-2', 4, 5],
+      ['gw.telemetry.1', 3, 5],
+    ]
+    assert.equal(rows(offsets).sort(), expected)
+    store = await open()
+    assert.equal(rows(await GroupOffsets.open(store, () => 6)).sort(), expected)
+  }))
+
 test('neighbouring ranges of the ledger merge; a range entered twice counts once', () =>
   withStore(async (open) => {
     const ledger = await Ledger.open(await open())
