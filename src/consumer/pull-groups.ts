@@ -12,7 +12,7 @@ import type { GroupOffset, OffsetCommit } from '../state/group-offsets.js'
 import { ASSIGNMENT_STRATEGIES, type AssignedPartition, type AssignmentStrategy, assignBy } from './assignment.js'
 import { type GroupCoordinator, type OffsetStore, unknownMember } from './group-coordinator.js'
 import type { GroupState, JoinResult, MemberIdentity } from './membership.js'
-import { type Position, type PullFetch, type PullFetched, PullMember } from './pull-member.js'
+import { type CommittedOffset, type Position, type PullFetch, type PullFetched, PullMember } from './pull-member.js'
 
 /** Streams one member may subscribe to. */
 export const MAX_STREAMS_PER_MEMBER = 100
@@ -100,8 +100,7 @@ export class PullGroups {
   async fetch(group: string, memberId: string, request: PullFetch, wait: WaitForWork): Promise<PullFetched> {
     const member = this.memberOf(group, memberId)
     member.rewind(request.after)
-    member.asked += 1
-    const { asked } = member
+    const asked = member.ask()
     const ready = () => member.asked !== asked || member.hasRecords() || !this.coordinator.isCurrent(group, identity)
     const identity = { memberId, generation: member.generation }
     if (!ready()) {
@@ -114,6 +113,55 @@ export class PullGroups {
     member.checkReaders()
     const read = await member.read(request)
     return member.asked === asked ? member.advance(read) : member.nothing()
+  }
+
+  /**
+   * Everything from the group's committed offsets on, as stored batches, and then what comes; nothing where `wait` has ended with nothing. A request
+   * of its own keeps the member alive for as long. It begins with what is committed because nobody knows what of an earlier answer has arrived.
+   * @throws SluiceError UNKNOWN_MEMBER_ID, REBALANCE_IN_PROGRESS at once; the iteration throws what a fetch does.
+   */
+  follow(group: string, memberId: string, maxBytes: number, wait: WaitForWork): AsyncGenerator<PullFetched, void> {
+    const member = this.memberOf(group, memberId)
+    return this.readOn(member, member.ask(), maxBytes, wait)
+  }
+
+  private async *readOn(
+    member: PullMember,
+    asked: number,
+    maxBytes: number,
+    wait: WaitForWork,
+  ): AsyncGenerator<PullFetched, void> {
+    const { group, id: memberId, generation } = member
+    const identity = { memberId, generation }
+    const isLast = (): boolean => member.asked === asked
+    const committed: CommittedOffset = ({ stream, partition }) => this.offsets.get(group, stream, partition)?.offset
+    const ready = (): boolean => member.hasRecords() || !isLast() || !this.coordinator.isCurrent(group, identity)
+    let wake = (): void => {}
+    const release = this.coordinator.hold(group, memberId)
+    // Once for the whole of it: a hundred followers that subscribe anew for each record cost more than their records.
+    const unsubscribe = this.subscribe(member, () => wake())
+    const subscribe = (waiting: () => void): (() => void) => {
+      wake = waiting
+      return () => {
+        wake = () => {}
+      }
+    }
+    try {
+      member.restart(committed)
+      while (isLast()) {
+        member.checkReaders()
+        if (!this.coordinator.isCurrent(group, identity)) this.coordinator.heartbeat(group, identity)
+        if (member.hasRecords()) {
+          const read = await member.read({ maxRecords: Number.POSITIVE_INFINITY, maxBytes, asStored: true })
+          if (isLast()) yield member.advance(read)
+        } else if (!(await wait({ ready, subscribe }))) return
+        else if (!ready()) yield member.nothing()
+      }
+    } finally {
+      unsubscribe()
+      release()
+      if (isLast()) member.restart(committed)
+    }
   }
 
   /** @throws SluiceError REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID. */
@@ -183,8 +231,7 @@ export class PullGroups {
     }
     const member = new PullMember(group, memberId, generation, positions, this.streams)
     this.coordinator.heartbeat(group, { memberId, generation })
-    const earlier = this.members.get(key)
-    if (earlier !== undefined) earlier.asked += 1
+    this.members.get(key)?.ask()
     this.members.set(key, member)
     return { memberId, generation, assignments: positions.map(({ next, ...rest }) => ({ ...rest, position: next })) }
   }

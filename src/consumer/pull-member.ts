@@ -42,12 +42,18 @@ export interface Position extends AssignedPartition {
   next: Offset
 }
 
+/** The committed offset of a partition; undefined when there is none. */
+export type CommittedOffset = (position: AssignedPartition) => Offset | undefined
+
 export class PullMember {
   /** Counts fetches asked for: an older one that still waits when a newer comes answers with nothing. */
   asked = 0
+  private readonly waiting = new Set<() => void>()
   private fetchId = 0
   /** Where each position was before the last fetch: what a client gets that never saw its answer. */
   private before: readonly Offset[]
+  /** Where each begins that has nothing committed above it: what the generation began with, or where retention has left it. */
+  private readonly begins: Offset[]
   /** The partition that comes first in the next fetch, so that none starves. */
   private turn = 0
   /** As they were when this member was given its positions. */
@@ -61,6 +67,7 @@ export class PullMember {
     private readonly streams: StreamCatalog,
   ) {
     this.before = positions.map(({ next }) => next)
+    this.begins = [...this.before]
     this.readers = new Map(positions.map(({ stream }) => [stream, streams.stream(stream)]))
   }
 
@@ -75,11 +82,20 @@ export class PullMember {
     return this.positions.some((position) => this.isBehind(position))
   }
 
-  /** Calls `wake` after every commit to a stream it reads. The returned function ends that. */
+  /** A new fetch: older ones that still wait end. @returns its number, to be compared with `asked`. */
+  ask(): number {
+    this.asked += 1
+    for (const wake of [...this.waiting]) wake()
+    return this.asked
+  }
+
+  /** Calls `wake` after every commit to a stream it reads, and when a newer fetch comes. The returned function ends that. */
   onChange(wake: () => void): () => void {
+    this.waiting.add(wake)
     const names = new Set(this.positions.map(({ stream }) => stream))
     const ends = [...names].map((name) => this.streams.stream(name).onChange(wake))
     return () => {
+      this.waiting.delete(wake)
       for (const end of ends) end()
     }
   }
@@ -97,6 +113,14 @@ export class PullMember {
       position.next = this.before[i]
     })
     this.fetchId = after
+  }
+
+  /** Goes back to what is committed: what was sent after it may never have arrived. */
+  restart(committed: CommittedOffset): void {
+    this.positions.forEach((position, i) => {
+      position.next = Math.max(this.begins[i], committed(position) ?? 0) as Offset
+    })
+    this.before = this.positions.map(({ next }) => next)
   }
 
   /** Reads from all partitions that have records, each an even share, without moving. @throws SluiceError OFFSET_OUT_OF_RANGE. */
@@ -167,6 +191,7 @@ export class PullMember {
     const start = reader.logStartOffset(toPartitionId(partition))
     const end = reader.highWatermark(toPartitionId(partition))
     position.next = next < start ? start : end
+    this.begins[this.positions.indexOf(position)] = position.next
     const what = next < start ? `records ${next} to ${start - 1} are no longer stored` : `its records end at ${end}`
     const message = `cannot read ${stream}/${partition} from ${next}: ${what}; the next fetch goes on at ${position.next}`
     return new SluiceError('OFFSET_OUT_OF_RANGE', message, {

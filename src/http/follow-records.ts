@@ -1,40 +1,79 @@
-// A partition as an endless answer: what is stored, then what comes, a record a line. Asked for more only when the client has taken what came
-// before, so a slow client costs one stretch of records and is overtaken by nothing but retention.
+// A partition, or what a member of a group was given, as an endless answer: what is stored, then what comes, a record a line. Asked for more only
+// when the client has taken what came before, so a slow client costs one stretch of records and is overtaken by nothing but retention.
 
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { StreamReader } from '../log/types.js'
 import type { Offset, PartitionId } from '../record/record.js'
-import { decodeRecords } from '../record/record-batch.js'
-import { recordsAsJson } from './record-json.js'
+import type { Groups } from './ports.js'
+import type { RecordLines } from './record-lines.js'
 import type { HttpRequest } from './route.js'
 
+type Follower = Pick<HttpRequest, 'wait' | 'gone' | 'stopping'>
+type Lines = AsyncGenerator<string | Uint8Array, void, undefined>
+
+/** Stored bytes that are read at once. */
 const CHUNK_BYTES = 128 * 1024
 /** An empty line after so long without a record: it keeps the connection, and shows a client that has gone. */
 const SIGN_OF_LIFE_MS = 25_000
 
 /** Ends when the client hangs up or the server stops; after an error, which is the last line: `{"error":{code,message,details}}`. */
-export async function* followRecords(
+export function followRecords(
   stream: StreamReader,
   partition: PartitionId,
   from: Offset,
-  request: Pick<HttpRequest, 'wait' | 'gone' | 'stopping'>,
-): AsyncGenerator<string, void, undefined> {
+  lines: RecordLines,
+  request: Follower,
+): Lines {
+  return withLastWord(partitionLines(stream, partition, from, lines, request))
+}
+
+/** The same for the partitions of a member. It begins with what the group has committed, and its last line says so when they are shared out anew. */
+export function followGroup(
+  groups: Groups,
+  group: string,
+  member: string,
+  lines: RecordLines,
+  request: Follower,
+): Lines {
+  const fetched = groups.follow(group, member, CHUNK_BYTES, async (work) => {
+    await request.wait({ ...work, waitMs: SIGN_OF_LIFE_MS })
+    return !request.gone && !request.stopping
+  })
+  return withLastWord(memberLines(fetched, lines))
+}
+
+async function* partitionLines(
+  stream: StreamReader,
+  partition: PartitionId,
+  from: Offset,
+  lines: RecordLines,
+  request: Follower,
+): Lines {
   let next = from
   const ready = (): boolean => stream.highWatermark(partition) !== next
-  try {
-    while (!request.gone && !request.stopping) {
-      if (!ready()) {
-        await request.wait({ ready, subscribe: (wake) => stream.onChange(wake), waitMs: SIGN_OF_LIFE_MS })
-        if (!ready()) yield '\n'
-        continue
-      }
-      const { batches, nextOffset } = await stream.fetch(partition, next, { maxBytes: CHUNK_BYTES })
-      for (const batch of batches) {
-        const texts = recordsAsJson(stream.name, partition, decodeRecords(batch, next))
-        if (texts.length > 0) yield `${texts.join('\n')}\n`
-      }
-      next = nextOffset
+  while (!request.gone && !request.stopping) {
+    if (!ready()) {
+      await request.wait({ ready, subscribe: (wake) => stream.onChange(wake), waitMs: SIGN_OF_LIFE_MS })
+      if (!ready()) yield '\n'
+      continue
     }
+    const { batches, nextOffset } = await stream.fetch(partition, next, { maxBytes: CHUNK_BYTES })
+    yield* lines.pieces(stream.name, partition, batches, next)
+    next = nextOffset
+  }
+}
+
+async function* memberLines(fetched: ReturnType<Groups['follow']>, lines: RecordLines): Lines {
+  for await (const { partitions } of fetched) {
+    if (partitions.length === 0) yield '\n'
+    for (const { stream, partition, batches, position } of partitions)
+      yield* lines.pieces(stream, partition, batches, position)
+  }
+}
+
+async function* withLastWord(body: Lines): Lines {
+  try {
+    yield* body
   } catch (error) {
     if (!(error instanceof SluiceError)) throw error
     const { code, details } = error

@@ -212,6 +212,8 @@ export class HttpServer {
   ): Promise<void> {
     response.writeHead(reply.status ?? 200, headersOf(reply, close))
     if (response.req.method === 'HEAD') return void response.end()
+    // The first record may be long in coming, and until then the client should know that it is connected.
+    response.flushHeaders()
     try {
       for await (const chunk of body) {
         if (response.destroyed) return

@@ -91,7 +91,7 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
     answer: { member_id: 'string', generation: 'integer', assignments: 'array of object', fetch_id: 'integer' },
   },
   'GET /v1/groups/{group}/members/{member}/records': {
-    summary: 'Reads on from the partitions of a member',
+    summary: 'Reads on from the partitions of a member; waits for new records, or follows them as NDJSON',
     answer: {
       records: 'array of object',
       partitions: 'array of object',

@@ -75,6 +75,13 @@ export interface Groups {
     },
     wait: (work: { ready(): boolean; subscribe(wake: () => void): () => void }) => Promise<boolean>,
   ): Promise<GroupFetched>
+  /** From what is committed on, as stored batches, endlessly; without partitions where `wait` has ended with nothing. */
+  follow(
+    group: string,
+    memberId: string,
+    maxBytes: number,
+    wait: (work: { ready(): boolean; subscribe(wake: () => void): () => void }) => Promise<boolean>,
+  ): AsyncIterable<GroupFetched>
   heartbeat(group: string, memberId: string, generation?: number): { readonly generation: number }
   leave(group: string, memberId: string): void
   commit(

@@ -54,6 +54,11 @@ export function baseOffsetOf(batch: Buffer): Offset {
   return readInt64(batch, AT.baseOffset) as Offset
 }
 
+/** Of everything in a batch but its place: batches with the same one hold the same records. */
+export function crcOf(batch: Buffer): number {
+  return batch.readUInt32BE(AT.crc)
+}
+
 /** Offset of the last record of a stored batch. */
 export function lastOffsetOf(batch: Buffer): Offset {
   return (readInt64(batch, AT.baseOffset) + batch.readInt32BE(AT.lastOffsetDelta)) as Offset

@@ -4,12 +4,14 @@
 import { SluiceError } from '../../base/errors.js'
 import type { StreamCatalog } from '../../log/types.js'
 import { toOffset, toPartitionId } from '../../record/record.js'
+import { followGroup } from '../follow-records.js'
 import { integerOf, listOf, objectOf, optionalInteger, optionalText, textOf } from '../json-body.js'
 import { checkParameter, numberOf, quote, startPositionOf } from '../parameters.js'
 import type { AssignmentStrategy, DescribedGroup, GroupFetched, Groups } from '../ports.js'
 import { recordsAsJson } from '../record-json.js'
+import { RecordLines } from '../record-lines.js'
 import { type HttpReply, type HttpRequest, jsonReply, type Route } from '../route.js'
-import { FETCH_LIMITS, NDJSON, ndjsonReply, STORED_BATCHES } from './records.js'
+import { checkFollow, FETCH_LIMITS, NDJSON, ndjsonReply, STORED_BATCHES } from './records.js'
 
 const DEFAULT_SESSION_TIMEOUT_MS = 30_000
 const MAX_COMMITS_PER_REQUEST = 10_000
@@ -32,6 +34,7 @@ export interface GroupDependencies {
 }
 
 export function groupRoutes({ groups, streams }: GroupDependencies): Route[] {
+  const lines = new RecordLines()
   return [
     {
       method: 'GET',
@@ -60,8 +63,8 @@ export function groupRoutes({ groups, streams }: GroupDependencies): Route[] {
     {
       method: 'GET',
       pattern: '/v1/groups/{group}/members/{member}/records',
-      query: ['max_records', 'max_bytes', 'wait_ms', 'after'],
-      handle: (request) => fetch(groups, request),
+      query: ['max_records', 'max_bytes', 'wait_ms', 'after', 'follow'],
+      handle: (request) => (request.query.has('follow') ? follow(groups, lines, request) : fetch(groups, request)),
     },
     {
       method: 'POST',
@@ -158,6 +161,12 @@ async function fetch(groups: Groups, request: HttpRequest): Promise<HttpReply> {
     headers: { ...headers, 'content-type': 'application/json' },
     body: `{"records":[${texts.join(',')}],${tail}`,
   }
+}
+
+function follow(groups: Groups, lines: RecordLines, request: HttpRequest): HttpReply {
+  checkFollow(request)
+  const { group, member } = request.params
+  return { headers: { 'content-type': NDJSON }, body: followGroup(groups, group, member, lines, request) }
 }
 
 /** Batches of all partitions, one behind the other; a header tells them apart, in their order. */

@@ -10,6 +10,7 @@ import { followRecords } from '../follow-records.js'
 import { MAX_WAIT_MS } from '../long-polls.js'
 import { numberOf, startPositionOf } from '../parameters.js'
 import { recordsAsJson } from '../record-json.js'
+import { RecordLines } from '../record-lines.js'
 import type { HttpReply, HttpRequest, Route } from '../route.js'
 
 export const NDJSON = 'application/x-ndjson'
@@ -21,17 +22,18 @@ export const FETCH_LIMITS = {
 } as const
 
 export function recordRoutes({ streams }: { readonly streams: StreamCatalog }): Route[] {
+  const lines = new RecordLines()
   return [
     {
       method: 'GET',
       pattern: '/v1/streams/{stream}/partitions/{partition}/records',
       query: ['offset', 'max_records', 'max_bytes', 'wait_ms', 'follow'],
-      handle: (request) => read(streams.stream(request.params['stream']), request),
+      handle: (request) => read(streams.stream(request.params['stream']), lines, request),
     },
   ]
 }
 
-async function read(stream: StreamReader, request: HttpRequest): Promise<HttpReply> {
+async function read(stream: StreamReader, lines: RecordLines, request: HttpRequest): Promise<HttpReply> {
   const partition = toPartitionId(Number(request.params['partition']))
   if (partition >= stream.partitions)
     throw new SluiceError(
@@ -40,7 +42,7 @@ async function read(stream: StreamReader, request: HttpRequest): Promise<HttpRep
       { stream: stream.name, partition, partitions: stream.partitions },
     )
   const from = await resolve(stream, partition, startPositionOf('offset', request.query.get('offset') ?? 'earliest'))
-  if (request.query.has('follow')) return followReply(stream, partition, from, request)
+  if (request.query.has('follow')) return followReply(stream, partition, from, lines, request)
   const asStored = request.header('accept')?.includes(STORED_BATCHES) === true
   const maxRecords = numberOf(request, 'max_records', FETCH_LIMITS.maxRecords)
   const fetched = await fetchOrWait(stream, partition, from, request, {
@@ -70,21 +72,26 @@ async function read(stream: StreamReader, request: HttpRequest): Promise<HttpRep
   }
 }
 
-async function followReply(
+function followReply(
   stream: StreamReader,
   partition: PartitionId,
   from: Offset,
+  lines: RecordLines,
   request: HttpRequest,
-): Promise<HttpReply> {
-  const follow = request.query.get('follow')
-  const others = ['max_records', 'max_bytes', 'wait_ms'].filter((name) => request.query.has(name))
-  if (follow !== 'true' || others.length > 0)
+): HttpReply {
+  checkFollow(request)
+  const start = stream.logStartOffset(partition)
+  if (from < start || from > stream.highWatermark(partition)) throw outOfRange(stream, partition, from)
+  return { headers: { 'content-type': NDJSON }, body: followRecords(stream, partition, from, lines, request) }
+}
+
+/** @throws SluiceError INVALID_REQUEST, UNSUPPORTED_MEDIA_TYPE unless this asks for an endless answer in the way it has to. */
+export function checkFollow(request: HttpRequest): void {
+  const others = ['max_records', 'max_bytes', 'wait_ms', 'after'].filter((name) => request.query.has(name))
+  if (request.query.get('follow') !== 'true' || others.length > 0)
     throw new SluiceError('INVALID_REQUEST', 'follow has to be true, and stands beside offset only', { others })
   if (request.header('accept')?.includes(NDJSON) !== true)
     throw new SluiceError('UNSUPPORTED_MEDIA_TYPE', `follow=true answers with lines: send Accept: ${NDJSON}`)
-  const start = stream.logStartOffset(partition)
-  if (from < start || from > stream.highWatermark(partition)) throw outOfRange(stream, partition, from)
-  return { headers: { 'content-type': NDJSON }, body: followRecords(stream, partition, from, request) }
 }
 
 export function ndjsonReply(texts: readonly string[], headers: Readonly<Record<string, string>>): HttpReply {
