@@ -21,6 +21,7 @@ import type { OpenSegments, SegmentList } from './segment-list.js'
 import { jumpToFloors, loadSegments } from './segment-loading.js'
 import { TailCache } from './tail-cache.js'
 import type { TopicSet } from './topic-set.js'
+import { LARGE_WRITE_BYTES } from './wal-layout.js'
 
 export interface SegmentStoreOptions {
   readonly stream: string
@@ -72,9 +73,6 @@ export interface SegmentWrite {
   readonly bytes: number
   readonly onCopied: () => void
 }
-
-/** Writes of this size on average keep a disk busy by themselves. */
-const LARGE_WRITE_BYTES = 16 * 1024
 
 export class SegmentStore {
   readonly tail: TailCache
@@ -133,12 +131,13 @@ export class SegmentStore {
       if (value === null) operations.push({ type: 'del', key: factKey(name) })
       else operations.push({ type: 'put', key: factKey(name), value: Buffer.from(value) })
     }
-    const written = segment.write(operations)
     this.activeWrites += 1
-    const newest = this.tail.copies(batches)
-    onCopied()
+    let newest: readonly StoredBatch[] = []
     try {
-      await written
+      await segment.write(operations, () => {
+        newest = this.tail.copies(batches)
+        onCopied()
+      })
     } catch (error) {
       this.distrusted = true
       this.tail.clear()
@@ -263,7 +262,7 @@ export class SegmentStore {
     const standby = await this.standby?.catch(() => null)
     this.standby = null
     if (!standby) return
-    await standby.preallocation?.stop()
+    await standby.layout.close()
     await standby.database.close()
     await rm(standby.directory, { recursive: true, force: true })
   }
@@ -320,7 +319,7 @@ export class SegmentStore {
     const prepared = prepareSegment(join(directory, segmentName(this.nextSequence)), {
       writeBufferBytes: segmentBytes * 2,
       // Large commits gain nothing by it, and would pay for the zeros.
-      preallocatedBytes:
+      laidOutBytes:
         this.active !== null && this.active.bytes > this.activeWrites * LARGE_WRITE_BYTES ? 0 : segmentBytes,
     })
     // Whoever needs it will see the failure; until then it is nobody's.

@@ -27,7 +27,7 @@ import {
   type SegmentSummary,
 } from './segment-index.js'
 import { TopicSet } from './topic-set.js'
-import { WalPreallocation } from './wal-preallocation.js'
+import { WalLayout, walBytesOf } from './wal-layout.js'
 
 export const SEGMENT_NAME = /^\d{12}$/
 export const DROPPED_SUFFIX = '.dropped'
@@ -48,25 +48,20 @@ export function segmentName(sequence: number): string {
 export interface PreparedSegment {
   readonly directory: string
   readonly database: LevelDatabase
-  readonly preallocation: WalPreallocation | null
+  readonly layout: WalLayout
 }
 
 export interface PrepareOptions {
   /** Larger than the segment, so that LevelDB never flushes by itself. */
   readonly writeBufferBytes: number
-  /** How much of the write-ahead log to lay out beforehand; 0: none. */
-  readonly preallocatedBytes: number
+  /** How much of the write-ahead log to lay out until its birth. */
+  readonly laidOutBytes: number
 }
 
 export async function prepareSegment(directory: string, options: PrepareOptions): Promise<PreparedSegment> {
   await rm(directory, { recursive: true, force: true })
   const database = await openLevel(directory, { writeBufferBytes: options.writeBufferBytes, createIfMissing: true })
-  const { preallocatedBytes } = options
-  return {
-    directory,
-    database,
-    preallocation: preallocatedBytes > 0 ? new WalPreallocation(directory, preallocatedBytes) : null,
-  }
+  return { directory, database, layout: new WalLayout(directory, options.laidOutBytes) }
 }
 
 export type SegmentOperation =
@@ -81,6 +76,7 @@ export class Segment {
   lastWritePoweredOnMs: number
   /** While it is written. */
   private live: LiveFile | null = null
+  private layout: WalLayout | null = null
   private writingEnded: Promise<void> | null = null
   private operations = 0
   private users = 0
@@ -101,21 +97,24 @@ export class Segment {
 
   /** Makes a prepared database a segment: after this, records in it may be acknowledged. */
   static async birth(
-    { directory, database, preallocation }: PreparedSegment,
+    { directory, database, layout }: PreparedSegment,
     header: SegmentHeader,
     facts: ReadonlyMap<string, Uint8Array>,
   ): Promise<Segment> {
     const segment = new Segment(directory, header, database, 'active')
     try {
-      await preallocation?.stop()
+      await layout.begin()
       const operations: SegmentOperation[] = [{ type: 'put', key: metaKey('header'), value: encodeHeader(header) }]
       for (const [name, value] of facts) operations.push({ type: 'put', key: factKey(name), value: Buffer.from(value) })
+      await layout.beforeWrite(walBytesOf(operations))
       await database.batch(operations, { sync: true })
       segment.operations = operations.length
       await createLiveFile(directory, { operations: segment.operations, succeeded: false })
       await syncDirectory(dirname(directory))
       segment.live = await LiveFile.open(directory)
+      segment.layout = layout
     } catch (error) {
+      await layout.close()
       // Otherwise the next attempt would find it locked.
       await database.close()
       throw storageError(error, `the segment ${directory} cannot be begun`)
@@ -159,10 +158,14 @@ export class Segment {
     return this.users === 0
   }
 
-  /** One sync write. The bytes are copied before this returns its promise. Only for the active segment. */
-  async write(operations: SegmentOperation[]): Promise<void> {
-    assert(this.state === 'active' && this.database !== null, 'only the active segment is written')
-    await this.database.batch(operations, { sync: true })
+  /** One sync write, while no other is under way. Only for the active segment. @param onCopied Called when its bytes have been copied. */
+  async write(operations: SegmentOperation[], onCopied: () => void): Promise<void> {
+    const { database } = this
+    assert(this.state === 'active' && database !== null, 'only the active segment is written')
+    await this.layout?.beforeWrite(walBytesOf(operations))
+    const written = database.batch(operations, { sync: true })
+    onCopied()
+    await written
     this.operations += operations.length
     this.live?.note({ operations: this.operations, succeeded: false })
   }
@@ -310,7 +313,7 @@ export class Segment {
   }
 
   private endWriting(): Promise<void> {
-    this.writingEnded ??= this.live?.close() ?? Promise.resolve()
+    this.writingEnded ??= Promise.all([this.live?.close(), this.layout?.close()]).then(() => {})
     return this.writingEnded
   }
 

@@ -32,10 +32,15 @@ async function killedNode(): Promise<{ directory: string; segment: string; log: 
   return { directory, segment, log: join(segment, name) }
 }
 
+/** @param position If below 0, from the end of what was written, behind which the log is laid out with zeros. */
 async function flip(path: string, position: number): Promise<void> {
   const bytes = await readFile(path)
-  bytes[position < 0 ? bytes.length + position : position] ^= 4
+  bytes[position < 0 ? writtenBytes(bytes) + position : position] ^= 4
   await writeFile(path, bytes)
+}
+
+function writtenBytes(log: Buffer): number {
+  return log.findLastIndex((byte) => byte !== 0) + 1
 }
 
 /** [partition, first, last] of what the ledger says is lost to everybody. */
@@ -160,8 +165,8 @@ async function assertNothingAnew(directory: string, ends: readonly number[], wha
 
 test('wherever the log of a killed node is cut short, what it held is named, and no offset is used again', async () => {
   const source = await killedNode()
-  const { length } = await readFile(source.log)
-  const used = (await readFile(source.log)).findLastIndex((byte) => byte !== 0) + 1
+  const bytes = await readFile(source.log)
+  const used = writtenBytes(bytes)
   // The last record, some of its bytes, the zeros laid out behind it as well, half of all, all but the header, all.
   for (const size of [used - 1, used - 200, used - 400, used - 1000, Math.floor(used / 2), 400, 0]) {
     const directory = tempDir()
@@ -169,7 +174,7 @@ test('wherever the log of a killed node is cut short, what it held is named, and
     const log = source.log.replace(source.directory, directory)
     await truncate(log, size)
     // A disk that has lost a write gives zeros in its place.
-    if (size % 2 === 1) await truncate(log, length)
+    if (size % 2 === 1) await truncate(log, bytes.length)
     await assertNothingAnew(directory, [100, 50, 0], `cut to ${size} of ${used}`)
   }
 })
