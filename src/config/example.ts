@@ -48,7 +48,7 @@ function tableLines(fields: Fields, path: readonly string[]): string[] {
 function shown(field: Field, path: readonly string[]): string {
   const { default: standard } = field as { default?: unknown }
   const value = SAMPLES[path.join('.')] ?? standard
-  if (value === undefined || (Array.isArray(value) && value.length === 0)) return `…${choices(field)}`
+  if (value === undefined || isEmpty(value)) return `…${choices(field)}`
   return `${inline(value)}${choices(field)}`
 }
 
@@ -74,4 +74,8 @@ function comment(text: string): string[] {
     line += ` ${word}`
   }
   return [...lines, line]
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0
 }

@@ -136,6 +136,37 @@ export function integer<const O extends Common & Range>(options: O): Scalar<Pres
   return { ...scalar(common, read, fromText), json } as unknown as Scalar<Present<number, O>>
 }
 
+/** Whole numbers by name: `{ alarms = 8 }`, in an environment variable `alarms=8,telemetry=1`. */
+export function numbers(options: {
+  readonly description: string
+  readonly min: number
+  readonly max: number
+}): Scalar<Readonly<Record<string, number>>> {
+  const { description, ...range } = options
+  const json = { type: 'object', additionalProperties: { type: 'integer', minimum: range.min, maximum: range.max } }
+  const read = (written: unknown): Readonly<Record<string, number>> | Unfit => {
+    if (typeof written !== 'object' || written === null || Array.isArray(written) || written instanceof Date)
+      return wrongType(written, 'a table of whole numbers: { NAME = 2 }')
+    const values: Record<string, number> = {}
+    for (const [name, value] of Object.entries(written)) {
+      if (typeof value !== 'number' || !Number.isInteger(value))
+        return new Unfit(`has ${quote(name)} = ${describe(value)}`, 'write a whole number')
+      if (value < range.min || value > range.max)
+        return new Unfit(`has ${quote(name)} = ${value}`, `set it from ${range.min} to ${range.max}`)
+      values[name] = value
+    }
+    return values
+  }
+  const fromText = (text: string): unknown =>
+    Object.fromEntries(
+      text.split(',').map((pair) => {
+        const [name, value = ''] = pair.split('=').map((part) => part.trim())
+        return [name, /^-?\d+$/.test(value) ? Number(value) : value]
+      }),
+    )
+  return scalar({ description, default: {}, json }, read, fromText)
+}
+
 export function flag<const O extends Common>(options: O): Scalar<Present<boolean, O>> {
   const read = (written: unknown): boolean | Unfit =>
     typeof written === 'boolean' ? written : wrongType(written, 'true or false')

@@ -43,6 +43,13 @@ export function checkUpstreams(config: WrittenConfig, report: RuleReport): void 
         `names the stream "${name}", which does not exist`,
         `there are ${[...streams, UNROUTED].join(', ')}`,
       )
+    const listed = upstream.streams.length === 0 ? streams : upstream.streams
+    for (const name of Object.keys(upstream.weights).filter((one) => !listed.includes(one)))
+      report.error(
+        path('weights'),
+        `has "${name}", which this upstream does not forward`,
+        `it forwards ${listed.join(', ')}`,
+      )
     if (upstream.reconnectMinMs > upstream.reconnectMaxMs)
       report.error(path('reconnect_min_ms'), 'is more than reconnect_max_ms', 'lower it or raise the other')
     const written = (key: string): boolean => report.isWritten(path(key))

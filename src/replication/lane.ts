@@ -14,6 +14,7 @@ import { uncoveredRanges } from '../state/uncovered-ranges.js'
 import { AckLine, type Flight } from './ack-line.js'
 import type { DeadLetters, Undeliverable } from './dead-letters.js'
 import { ReadAhead } from './read-ahead.js'
+import type { TakesTurns } from './stream-turns.js'
 import type { Shipment, Target } from './targets/target.js'
 
 export type LedgerPort = Pick<Ledger, 'add' | 'list'>
@@ -24,6 +25,8 @@ export interface LaneOptions<S extends Shipment> {
   readonly partition: PartitionId
   readonly cursor: Offset
   readonly maxInFlight: number
+  /** Of its stream: see stream-turns.ts. Default 1. */
+  readonly weight?: number
   readonly fetchBytes: number
   readonly target: Pick<Target<S>, 'pack' | 'packBatches' | 'gathering' | 'tellsPositions'>
   readonly ledger: LedgerPort
@@ -45,11 +48,10 @@ const MAX_PASSED_AT_ONCE = 1000
 /** How long a lane that cannot go on waits before it tries again. */
 const RETRY_MS = 5_000
 
-export class Lane<S extends Shipment> {
+export class Lane<S extends Shipment> implements TakesTurns {
   readonly acks: AckLine
   /** Why it cannot go on, for people; null if it can. */
   problem: string | null = null
-  /** True while it stands in the sender's line of ready lanes. */
   queued = false
   /** Until the destination has said where to go on, nothing is sent. */
   held: boolean
@@ -97,6 +99,14 @@ export class Lane<S extends Shipment> {
 
   get partition(): PartitionId {
     return this.options.partition
+  }
+
+  get turnsWith(): object {
+    return this.options.stream
+  }
+
+  get weight(): number {
+    return this.options.weight ?? 1
   }
 
   get cursor(): Offset {

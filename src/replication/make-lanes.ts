@@ -20,6 +20,7 @@ export interface LanesToMake<S extends Shipment> {
 
 const DEFAULT_READ_AHEAD_BYTES = 256 * 1024
 const MIN_FETCH_BYTES = 16 * 1024
+const DEFAULT_WEIGHT = 1
 
 /** @returns the lanes, and what is on disk of their cursors. */
 export function makeLanes<S extends Shipment>(
@@ -41,10 +42,17 @@ export function makeLanes<S extends Shipment>(
       ...{ stream, partition, target, ledger, deadLetters, clock, logger, fetchBytes, onReady, onPassed },
       upstream: upstream.name,
       maxInFlight: upstream.maxInFlight,
+      weight: weightOf(upstream.weights ?? {}, stream.name),
       cursor: saved ?? stream.logStartOffset(partition),
     })
     if (saved !== undefined) onDisk.set(lane, saved)
     lanes.push(lane)
   }
   return { lanes, onDisk }
+}
+
+/** What a mirror has no weight for by its name, it has by `*.STREAM`. */
+function weightOf(weights: Readonly<Record<string, number>>, stream: string): number {
+  const [, mirrored] = stream.split('.')
+  return weights[stream] ?? (mirrored === undefined ? undefined : weights[`*.${mirrored}`]) ?? DEFAULT_WEIGHT
 }

@@ -83,6 +83,7 @@ export class ReadAhead<S extends Shipment> {
     // Lets go of the batch, which every shipment has a view into.
     this.shipments = []
     this.index = 0
+    this.packAhead()
   }
 
   /** Starts a fetch if there is something to fetch and nothing left to take on. Cheap: call it whenever the stream has changed. */
@@ -105,6 +106,11 @@ export class ReadAhead<S extends Shipment> {
     this.fetchFrom = from
     this.fetching = false
     this.packing = false
+  }
+
+  /** What takes its time to pack shall be ready when it is this partition's turn. */
+  private packAhead(): void {
+    if (this.options.packBatches > 1 && this.batches.length > 0) this.peek()
   }
 
   private async whenPacked(packed: Promise<S[]>, round: number): Promise<void> {
@@ -140,6 +146,7 @@ export class ReadAhead<S extends Shipment> {
       if (fetched.nextOffset === this.fetchFrom) return
       this.batches.push(...fetched.batches)
       this.fetchFrom = fetched.nextOffset
+      this.packAhead()
     } catch (error) {
       if (round !== this.round) return
       this.fetching = false

@@ -5,7 +5,6 @@
 // what arrives twice arrives again in order, and never more than one window of it (and what was acknowledged but not yet saved,
 // after a restart).
 
-import { BoundedQueue } from '../base/bounded-queue.js'
 import type { Clock } from '../base/clock.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
@@ -23,6 +22,7 @@ import { LinkKeeper } from './link-keeper.js'
 import { makeLanes } from './make-lanes.js'
 import { PoisonWatch, type Verdict } from './poison-watch.js'
 import { RateMeter } from './rate-meter.js'
+import { StreamTurns } from './stream-turns.js'
 import type { LanePosition, Link, OfferedLane, Shipment, Target } from './targets/target.js'
 import type { UpstreamOptions } from './upstream-options.js'
 import { Window } from './window.js'
@@ -47,8 +47,6 @@ export interface SenderOptions<S extends Shipment> {
   readonly random: () => number
 }
 
-/** Shipments taken from a lane before the next lane has its turn. */
-const TURN = 8
 /** How long an orderly end waits for what is in flight: what is acknowledged need not be sent again. */
 const SETTLE_MS = 2_000
 const DEFAULT_CURSOR_SAVE_DELAY_MS = 1_000
@@ -79,8 +77,8 @@ export class Sender<S extends Shipment> {
   private readonly forgotten: ForgottenWatch<Lane<S>>
   private readonly laneOf = new Map<AckLine, Lane<S>>()
   private readonly window: Window<Flight>
-  /** Lanes that may have something to send, in turn. */
-  private readonly ready: BoundedQueue<Lane<S>>
+  /** Lanes that may have something to send. */
+  private readonly turns = new StreamTurns<Lane<S>>()
   private readonly saver: CursorSaver<Lane<S>>
   /** How to stop listening to each stream. */
   private readonly followed = new Map<StreamReader, () => void>()
@@ -112,7 +110,6 @@ export class Sender<S extends Shipment> {
       onLost: (hungUp) => this.linkLost(hungUp),
     })
     this.forgotten = new ForgottenWatch(clock, upstream.ackTimeoutMs, this.lanes, (lane) => this.resendForgotten(lane))
-    this.ready = new BoundedQueue(MAX_LANES)
     this.saver = new CursorSaver<Lane<S>>(
       {
         lanes: this.lanes,
@@ -263,10 +260,7 @@ export class Sender<S extends Shipment> {
   }
 
   private laneReady(lane: Lane<S>): void {
-    if (!lane.queued) {
-      lane.queued = true
-      this.ready.push(lane)
-    }
+    this.turns.enter(lane)
     this.schedulePump()
   }
 
@@ -285,9 +279,9 @@ export class Sender<S extends Shipment> {
     if (link === null || this.paused || this.closing) return
     const before = this.window.inFlight
     if (this.first !== null && !this.sendFirst(this.first, link)) return
-    for (let lane = this.ready.peek(); lane !== undefined && this.maySend(link); lane = this.ready.peek()) {
-      this.ready.shift()
-      lane.queued = false
+    while (this.maySend(link)) {
+      const lane = this.turns.take()
+      if (lane === undefined) break
       this.sendTurn(lane, link)
     }
     if (this.window.inFlight === before) return
@@ -297,27 +291,32 @@ export class Sender<S extends Shipment> {
 
   /** @returns false while it has to be waited for. */
   private sendFirst(lane: Lane<S>, link: Link<S>): boolean {
-    const before = this.window.inFlight
-    this.sendTurn(lane, link)
-    if (this.window.inFlight === before && lane.backlog > 0 && lane.problem === null) return false
+    const sent = this.maySend(link) && this.sendOne(lane, link) !== null
+    if (!sent && lane.backlog > 0 && lane.problem === null) return false
     this.first = null
+    this.turns.enter(lane)
     return true
   }
 
   private sendTurn(lane: Lane<S>, link: Link<S>): void {
-    for (let turn = 0; turn < TURN && this.maySend(link); turn++) {
-      const shipment = lane.next()
-      if (shipment === undefined) return
-      const slot = this.window.take(lane.sent(shipment))
-      link.send(shipment, slot)
-      this.budget.spend(shipment.bytes)
-      const bytes = shipment.bytes / shipment.records
-      this.averageBytes =
-        this.averageBytes === null ? bytes : this.averageBytes + (bytes - this.averageBytes) * SIZE_WEIGHT
+    for (let bytes = this.sendOne(lane, link); bytes !== null; bytes = this.sendOne(lane, link)) {
+      if (this.turns.spent(lane, bytes) && this.maySend(link)) continue
+      this.turns.enter(lane)
+      return
     }
-    if (lane.queued) return
-    lane.queued = true
-    this.ready.push(lane)
+  }
+
+  /** @returns what it counts for, in bytes; null if the lane has nothing to send now. */
+  private sendOne(lane: Lane<S>, link: Link<S>): number | null {
+    const shipment = lane.next()
+    if (shipment === undefined) return null
+    const slot = this.window.take(lane.sent(shipment))
+    link.send(shipment, slot)
+    this.budget.spend(shipment.bytes)
+    const bytes = shipment.bytes / shipment.records
+    this.averageBytes =
+      this.averageBytes === null ? bytes : this.averageBytes + (bytes - this.averageBytes) * SIZE_WEIGHT
+    return shipment.bytes
   }
 
   private maySend(link: Link<S>): boolean {

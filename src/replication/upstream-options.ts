@@ -13,6 +13,8 @@ export interface UpstreamOptions {
   readonly fallbackUrls?: readonly string[]
   /** Streams to forward, each once; `*.NAME` stands for the mirrors of that name, also those to come. */
   readonly streams: readonly string[]
+  /** By a name of `streams`: bytes it gets relative to the others while they compete. Default 1 each. */
+  readonly weights?: Readonly<Record<string, number>>
   /** Where an MQTT broker gets records: see targets/topic-template.ts. */
   readonly topic: string
   /** Records (to a Sluice node: frames, at most 16) sent and not yet acknowledged, inclusive. */

@@ -11,6 +11,7 @@ import {
   flag,
   integer,
   list,
+  numbers,
   parsed,
   quote,
   text,
@@ -65,6 +66,12 @@ export const upstreamFields = {
     default: [],
     minItems: 1,
     maxItems: 1000,
+  }),
+  weights: numbers({
+    description:
+      'How the link is shared while several of the streams have something to send, as in { alarms = 8 }: bytes relative to the others, which count 1.',
+    min: 1,
+    max: 1000,
   }),
   topic: parsed(
     {

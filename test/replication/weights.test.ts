@@ -1,0 +1,127 @@
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { getJson } from '../helpers/http.js'
+import { MiniBroker } from '../helpers/mini-broker.js'
+import { streamAt } from '../helpers/mirror-check.js'
+import { NodeProcess } from '../helpers/node-process.js'
+import { ReliablePublisher } from '../helpers/reliable-publisher.js'
+import { TcpProxy } from '../helpers/tcp-proxy.js'
+import { UpstreamBench, upstreamTo } from './upstream-bench.js'
+
+/** What is looked at, of what arrives. */
+const SAMPLE_BYTES = 300_000
+const PER_STREAM = 6_000
+const SIZES: Readonly<Record<string, number>> = { alarms: 60, telemetry: 400, pictures: 5_000 }
+
+/** What part of the bytes that arrive while all compete is of each stream. */
+async function sharesAt(weights: Record<string, number>, bytesPerSecond: { link?: number; budget?: number }) {
+  const names = Object.keys(weights)
+  const bench = await UpstreamBench.open(names.map((name) => ({ name, maxBytes: 64 * 1024 * 1024 })))
+  const broker = await MiniBroker.start()
+  const proxy = await TcpProxy.start(broker.port)
+  try {
+    // Enough of each for all of the sample.
+    for (const name of names) await bench.write(Math.ceil((1.2 * SAMPLE_BYTES) / SIZES[name]), name, SIZES[name])
+    if (bytesPerSecond.link !== undefined) proxy.throttle(bytesPerSecond.link)
+    const bandwidth = { bandwidthBytesPerSecond: bytesPerSecond.budget, bandwidthBurstBytes: 10_000 }
+    bench.start(upstreamTo(proxy.port, { streams: names, weights, maxInFlight: 40, ...bandwidth }))
+    const bytesOf = Object.fromEntries(names.map((name) => [name, 0]))
+    let seen = 0
+    let total = 0
+    await broker.until(() => {
+      for (; seen < broker.received.length && total < SAMPLE_BYTES; seen++) {
+        const { payload } = broker.received[seen]
+        bytesOf[payload.toString('utf8', 0, payload.indexOf('/'))] += payload.length
+        total += payload.length
+      }
+      return total >= SAMPLE_BYTES
+    })
+    return Object.fromEntries(names.map((name) => [name, bytesOf[name] / total]))
+  } finally {
+    await bench.close()
+    await proxy.stop()
+    await broker.stop()
+  }
+}
+
+function assertShares(shares: Record<string, number>, weights: Record<string, number>): void {
+  const sum = Object.values(weights).reduce((total, weight) => total + weight, 0)
+  for (const [name, weight] of Object.entries(weights)) {
+    const [got, due] = [shares[name], weight / sum]
+    assert.ok(
+      Math.abs(got - due) <= 0.15 * due + 0.01,
+      `${name}: ${got.toFixed(3)} of the bytes, ${due.toFixed(3)} due`,
+    )
+  }
+}
+
+test('over a slow link each stream gets its weight in bytes, whatever its records are like', async () => {
+  const weights = { alarms: 8, telemetry: 1, pictures: 3 }
+  assertShares(await sharesAt(weights, { link: 500_000 }), weights)
+})
+
+test('a bandwidth is shared by weights as well', async () => {
+  const weights = { telemetry: 2, pictures: 1 }
+  assertShares(await sharesAt(weights, { budget: 300_000 }), weights)
+})
+
+test('a stream of weight 1 gets on beside one of weight 100', async () => {
+  const { telemetry } = await sharesAt({ telemetry: 1, alarms: 100 }, { link: 500_000 })
+  assert.ok(telemetry > 0.004, `${telemetry} of the bytes`)
+})
+
+test('between nodes the frames of streams go by their weights, and all arrives', async () => {
+  const cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
+  const uplink = await TcpProxy.start(cloud.mqttPort)
+  const stream = (name: string): string => `[[stream]]\nname = "${name}"\ntopics = ["${name}/#"]\n`
+  const gateway = await NodeProcess.start({
+    config: `node_id = "gw"\n${stream('alarms')}${stream('telemetry')}
+[[upstream]]
+name = "cloud"
+type = "sluice"
+url = "mqtt://127.0.0.1:${uplink.port}"
+streams = ["alarms", "telemetry"]
+weights = { alarms = 4 }
+max_in_flight = 2
+reconnect_min_ms = 50
+reconnect_max_ms = 100
+`,
+  })
+  try {
+    uplink.refuse(true)
+    const publisher = new ReliablePublisher({
+      url: gateway.mqttUrl,
+      clientId: 'sensors',
+      window: 2000,
+      reconnectMs: 50,
+    })
+    // Half of it is left after compression.
+    const noise = (): string => Math.random().toString(16).slice(2, 10).padEnd(8, '0')
+    for (let n = 0; n < 2 * PER_STREAM; n++) {
+      const payload = `${noise()}${noise()}${noise()}${noise()}${noise()}${noise()}${noise()}${noise()}`
+      publisher.publish({ mqttTopic: `${n % 2 === 0 ? 'alarms' : 'telemetry'}/a`, payload })
+    }
+    await publisher.allAcked()
+    publisher.close()
+    uplink.throttle(200_000)
+    uplink.refuse(false)
+    const at = async (name: string): Promise<number> =>
+      (await streamAt(cloud, `gw.${name}`))?.partitions[0].high_watermark ?? 0
+    while ((await at('alarms')) < PER_STREAM) await new Promise((resolve) => setTimeout(resolve, 5))
+    const telemetry = await at('telemetry')
+    // A quarter is due, without weights it would be all; frames are large beside what is sent in all.
+    assert.ok(
+      telemetry >= PER_STREAM / 20 && telemetry <= (3 * PER_STREAM) / 4,
+      `${telemetry} of ${PER_STREAM} when the other one was through`,
+    )
+    while ((await at('telemetry')) < PER_STREAM) await new Promise((resolve) => setTimeout(resolve, 20))
+    const { upstreams } = await getJson<{ upstreams: { backlog_records: number }[] }>(`${gateway.httpUrl}/v1/upstreams`)
+    assert.is(upstreams.length, 1)
+  } finally {
+    await gateway.kill()
+    await cloud.kill()
+    await uplink.stop()
+  }
+})
+
+test.run()
