@@ -125,6 +125,11 @@ export class LogStream implements Stream {
     return this.queue.whenRoom()
   }
 
+  /** Why nothing can be appended now; null if something can. Listeners of `onChange` hear of its coming and going. */
+  get refused(): SluiceError | null {
+    return this.refusal ?? this.full
+  }
+
   nextOffset(partition: PartitionId): Offset {
     return this.next[this.checked(partition)] as Offset
   }
@@ -227,7 +232,7 @@ export class LogStream implements Stream {
       pendingBytes: this.queue.pendingBytes,
       appendedRecords: this.appendedRecords,
       commits: this.commits,
-      refusal: (this.refusal ?? this.full)?.message ?? null,
+      refusal: this.refused?.message ?? null,
     }
   }
 
@@ -306,6 +311,7 @@ export class LogStream implements Stream {
     // Whatever failed, the write itself or what it needed first: from here on readers are told what the disk says (D4).
     this.store.tail.clear()
     this.queue.failGathering(failure)
+    this.notify()
     if (mayPass(failure)) void this.recover()
     else this.options.onFatal(failure)
   }
@@ -324,6 +330,7 @@ export class LogStream implements Stream {
     })
     this.producers.load(this.store.facts)
     this.refusal = null
+    this.notify()
     await this.maintain()
   }
 
@@ -348,7 +355,7 @@ export class LogStream implements Stream {
       const message = `stream ${this.name} is no longer configured: it takes no records`
       throw new SluiceError('UNKNOWN_STREAM_OR_PARTITION', message, { stream: this.name })
     }
-    if (this.refusal ?? this.full) throw this.refusal ?? this.full
+    if (this.refused) throw this.refused
   }
 
   private checkSize(record: RecordInput): void {

@@ -96,6 +96,26 @@ export class Origins {
     if (origin !== undefined) origin.alarm = what
   }
 
+  /**
+   * What it forwards cannot be stored here now, so that it will come again and again.
+   * @returns false if that was known: an outage is one line in the log, not one per attempt.
+   */
+  cannotTake(nodeId: string, reason: string): boolean {
+    const origin = this.origins.get(nodeId)
+    const alarm = `${CANNOT_TAKE}${reason}`
+    if (origin === undefined || origin.alarm === alarm) return origin === undefined
+    origin.alarm = alarm
+    return true
+  }
+
+  /** What it forwards can be stored. */
+  canTake(nodeId: string): void {
+    const origin = this.origins.get(nodeId)
+    if (!origin?.alarm?.startsWith(CANNOT_TAKE)) return
+    origin.alarm = null
+    this.logger.info('what a node forwards can be stored again', { origin: nodeId })
+  }
+
   private find(nodeId: string): Origin {
     const origin = this.origins.get(nodeId)
     if (origin !== undefined) return origin
@@ -104,4 +124,5 @@ export class Origins {
 }
 
 const NEW: Origin = { epoch: null, lastHelloMs: null, connections: 0, alarm: null }
+const CANNOT_TAKE = 'it has to wait: '
 const REFUSED = 'refused: a node with this id came with another data directory'

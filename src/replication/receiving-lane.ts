@@ -137,16 +137,20 @@ function isDurable(mirror: MirrorStream, partition: PartitionId): boolean {
   return mirror.highWatermark(partition) >= mirror.nextOffset(partition)
 }
 
-/** Resolves when what has been appended to the partition so far is durable, or has failed to be. */
+/** Resolves when what has been appended to the partition so far is durable. @throws SluiceError STORAGE_FULL and others while nothing can be written. */
 async function durable(mirror: MirrorStream, partition: PartitionId): Promise<void> {
   const end = mirror.nextOffset(partition)
-  while (mirror.highWatermark(partition) < end && mirror.nextOffset(partition) >= end)
+  for (;;) {
+    // Before the offsets, which mean nothing until it has been read back what is on disk.
+    if (mirror.log.refused) throw mirror.log.refused
+    if (mirror.highWatermark(partition) >= end || mirror.nextOffset(partition) < end) return
     await new Promise<void>((resolve) => {
       const stop = mirror.onChange(() => {
         stop()
         resolve()
       })
     })
+  }
 }
 
 /** @throws SluiceError CORRUPT_MESSAGE */

@@ -127,6 +127,7 @@ export class Reception {
       if (!this.closed) this.lanes.set(open.lane + index, lane)
       positions.push({ epoch: mirror.epoch(partition), next, tip: await recordTip(mirror, partition, next - 1) })
     }
+    origins.canTake(via)
     this.tell({ type: 'opened', lane: open.lane, positions })
   }
 
@@ -173,11 +174,11 @@ export class Reception {
   private refuse(error: unknown): void {
     if (this.closed) return
     const code = error instanceof SluiceError ? error.code : 'INTERNAL'
-    this.options.logger.warn('what a node forwards was refused', {
-      origin: this.nodeId,
-      code,
-      reason: messageOf(error),
-    })
+    const { logger, origins } = this.options
+    const waits = code === 'STORAGE_FULL' || code === 'STORAGE_READ_ONLY'
+    const isNews = !waits || this.nodeId === null || origins.cannotTake(this.nodeId, messageOf(error))
+    const fields = { origin: this.nodeId, code, reason: messageOf(error) }
+    logger[isNews ? 'warn' : 'debug']('what a node forwards was refused', fields)
     this.tell({ type: 'refused', code, message: messageOf(error).slice(0, MAX_REASON_LENGTH) })
     this.peer.close(messageOf(error))
     this.end()
