@@ -18,7 +18,7 @@ export interface ProgramOptions {
 }
 
 const MAX_OUTPUT_CHARACTERS = 1_000_000
-const DEFAULT_WAIT_MS = 20_000
+const DEFAULT_WAIT_MS = 60_000
 const alive = new Set<Program>()
 process.once('exit', () => {
   for (const program of alive) program.signal('SIGKILL')
