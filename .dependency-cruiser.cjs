@@ -49,9 +49,9 @@ module.exports = {
       to: { path: '^src/', pathNot: '^src/index\\.js$' },
     },
     {
-      name: 'only-serve-loads-the-bridge',
+      name: 'only-serve-and-bridge-load-the-bridge',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/cli/serve' },
+      from: { path: '^src/', pathNot: '^src/cli/(serve|bridge)' },
       to: { path: '^firmware-bridge/' },
     },
     {

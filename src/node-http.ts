@@ -12,6 +12,7 @@ import { PullGroups } from './consumer/pull-groups.js'
 import { StreamAnnouncer } from './consumer/stream-announcer.js'
 import { WorkQueues } from './consumer/work-queues.js'
 import { AccessTokens } from './http/access-tokens.js'
+import { BridgeTables } from './http/bridge-tables.js'
 import { deviceMetrics } from './http/device-metrics.js'
 import { healthOf } from './http/health.js'
 import { HttpServer } from './http/http-server.js'
@@ -19,7 +20,8 @@ import { MetricsRegistry } from './http/metrics.js'
 import { groupMetrics, httpMetrics, processMetrics, queueMetrics, streamMetrics } from './http/node-metrics.js'
 import { healthMetrics, type MqttNumbers, mqttMetrics, upstreamMetrics } from './http/part-metrics.js'
 import type { Producer } from './http/ports.js'
-import { type DevicesPort, deviceRoutes } from './http/routes/devices.js'
+import { type BridgeDependencies, bridgeRoutes } from './http/routes/bridges.js'
+import { deviceRoutes } from './http/routes/devices.js'
 import { groupRoutes } from './http/routes/groups.js'
 import { healthRoutes } from './http/routes/health.js'
 import { ledgerRoutes } from './http/routes/ledger.js'
@@ -48,7 +50,7 @@ export interface HttpParts {
   readonly upstreams: UpstreamsPort
   readonly origins: OriginsPort
   readonly producer: Producer
-  readonly devices: DevicesPort
+  readonly bridges: Pick<BridgeDependencies, 'publish' | 'connect' | 'devices'>
   readonly clock: Clock
   readonly logger: Logger
 }
@@ -64,7 +66,7 @@ export async function startHttp(
   { http: config, queue, groups: groupConfig }: Pick<Config, 'http' | 'queue' | 'groups'>,
   parts: HttpParts,
 ): Promise<HttpSide> {
-  const { storage, mqtt, offsets, upstreams, origins, producer, devices, clock, logger } = parts
+  const { storage, mqtt, offsets, upstreams, origins, producer, bridges, clock, logger } = parts
   const { state, log, ledger, poweredOn } = storage
   const tokens = await AccessTokens.open(state, clock.wallMs)
   refuseOpenDoors(config, tokens)
@@ -88,7 +90,7 @@ export async function startHttp(
     ...queueMetrics(queues),
     ...mqttMetrics(() => mqtt.stats()),
     ...upstreamMetrics(() => upstreams.status(), clock.wallMs),
-    ...deviceMetrics(devices),
+    ...deviceMetrics(bridges.devices),
     ...healthMetrics(health),
     ...processMetrics(),
   )
@@ -101,7 +103,8 @@ export async function startHttp(
     ...queueRoutes({ queues }),
     ...originRoutes({ origins }),
     ...upstreamRoutes({ upstreams }),
-    ...deviceRoutes({ devices }),
+    ...deviceRoutes({ devices: bridges.devices }),
+    ...bridgeRoutes({ ...bridges, tables: new BridgeTables(state.table('bridges')) }),
     ...ledgerRoutes({ ledger }),
     ...verifyRoutes({ streams: log, ledger }),
     ...tokenRoutes({ tokens }),

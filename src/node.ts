@@ -7,6 +7,7 @@ import { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
 import { formatAddress } from './config/address.js'
 import type { Config } from './config/schema.js'
+import { BridgeDevices } from './http/bridge-devices.js'
 import type { Producer } from './http/ports.js'
 import type { DevicesPort } from './http/routes/devices.js'
 import type { UpstreamsPort } from './http/routes/upstreams.js'
@@ -174,7 +175,8 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     sysValues = () => upstreams.sysValues()
 
     const producer = producerOf(mqtt, config.mqtt.maxPacketSize)
-    let devices: DevicesPort = { list: () => [], lines: () => [] }
+    const devices = new BridgeDevices(clock)
+    const publish = (message: NodeMessage): NodePublish => publishTo(mqtt, message)
     const http = await startHttp(config, {
       storage,
       mqtt,
@@ -182,7 +184,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       upstreams,
       origins,
       producer,
-      devices: { list: () => devices.list(), lines: () => devices.lines() },
+      bridges: { publish, connect: (maxInFlight) => mqtt.connectTrusted(maxInFlight), devices },
       clock,
       logger: logger.child('http'),
     })
@@ -192,7 +194,6 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       mqtt.accessChanged(await auth.reload())
       await mqtt.reloadCertificates()
     }
-    const publish = (message: NodeMessage): NodePublish => publishTo(mqtt, message)
     return {
       nodeId,
       mqttAddresses: mqtt.addresses,
@@ -201,7 +202,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       connect: ({ maxInFlight } = {}) => mqtt.connectTrusted(maxInFlight),
       table: (name) => state.table(`program-${name}`),
       showDevices: (shown) => {
-        devices = shown
+        devices.own = shown
       },
       reload,
       stop,

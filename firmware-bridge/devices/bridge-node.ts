@@ -1,7 +1,7 @@
-// What the bridge needs of a node. A RunningNode of this process is one.
+// What the bridge needs of a node. A RunningNode of this process is one, a RemoteNode another.
 
 import type { Duplex } from 'node:stream'
-import type { NodeConnectionOptions, NodeMessage, NodePublish } from '../../src/index.js'
+import type { NodeConnectionOptions, NodeMessage } from '../../src/index.js'
 
 /** Small facts, each write durable when it resolves. Keys are strings of at most 1 KB. */
 export interface DurableTable<V> {
@@ -17,9 +17,16 @@ export interface BridgeConnection extends Duplex {
   hasMore?(): boolean
 }
 
+export interface BridgePublish {
+  /** Resolves when the message is on disk; rejects with a SluiceError when it was not taken, or may not be there. */
+  readonly durable: Promise<void>
+  /** It was published before. Holds once `durable` has resolved. */
+  readonly duplicate: boolean
+}
+
 export interface BridgeNode {
-  /** See RunningNode: throws at once what is refused; `durable` resolves when the message is on disk. */
-  publish(message: NodeMessage): NodePublish
+  /** See RunningNode. What is refused is thrown at once, or told by `durable`. */
+  publish(message: NodeMessage): BridgePublish
   /** An MQTT 3.1.1 connection to the node that needs no login: the bridge has decided who the device is. */
   connect(options?: NodeConnectionOptions): BridgeConnection
   table<V>(name: string): DurableTable<V>

@@ -2,7 +2,7 @@
 // keeps the handshakes in the log; everything else is published directly. Created by SnClient.
 
 import { createHash } from 'node:crypto'
-import { type NodeMessage, SluiceError } from '../../src/index.js'
+import { type ErrorCode, type NodeMessage, SluiceError } from '../../src/index.js'
 import type { BridgeNode } from '../devices/bridge-node.js'
 import type { Device, Rejection } from '../devices/device-registry.js'
 import type { KnownDevice } from '../devices/device-table.js'
@@ -13,6 +13,9 @@ import type { ResendWatch } from './resend-watch.js'
 
 /** QoS 2 handshakes a client may have begun and not ended, inclusive; the specification has one. */
 const MAX_HANDSHAKES = 8
+
+/** What a node elsewhere says only once it has seen the message. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(['INVALID_TOPIC', 'RECORD_TOO_LARGE', 'FORBIDDEN'])
 
 export interface PublishIntakeOwner {
   readonly node: BridgeNode
@@ -98,23 +101,33 @@ export class PublishIntake {
       return
     }
     const published = this.messageOf(mqttTopic, payload, retain)
+    // A copy: the datagram's bytes are not ours for longer than this call.
+    const kept = judgement === 'new' ? { ...published, payload: Buffer.from(payload) } : published
     try {
       // The log keeps, in one write with the message, what the last one of this client looked like.
       const numberedBy = { id: producerId, epoch: fingerprint, sequence: 0 }
-      let result = node.publish({ ...published, numberedBy })
-      if (result.duplicate && judgement === 'new') result = node.publish(published)
-      device.count(result.duplicate ? 'resends' : 'published')
+      const result = node.publish({ ...published, numberedBy })
       const { varies, counts } = resends.habits
       const mark = resends.published(messageId, fingerprint)
       if (resends.habits.varies !== varies || resends.habits.counts !== counts) this.owner.changed()
-      result.durable.then(
-        () => {
+      const stored = async (): Promise<boolean> => {
+        await result.durable
+        if (!result.duplicate || judgement !== 'new') return result.duplicate
+        await node.publish(kept).durable
+        return false
+      }
+      stored().then(
+        (isDuplicate) => {
+          device.count(isDuplicate ? 'resends' : 'published')
           resends.stored(mark)
           this.owner.send(accepted)
         },
-        () => {
+        (error) => {
           resends.failed(mark)
-          this.refuse(message, RETURN_CODE.congestion, 'busy')
+          // A commit that failed says nothing of the message.
+          const isRefused = error instanceof SluiceError && REFUSALS.has(error.code)
+          if (isRefused) this.refuse(message, returnCodeOf(error), rejectionOf(error))
+          else this.refuse(message, RETURN_CODE.congestion, 'busy')
         },
       )
     } catch (error) {

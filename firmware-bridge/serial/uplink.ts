@@ -1,7 +1,8 @@
 // What one device publishes under one epoch: taken in order, each once, acknowledged cumulatively once it is durable. Holds promises of at most
 // `window` messages. Created anew by SerialSession at each hello.
 
-import { type ErrorCode, type NodePublish, SluiceError } from '../../src/index.js'
+import { type ErrorCode, SluiceError } from '../../src/index.js'
+import type { BridgePublish } from '../devices/bridge-node.js'
 import type { Device, Rejection } from '../devices/device-registry.js'
 import { NACK, type SessionMessage } from './messages.js'
 
@@ -18,7 +19,7 @@ export interface UplinkHost {
   /** Unacknowledged messages, at most, inclusive. */
   readonly window: number
   /** @throws SluiceError when the message is not taken. */
-  store(message: SessionMessage & { type: 'publish' }): NodePublish
+  store(message: SessionMessage & { type: 'publish' }): BridgePublish
   ack(sequence: number): void
   nack(sequence: number, reason: number): void
 }
@@ -80,31 +81,26 @@ export class Uplink {
 
   private takeNext(message: UplinkMessage): void {
     const { sequence } = message
-    let durable = DONE
+    let published: BridgePublish | null = null
     if (message.type === 'publish') {
       try {
-        const published = this.host.store(message)
-        this.host.device.count(published.duplicate ? 'resends' : 'published')
-        durable = published.durable
+        published = this.host.store(message)
       } catch (error) {
-        if (!(error instanceof SluiceError)) throw error
-        const [reason, counted] = error.retriable
-          ? ([NACK.busy, 'busy'] as const)
-          : (REJECTIONS[error.code] ?? [NACK.refused, 'refused'])
-        this.reject(sequence, reason, counted)
+        this.reject(sequence, ...rejectionOf(error))
         return
       }
     }
     const { era } = this
     this.expected += 1
     // Commits of different streams may settle in any order: an ack covers what lies before it.
-    this.durableBefore = Promise.all([this.durableBefore, durable]).then(
+    this.durableBefore = Promise.all([this.durableBefore, published?.durable]).then(
       () => {
+        if (published !== null) this.host.device.count(published.duplicate ? 'resends' : 'published')
         if (era !== this.era) return
         this.durableTo = sequence
         this.ackSoon()
       },
-      () => this.goBack(era),
+      (error) => this.goBack(era, sequence, error),
     )
   }
 
@@ -113,13 +109,16 @@ export class Uplink {
     this.host.nack(sequence, reason)
   }
 
-  /** A commit has failed: everything from the oldest unacknowledged on must come again. */
-  private goBack(era: number): void {
+  /** A message was refused later, or its commit has failed: everything from the oldest unacknowledged on must come again. */
+  private goBack(era: number, sequence: number, error: unknown): void {
     if (era !== this.era) return
     this.era += 1
     this.expected = this.durableTo + 1
     this.durableBefore = DONE
-    this.host.nack(this.expected, NACK.busy)
+    // A commit that failed says nothing of the message.
+    const isThisOne = sequence === this.expected && error instanceof SluiceError && error.code in REJECTIONS
+    if (isThisOne) this.reject(sequence, ...rejectionOf(error))
+    else this.host.nack(this.expected, NACK.busy)
   }
 
   /** One ack for everything that becomes durable in one turn. */
@@ -131,6 +130,13 @@ export class Uplink {
       if (!this.ended) this.host.ack(this.durableTo)
     })
   }
+}
+
+/** @throws what is no error of the node's. */
+function rejectionOf(error: unknown): readonly [reason: number, counted: Rejection] {
+  if (!(error instanceof SluiceError)) throw error
+  if (error.retriable) return [NACK.busy, 'busy']
+  return REJECTIONS[error.code] ?? [NACK.refused, 'refused']
 }
 
 const DONE: Promise<void> = Promise.resolve()

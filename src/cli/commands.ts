@@ -14,6 +14,7 @@ export const COMMANDS: Commands = {
   groups: () => import('./groups.js'),
   upstreams: () => import('./upstreams.js'),
   devices: () => import('./devices.js'),
+  bridge: () => import('./bridge.js'),
   origins: () => import('./origins.js'),
   verify: () => import('./verify.js'),
   ledger: () => import('./ledger.js'),

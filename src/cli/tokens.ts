@@ -7,7 +7,7 @@ import type { ApiClient } from './api-client.js'
 import { type CommandContext, defineCommand, UsageError } from './command.js'
 import { type Column, formatTable } from './table.js'
 
-type Scope = 'read' | 'write' | 'admin'
+type Scope = 'read' | 'write' | 'bridge' | 'admin'
 
 interface Token {
   readonly name: string
@@ -27,7 +27,7 @@ const OPTIONS = {
     type: 'string',
     short: 's',
     value: 'LIST',
-    description: 'create: read, write or admin, or several: read,write',
+    description: 'create: read, write, bridge or admin, or several: read,write',
   },
   data: { type: 'string', value: 'DIR', description: 'the data folder of a node that is stopped, instead of --url' },
 } as const
@@ -45,7 +45,7 @@ export const command = defineCommand({
   summary: 'list, make or revoke tokens for the HTTP interface',
   usage: ['tokens [--data DIR]', 'tokens create NAME --scope LIST [--data DIR]', 'tokens revoke NAME [--data DIR]'],
   description:
-    'read consumes and looks, write publishes, admin does everything. Until the first token is made programs on this machine need\n' +
+    'read consumes and looks, write publishes, bridge is for sluice bridge, admin does everything. Until the first token is made programs on this machine need\n' +
     'none; from then on everybody does. A token is printed once; the node keeps only a hash of it.',
   options: OPTIONS,
   positionals: { min: 0, max: 2 },
@@ -97,10 +97,13 @@ function scopesOf(written: string | undefined, action: string | undefined): read
     if (written !== undefined) throw new UsageError('--scope goes with create only')
     return []
   }
-  if (written === undefined) throw new UsageError('create needs --scope: read, write or admin, or several: read,write')
+  if (written === undefined)
+    throw new UsageError('create needs --scope: read, write, bridge or admin, or several: read,write')
   return [...new Set(written.split(','))].map((scope) => {
-    if (scope === 'read' || scope === 'write' || scope === 'admin') return scope
-    throw new UsageError(`--scope takes read, write and admin, with commas between, not ${JSON.stringify(written)}`)
+    if (scope === 'read' || scope === 'write' || scope === 'bridge' || scope === 'admin') return scope
+    throw new UsageError(
+      `--scope takes read, write, bridge and admin, with commas between, not ${JSON.stringify(written)}`,
+    )
   })
 }
 

@@ -6,8 +6,8 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import { SluiceError } from '../base/errors.js'
 import type { StateStore, StateTable } from '../state/types.js'
 
-/** What a token is good for: `read` consumes and looks, `write` publishes, `admin` does everything. */
-export const SCOPES = ['read', 'write', 'admin'] as const
+/** What a token is good for: `read` consumes and looks, `write` publishes, `bridge` speaks for devices, `admin` does everything. */
+export const SCOPES = ['read', 'write', 'bridge', 'admin'] as const
 export type Scope = (typeof SCOPES)[number]
 
 /** Tokens a node keeps, inclusive. */

@@ -11,6 +11,7 @@ import {
 } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { BrokenInvariant } from '../base/assert.js'
 import { type Clock, systemClock } from '../base/clock.js'
 import { messageOf, SluiceError } from '../base/errors.js'
@@ -18,10 +19,14 @@ import type { Logger } from '../base/logger.js'
 import type { AccessTokens } from './access-tokens.js'
 import { formatAddress, isLoopback, parseListenAddress } from './listen-address.js'
 import { LongPolls } from './long-polls.js'
-import { Request } from './request.js'
+import { parseQuery, Request } from './request.js'
 import { guardAgainstWebPages } from './request-guard.js'
 import { type HttpReply, type Route, scopeOf } from './route.js'
-import { Router } from './router.js'
+import { type Match, Router } from './router.js'
+import { takeUpgrades } from './upgrades.js'
+
+/** What a bridge in a process of its own asks to go on as. */
+const UPGRADE_PROTOCOL = 'sluice-bridge'
 
 export interface HttpLimits {
   /** Open connections per address; past it a new one is closed at once. */
@@ -82,6 +87,7 @@ export class HttpServer {
   readonly addresses: readonly string[] = []
   private readonly servers: Server[] = []
   private readonly sockets = new Set<Socket>()
+  private readonly upgraded = new Set<Duplex>()
   private readonly router: Router
   private readonly limits: HttpLimits
   private readonly polls: LongPolls
@@ -123,6 +129,7 @@ export class HttpServer {
     const closed = this.servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())))
     this.polls.stop()
     for (const server of this.servers) server.closeIdleConnections()
+    for (const other of this.upgraded) other.destroy()
     const force = setTimeout(() => {
       for (const socket of this.sockets) socket.destroy()
     }, this.limits.stopTimeoutMs)
@@ -148,6 +155,10 @@ export class HttpServer {
       socket.once('close', () => this.sockets.delete(socket))
     })
     server.on('drop', () => this.logger.warn('connection refused: too many', { maximum: limits.maxConnections }))
+    takeUpgrades(server, UPGRADE_PROTOCOL, isTls ? 'secureConnection' : 'connection', {
+      open: (message) => this.upgrade(message),
+      errorReply: (error, message) => this.errorReply(error, message),
+    })
     server.on('clientError', (error: NodeJS.ErrnoException, socket) => refuseBrokenRequest(error, socket as Socket))
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(error, address)))
@@ -229,6 +240,23 @@ export class HttpServer {
   }
 
   private async handle(message: IncomingMessage, response: ServerResponse): Promise<HttpReply> {
+    const { match, search } = this.find(message)
+    return match.route.handle(new Request(message, response, match, search, this.limits, this.polls))
+  }
+
+  private upgrade(message: IncomingMessage): Duplex {
+    const { match, search } = this.find(message)
+    const { route, params } = match
+    if (this.stopping) throw new SluiceError('SHUTTING_DOWN', 'this node is stopping')
+    if (route.upgrade === undefined) throw new SluiceError('INVALID_REQUEST', 'this does not go on as a connection')
+    const other = route.upgrade({ params, query: parseQuery(search, route.query ?? []) })
+    this.upgraded.add(other)
+    other.once('close', () => this.upgraded.delete(other))
+    return other
+  }
+
+  /** @throws SluiceError for a request that nobody may send, or not this one. */
+  private find(message: IncomingMessage): { readonly match: Match; readonly search: string } {
     guardAgainstWebPages(message, this.allowedHosts)
     const url = message.url ?? ''
     if (url.length > this.limits.maxUrlBytes)
@@ -245,7 +273,7 @@ export class HttpServer {
       const isLocal = isLoopback(message.socket.remoteAddress ?? '')
       this.options.access?.authorize(message.headers.authorization, isLocal, scope)
     }
-    return match.route.handle(new Request(message, response, match, search, this.limits, this.polls))
+    return { match, search }
   }
 
   private errorReply(error: unknown, message: IncomingMessage): HttpReply {

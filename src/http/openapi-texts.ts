@@ -146,6 +146,27 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
     body: { max_messages: 'integer?' },
     answer: { redriven: 'integer', gone: 'integer' },
   },
+  'POST /v1/bridges/{bridge}/messages': {
+    summary:
+      'Publishes for devices behind a bridge, each message known again by the numbers of its device; says what became of each',
+    body: { run: 'string', number: 'integer', messages: 'array of object' },
+    answer: { messages: 'array of object' },
+  },
+  'GET /v1/bridges/{bridge}/tables/{table}': {
+    summary: 'Reads the facts a bridge keeps here, a stretch at a time',
+    answer: { rows: 'array of object', done: 'boolean' },
+  },
+  'POST /v1/bridges/{bridge}/tables/{table}': {
+    summary: 'Writes such facts: all or nothing, on disk when it answers',
+    body: { writes: 'array of object' },
+  },
+  'POST /v1/bridges/{bridge}/devices': {
+    summary: 'Says how the devices behind a bridge are',
+    body: { devices: 'array of object', lines: 'array of object' },
+  },
+  'GET /v1/bridges/{bridge}/mqtt': {
+    summary: 'Goes on as an MQTT connection that needs no login (Upgrade: sluice-bridge)',
+  },
   'GET /v1/devices': {
     summary: 'Says how devices behind the firmware bridge are',
     answer: { devices: 'array of object', lines: 'array of object' },

@@ -24,6 +24,9 @@ export const PARAMETER_RULES: Readonly<Record<string, { readonly pattern: RegExp
   partition: INDEX,
   instance_id: ID,
   token_name: ID,
+  bridge: NAME,
+  table: { pattern: /^[a-z-]{1,32}$/, says: '1 to 32 small letters or -' },
+  numbered_by: { pattern: /^[^\p{Cc}]{1,256}$/u, says: '1 to 256 characters' },
   device: { pattern: /^[^+#/\p{Cc}]{1,64}$/u, says: '1 to 64 characters without +, # and /' },
   producer_id: { pattern: /^[A-Za-z0-9._-]{1,128}$/, says: '1 to 128 letters, digits, ., _ or -' },
   // The node adds an id of its own to it.
@@ -43,7 +46,7 @@ export function checkParameter(kind: string, value: string): string {
 
 /** A whole number from the query. @throws SluiceError INVALID_REQUEST outside [minimum, maximum]. */
 export function numberOf(
-  request: HttpRequest,
+  request: Pick<HttpRequest, 'query'>,
   name: string,
   rule: { readonly minimum: number; readonly maximum: number; readonly otherwise: number },
 ): number {

@@ -94,7 +94,8 @@ export class Request implements HttpRequest {
   }
 }
 
-function parseQuery(search: string, known: readonly string[]): Map<string, string> {
+/** @throws SluiceError INVALID_REQUEST for one that is not `known`. */
+export function parseQuery(search: string, known: readonly string[]): Map<string, string> {
   const query = new Map<string, string>()
   if (search === '') return query
   for (const [name, value] of new URLSearchParams(search)) {

@@ -2,6 +2,7 @@
 // routes/ exports `xRoutes(deps): Route[]`; node.ts collects them. A handler throws SluiceError for whatever went wrong in its
 // world; the server turns that into {error: {code, message, details}} with the fitting status.
 
+import type { Duplex } from 'node:stream'
 import type { Scope } from './access-tokens.js'
 
 /** A request whose path and query have passed their checks; the body is read only when the handler asks for it. */
@@ -52,6 +53,8 @@ export interface Route {
   /** Names of the query parameters it understands; any other one is refused by name. Default: none. */
   readonly query?: readonly string[]
   handle(request: HttpRequest): HttpReply | Promise<HttpReply>
+  /** For a GET that asks to go on as a connection: the other end of it. @throws SluiceError. */
+  upgrade?(request: Pick<HttpRequest, 'params' | 'query'>): Duplex
 }
 
 export function scopeOf(route: Route): Scope | 'none' {

@@ -7,12 +7,24 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { getJson, requestJson } from '../helpers/http.js'
 import { NodeProcess } from '../helpers/node-process.js'
-import { Program } from '../helpers/program.js'
+import type { Program } from '../helpers/program.js'
 import { type SeededRandom, withSeed } from '../helpers/seeded-random.js'
 import { unlessSkipped } from '../helpers/skip.js'
-import { readStream } from '../helpers/stream-reader.js'
 import { tempDir } from '../helpers/temp-dir.js'
-import { AUTH_SOURCE, CLIENT_SOURCE, compile, noCompiler, testSource } from './compile.js'
+import { noCompiler } from './compile.js'
+import {
+  AckedTo,
+  ackedTo,
+  checkLog,
+  DAMAGED_BYTES,
+  killNode,
+  numbered,
+  serialDevice,
+  stopPrograms,
+  storedAt,
+  WAIT_MS,
+  watched,
+} from './kill-helpers.js'
 import { makeLine, noLine } from './line.js'
 
 const MESSAGES = Number(process.argv[2] ?? 3000)
@@ -20,22 +32,8 @@ const IS_LONG = MESSAGES > 10_000
 /** Two kills of the device for each of the node. */
 const STEPS = IS_LONG ? 30 : 9
 const COMMANDS_PER_STEP = 3
-/** Frames here have some 25 bytes: one in twenty is damaged. */
-const DAMAGED_BYTES = 0.002
-const WAIT_MS = 120_000
 const withLine = unlessSkipped(test, noCompiler ?? noLine)
-
-const running = new Set<Program>()
-test.after.each(async () => {
-  for (const program of running) await program.stop('SIGKILL')
-  running.clear()
-})
-
-function run(command: string, args: readonly string[]): Program {
-  const program = new Program(command, args)
-  running.add(program)
-  return program
-}
+test.after.each(stopPrograms)
 
 interface Bench {
   readonly node: NodeProcess
@@ -44,62 +42,16 @@ interface Bench {
 }
 
 async function makeBench(random: SeededRandom, key: string): Promise<Bench> {
-  const folder = tempDir()
-  const program = join(folder, 'device')
-  const sources = [testSource('device.c'), CLIENT_SOURCE, AUTH_SOURCE]
-  compile(program, sources, '-O2', '-DSLUICE_AUTH=1', '-DSLUICE_RETRY_MS=40', '-DSLUICE_WINDOW=8')
   const line = await makeLine(random.below(2 ** 31), DAMAGED_BYTES)
-  running.add(line.program)
+  watched(line.program)
   const [devicePath, nodePath] = line.ends
   const authentication =
     key === '-' ? '' : `authentication = true\n[[firmware.device]]\nid = "pump-7"\nkey = "${key}"\n`
   const entry = `[[firmware]]\nname = "line"\nports = "${nodePath}"\n${authentication}`
   return {
     node: await NodeProcess.start({ config: `[[stream]]\nname = "devices"\ntopics = ["devices/#"]\n${entry}` }),
-    device: (name, last, flash) => run(program, [devicePath, 'pump-7', name, String(last), flash, key]),
+    device: serialDevice(devicePath, key),
   }
-}
-
-async function killNode(node: NodeProcess): Promise<void> {
-  await node.kill('SIGKILL')
-  await node.startAgain()
-}
-
-/** Messages of the device, in the order of the log. */
-async function storedAt(node: NodeProcess): Promise<string[]> {
-  const messages = await readStream(node, 'devices')
-  return messages.filter(({ mqttTopic }) => mqttTopic === 'devices/pump-7/m').map(({ payload }) => payload)
-}
-
-/** All up to here it knows to be stored. */
-function ackedTo(device: Program): number {
-  return Number(/^A \S+ (\d+)$/m.exec(device.stdout.slice(device.stdout.lastIndexOf('\nA ')).trim())?.[1] ?? 0)
-}
-
-/** Matches once the device has been acknowledged up to a number, or up to the last: one that starts with nothing left to send only says `done`. */
-class AckedTo extends RegExp {
-  constructor(private readonly number: number) {
-    super(`A .* at least ${number}`)
-  }
-  override exec(output: string): RegExpExecArray | null {
-    const done = /^done \d+$/m.exec(output)
-    if (done !== null) return done
-    const match = /\nA \S+ (\d+)\n(?:M .*\n)*$/.exec(`\n${output.slice(-2000)}`)
-    return match !== null && Number(match[1]) >= this.number ? match : null
-  }
-}
-
-const numbered = (name: string, from: number, to: number): string[] =>
-  Array.from({ length: to - from + 1 }, (_, i) => `${name}-${from + i}`)
-
-function checkLog(acked: Iterable<string>, stored: readonly string[]): void {
-  const different = new Set(stored)
-  assert.is(stored.length - different.size, 0, 'duplicates in the log')
-  assert.equal(
-    [...acked].filter((message) => !different.has(message)),
-    [],
-    'acknowledged, but not in the log',
-  )
 }
 
 /** Commands for the device, and which of them have reached it. */
