@@ -5,11 +5,12 @@ import { join } from 'node:path'
 
 const ROOT = join(import.meta.dirname, '..', '..', '..')
 const FLAGS = ['-std=c99', '-Wall', '-Wextra', '-Werror', '-pedantic']
-export const AUTH_SOURCE = join(ROOT, 'firmware-bridge', 'c', 'sluice_auth.c')
-export const CLIENT_SOURCE = join(ROOT, 'firmware-bridge', 'c', 'sluice_serial.c')
+export const C_FOLDER = join(ROOT, 'firmware-bridge', 'c')
+export const AUTH_SOURCE = join(C_FOLDER, 'sluice_auth.c')
+export const CLIENT_SOURCE = join(C_FOLDER, 'sluice_serial.c')
 
 /** The MQTT-SN client, and what its seal needs. */
-export const MQTTSN_SOURCES = [join(ROOT, 'firmware-bridge', 'c', 'sluice_mqttsn.c'), AUTH_SOURCE]
+export const MQTTSN_SOURCES = [join(C_FOLDER, 'sluice_mqttsn.c'), AUTH_SOURCE]
 
 /** Null when there is a compiler, else why not. */
 export const noCompiler = spawnSync('gcc', ['--version']).status === 0 ? null : 'gcc is not installed'
