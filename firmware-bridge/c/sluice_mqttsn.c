@@ -275,6 +275,9 @@ void sluice_sn_use_key(sluice_sn_client *c, const uint8_t *key, size_t length) {
 }
 
 static int may_send(const sluice_sn_client *c) { return c->key == NULL || c->sealed; }
+
+/* The gateway sends nothing under a session before the device has. */
+static int says_nothing_yet(const sluice_sn_client *c) { return c->key != NULL && c->sealed && c->number == 0; }
 #else
 static void transmit(sluice_sn_client *c, const uint8_t *message, size_t length) {
   c->io.send(c->io.context, message, length);
@@ -283,6 +286,11 @@ static void transmit(sluice_sn_client *c, const uint8_t *message, size_t length)
 static int may_send(const sluice_sn_client *c) {
   (void)c;
   return 1;
+}
+
+static int says_nothing_yet(const sluice_sn_client *c) {
+  (void)c;
+  return 0;
 }
 #endif
 
@@ -731,7 +739,8 @@ void sluice_sn_poll(sluice_sn_client *c) {
     lost(c);
     return;
   }
-  if (c->request.type == 0 && c->keepalive_s > 0 && now - c->sent_ms >= c->keepalive_s * 1000u) {
+  if (c->request.type == 0 &&
+      (says_nothing_yet(c) || (c->keepalive_s > 0 && now - c->sent_ms >= c->keepalive_s * 1000u))) {
     sluice_sn_message m = {0};
     m.type = PINGREQ;
     begin(c, &c->request, &m);

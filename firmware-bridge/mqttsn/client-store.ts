@@ -33,6 +33,8 @@ export interface StoredClient {
   readonly predefined: readonly number[]
   /** See ResendWatch. */
   readonly habits: Habits
+  /** By which a device with a key knows its session, in hex. */
+  readonly seal?: string
 }
 
 /** Whose row it is, and what it says now. */

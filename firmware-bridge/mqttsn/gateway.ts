@@ -15,6 +15,7 @@ import { decodeMessage, encodeMessage, PROTOCOL_ID } from './codec.js'
 import { ConnectFlow } from './connect-flow.js'
 import { describeEndpoint, type Endpoint, endpointKey } from './endpoint.js'
 import { unwrapForwarded, wrapForwarded } from './forwarder.js'
+import { HelloReminder } from './hello-reminder.js'
 import { type ConnectMessage, RETURN_CODE, type SnMessage } from './messages.js'
 import { rejectionOf } from './publish-intake.js'
 import { RateLimiter } from './rate-limiter.js'
@@ -85,6 +86,7 @@ export class Gateway implements SnClientHost {
   private readonly byEndpoint = new Map<string, SnClient>()
   private readonly secureOf = new WeakMap<SnClient, SecureSession>()
   private readonly connects = new ConnectFlow()
+  private readonly reminder: HelloReminder<SnClient>
   private readonly secure = new SecureSessions((id) => this.devices.find(id))
   private readonly allRate: RateLimiter
   private readonly addressRate: RateLimiter
@@ -97,6 +99,11 @@ export class Gateway implements SnClientHost {
   ) {
     this.devices = host.devices
     this.store = new ClientStore(host.node.table<StoredClient>('mqttsn'), options.name)
+    this.reminder = new HelloReminder(
+      ({ endpoint }, datagram) => this.sendBytes(endpoint, datagram),
+      (client) => client.isListening && !this.secureOf.has(client),
+      options.retryMs,
+    )
     this.allRate = new RateLimiter({ packets: options.maxPacketRate, bytes: Number.POSITIVE_INFINITY })
     this.addressRate = new RateLimiter({
       packets: options.maxPacketRatePerAddress,
@@ -134,8 +141,12 @@ export class Gateway implements SnClientHost {
     this.every(SWEEP_INTERVAL_MS, () => {
       const nowMs = this.nowMs()
       for (const client of this.clients.values()) client.sweep(nowMs)
+      this.reminder.sweep(nowMs)
     })
-    for (const client of this.clients.values()) client.resume()
+    for (const client of this.clients.values()) {
+      client.resume()
+      if (this.host.authenticated && client.seal !== undefined) this.reminder.add(client, client.seal)
+    }
   }
 
   /** Who may speak, from now on: whoever may not any more is not heard. */
@@ -294,7 +305,7 @@ export class Gateway implements SnClientHost {
       const client = this.clients.get(secure.device.id)
       if (client === undefined || (named !== null && named !== secure.device.id)) return null
       // Whoever has the key may be anywhere.
-      this.secureOf.set(client, secure)
+      this.secureBy(client, secure)
       this.bind(client, endpoint)
       return client
     }
@@ -358,7 +369,7 @@ export class Gateway implements SnClientHost {
     }
     client.known = known
     client.device = device
-    if (from.secure !== null) this.secureOf.set(client, from.secure)
+    if (from.secure !== null) this.secureBy(client, from.secure)
     this.bind(client, from.endpoint)
     if (will != null && !client.mayHaveWill(will.topicName)) {
       this.reject('topic_not_allowed', status, clientId)
@@ -417,6 +428,11 @@ export class Gateway implements SnClientHost {
       this.clients.set(clientId, client)
       this.byEndpoint.set(endpointKey(row.endpoint), client)
     }
+  }
+
+  private secureBy(client: SnClient, secure: SecureSession): void {
+    this.secureOf.set(client, secure)
+    client.sealedBy(secure.id.toString('hex'))
   }
 
   private bind(client: SnClient, endpoint: Endpoint): void {

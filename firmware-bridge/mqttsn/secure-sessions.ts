@@ -13,6 +13,9 @@
 //   session-key     = HMAC-SHA-256(key, "mqtt-sn" version device-nonce gateway-nonce device-id)
 //   sealed's mac    = MAC(session-key, direction session number message) ; direction: 0 from the device, 1 from the gateway
 //
+// A device says something under its new session at once, if only PINGREQ: until then nothing is sent to it. After a restart the gateway says `unknown`
+// of the session before to every device it knows to be there.
+//
 // Bounded: four sessions per device, the one in use and those begun and not yet used.
 
 import { randomBytes } from 'node:crypto'
@@ -155,7 +158,7 @@ export class SecureSessions {
     const session = this.byId.get(fields.readUInt32BE(0))
     // Not sealed itself: a device takes it for a hint, and goes on as before until it is answered.
     if (session === undefined || session.isSpent)
-      return { rejected: 'no_session', answer: withLength(UNKNOWN, fields.subarray(0, SESSION_BYTES)) }
+      return { rejected: 'no_session', answer: unknownSession(fields.subarray(0, SESSION_BYTES)) }
     const message = session.open(fields.subarray(SESSION_BYTES))
     if (typeof message === 'string') return { rejected: message, deviceId: session.device.id }
     const sessions = this.byDevice.get(session.device.id) ?? []
@@ -171,6 +174,11 @@ export class SecureSessions {
     if (at !== -1) sessions.splice(at, 1)
     if (sessions.length === 0) this.byDevice.delete(session.device.id)
   }
+}
+
+/** Tells a device to say hello again. */
+export function unknownSession(session: Buffer): Buffer {
+  return withLength(UNKNOWN, session)
 }
 
 function u32(value: number): Buffer {

@@ -63,6 +63,8 @@ export class SnClient implements NodeSessionOwner, PublishIntakeOwner, Subscript
   readonly resends: ResendWatch
   readonly topicIds: TopicIds
   readonly producerId: string
+  /** By which the device knows the session it speaks under, in hex. */
+  private sealSession: string | undefined
   private readonly intake: PublishIntake
   private readonly subscriptions: Subscriptions
   private readonly predefinedUsed: Set<number>
@@ -102,6 +104,7 @@ export class SnClient implements NodeSessionOwner, PublishIntakeOwner, Subscript
     this.clean = stored.clean
     this.hasSession = stored.hasSession
     this.will = stored.will
+    this.sealSession = stored.seal
   }
 
   row(): StoredClient {
@@ -109,7 +112,8 @@ export class SnClient implements NodeSessionOwner, PublishIntakeOwner, Subscript
     const kept = { state, endpoint, keepaliveSeconds, sleepSeconds, clean, will, hasSession }
     const filters = this.subscriptions.rows()
     const predefined = [...this.predefinedUsed]
-    return { ...kept, filters, topicIds: this.topicIds.rows(), predefined, habits: this.resends.habits }
+    const seal = this.sealSession === undefined ? {} : { seal: this.sealSession }
+    return { ...kept, filters, topicIds: this.topicIds.rows(), predefined, habits: this.resends.habits, ...seal }
   }
 
   get node(): BridgeNode {
@@ -126,6 +130,9 @@ export class SnClient implements NodeSessionOwner, PublishIntakeOwner, Subscript
   }
   get topicPrefix(): string {
     return this.known.topicPrefix
+  }
+  get seal(): string | undefined {
+    return this.sealSession
   }
   /** For people: what `sluice devices` shows. */
   get isListening(): boolean {
@@ -260,6 +267,13 @@ export class SnClient implements NodeSessionOwner, PublishIntakeOwner, Subscript
   mayHaveWill(topicName: string): boolean {
     const fits = topicNameProblem(topicName) === null && !`${this.topicPrefix}${topicName}`.startsWith('$')
     return fits && mayUseTopic(this.known, topicName)
+  }
+
+  /** It speaks under this session of the seal. */
+  sealedBy(session: string): void {
+    if (this.sealSession === session) return
+    this.sealSession = session
+    this.changed()
   }
 
   /** Its datagrams come from elsewhere now. */

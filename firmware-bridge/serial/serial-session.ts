@@ -2,9 +2,8 @@
 // WatchedPort for each time a port is opened; everything that must outlive it is at the node.
 
 import type { Duplex } from 'node:stream'
-import type { NodePublish } from '../../src/index.js'
 import { type Logger, SluiceError } from '../../src/index.js'
-import type { BridgeNode, DurableTable } from '../devices/bridge-node.js'
+import type { BridgeNode, BridgePublish, DurableTable } from '../devices/bridge-node.js'
 import { countRejection, type Device, type LineStatus, type Rejection } from '../devices/device-registry.js'
 import type { KnownDevice } from '../devices/device-table.js'
 import { mayUseTopic } from '../devices/topic-rules.js'
@@ -86,6 +85,11 @@ export class SerialSession {
   /** The port is gone. */
   end(): void {
     this.leave()
+  }
+
+  /** The line has been opened: a device that only listens would not notice that this end was away. */
+  askForHello(): void {
+    this.send({ type: 'refused', reason: REFUSED.sayHello })
   }
 
   /** Who may not speak any more, or not as it did, is cut off. */
@@ -239,7 +243,7 @@ export class SerialSession {
     { sequence, mqttTopic, payload, retain }: SessionMessage & { type: 'publish' },
     known: KnownDevice,
     epoch: number,
-  ): NodePublish {
+  ): BridgePublish {
     const { id, topicPrefix } = known
     // $SYS, $sluice: what the node says and does itself.
     if (`${topicPrefix}${mqttTopic}`.startsWith('$') || !mayUseTopic(known, mqttTopic))

@@ -53,6 +53,7 @@ export class WatchedPort {
       this.port = port
       this.status.open = true
       this.session = this.newSession(port)
+      this.session.askForHello()
       logger.info('serial port opened', { path, baudRate: line.options.baudRate })
       port.once('error', (error) => logger.warn('serial port failed', { path, error }))
       port.once('close', () => this.closed())

@@ -152,6 +152,35 @@ test('a device with a key is heard from anywhere, late datagrams too, and record
     assert.match(await moved.next(), /^....aaaaaaaa$/, 'an unknown session: it is to say hello')
   }))
 
+test('after a restart a device with a key that is silent is asked to say hello, until it has, and is then sent what waits', () =>
+  withBench(`authentication = true\nretry_interval = "100ms"\n${SEALED}`, async (bench) => {
+    const device = new RawSeal(await bench.client(), 'pump', KEY)
+    await device.hello()
+    device.send(CONNECT_PUMP)
+    assert.is(await device.next(), '030500')
+    device.send('0912200002' + '63642f61') // SUBSCRIBE cd/a at QoS 1
+    assert.match(await device.next(), /^0813/)
+    await bench.restart()
+    const program = await bench.program()
+    await program.publishAsync('cd/a', 'waits', { qos: 1 })
+    for (let i = 0; i < 2; i++)
+      assert.match(
+        await device.client.next(),
+        new RegExp(`^06f3${device.sessionHex}$`),
+        'it is told that its session is unknown',
+      )
+    device.client.received.length = 0
+    await device.hello()
+    device.send(PING)
+    const heard = [await device.next(), await device.next()]
+    assert.ok(heard.includes(PONG))
+    const [register] = heard.filter((hex) => hex.slice(2, 4) === '0a')
+    device.send(`070b${register.slice(4, 12)}00`)
+    let message = await device.next()
+    while (message.slice(2, 4) === '0a') message = await device.next() // asked again meanwhile
+    assert.ok(message.endsWith(Buffer.from('waits').toString('hex')), message)
+  }))
+
 test('limits: datagrams of one address, clients of one address, topic ids, the size of a message', () =>
   withBench(
     'max_packet_rate_per_address = 20\nmax_clients_per_address = 2\nmax_topic_ids = 2\nmax_frame_size = "64B"\n',

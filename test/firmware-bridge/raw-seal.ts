@@ -17,6 +17,10 @@ export class RawSeal {
     private readonly nonce = DEVICE_NONCE,
   ) {}
 
+  get sessionHex(): string {
+    return this.session.toString('hex')
+  }
+
   helloBytes(): Buffer {
     const fields = Buffer.concat([Buffer.of(0xf0, 1), this.nonce])
     return framed(fields, mac(this.key, fields, Buffer.from(this.id)), Buffer.from(this.id))
@@ -25,7 +29,9 @@ export class RawSeal {
   /** Says hello; @throws Error when the challenge is not the gateway's. */
   async hello(): Promise<void> {
     this.client.sendBytes(this.helloBytes())
-    const challenge = Buffer.from(await this.client.next(), 'hex')
+    let challenge = Buffer.from(await this.client.next(), 'hex')
+    // What was on its way before.
+    while (challenge[1] === 0xf3) challenge = Buffer.from(await this.client.next(), 'hex')
     if (challenge.length !== 27 || challenge[0] !== 27 || challenge[1] !== 0xf1) throw new Error('no challenge')
     if (!mac(this.key, challenge.subarray(1, 19), Buffer.from(this.id)).equals(challenge.subarray(19)))
       throw new Error('the challenge is not from who has the key')

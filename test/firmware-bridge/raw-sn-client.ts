@@ -3,7 +3,7 @@
 
 import { createSocket, type Socket } from 'node:dgram'
 
-const DEFAULT_WAIT_MS = 5000
+const DEFAULT_WAIT_MS = 30_000
 
 export class RawSnClient {
   readonly received: string[] = []

@@ -109,7 +109,8 @@ int main(int argc, char **argv) {
   io.on_message = on_message;
   sluice_sn_init(&client, argv[2], &io);
   if (argv[3][0] != '-') sluice_sn_use_key(&client, key, parse_key(argv[3], key));
-  sluice_sn_connect(&client, 2, 1);
+  /* One that listens is silent for as long as can be. */
+  sluice_sn_connect(&client, strcmp(argv[4], "listen") == 0 ? 600 : 2, 1);
   while (settled_count < last && taken_count < last) {
     struct pollfd ready[2] = {{0}, {0}};
     uint8_t bytes[512];
