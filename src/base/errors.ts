@@ -32,6 +32,7 @@ export const ERROR_CODES = {
   CORRUPT_MESSAGE: { retriable: false, httpStatus: 500 },
   DATA_DIR_LOCKED: { retriable: true, httpStatus: 503 },
   DATA_DIR_TOO_NEW: { retriable: false, httpStatus: 500 },
+  DATA_DIR_TOO_OLD: { retriable: false, httpStatus: 500 },
   ADDRESS_IN_USE: { retriable: true, httpStatus: 503 },
   NOT_REACHABLE: { retriable: true, httpStatus: 503 },
   SHUTTING_DOWN: { retriable: true, httpStatus: 503 },

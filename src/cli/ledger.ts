@@ -39,7 +39,11 @@ export const command = defineCommand({
   usage: ['ledger [--stream NAME] [--destination NAME]'],
   description:
     'Each row is a range of records that retention, a full disk, damage or a refusal removed before a destination had them.\n' +
-    'An empty list means that nothing has been lost. With --json, one object per line.',
+    'An empty list means that nothing has been lost. With --json, one object per line.\n\n' +
+    'Reasons: retention (max_bytes, max_age), disk_full, corruption (damaged on disk), end_unknown (damage hid where a partition\n' +
+    'ended: at most so many records, perhaps none; writing went on behind the range), rejected (by the upstream), qos0_dropped\n' +
+    '(a subscriber was too slow), session_overtaken (retention was faster than a session), replaced (a mirror that began anew),\n' +
+    'several (rows that were joined).',
   options: {
     stream: { type: 'string', value: 'NAME', description: 'only rows of this stream' },
     destination: { type: 'string', value: 'NAME', description: 'only rows of this upstream or session' },

@@ -50,7 +50,7 @@ export class Fetcher {
       next = pastGaps(extent, Math.max(next, extent.base))
       const end = Math.min(stretchEnd(extent, next), highWatermark)
       if (next >= end) continue
-      if (limits.wantsTopic && !(await mayHold(segment, limits.wantsTopic))) {
+      if (limits.wantsTopic && !(await this.mayHold(segment, limits.wantsTopic))) {
         next = Math.min(extent.end, highWatermark)
         continue
       }
@@ -130,6 +130,12 @@ export class Fetcher {
     await segment.addGap(partition, first, last)
   }
 
+  /** Whether a segment may hold records of a topic that is wanted. */
+  private async mayHold(segment: Segment, wantsTopic: (mqttTopic: string) => boolean): Promise<boolean> {
+    const names = await this.options.store.topicsOf(segment)
+    return names === null || names.some(wantsTopic)
+  }
+
   private outOfRange(partition: number, offset: number, logStartOffset: Offset, highWatermark: Offset): SluiceError {
     const where = `${this.options.stream}/${partition}`
     const message =
@@ -143,12 +149,6 @@ export class Fetcher {
 
 function endOf(batch: Buffer): Offset {
   return (lastOffsetOf(batch) + 1) as Offset
-}
-
-/** Whether a segment may hold records of a topic that is wanted. */
-async function mayHold(segment: Segment, wantsTopic: (mqttTopic: string) => boolean): Promise<boolean> {
-  const names = await segment.topicNames()
-  return names === null || names.some(wantsTopic)
 }
 
 /** Our own checks, and LevelDB's: a table whose blocks or whose files are not what they were. */

@@ -11,7 +11,7 @@ import type { Ballast } from '../state/ballast.js'
 import type { Cursors } from '../state/cursors.js'
 import { listDirectory, makeDirectory } from '../state/durable-files.js'
 import type { GroupOffsets } from '../state/group-offsets.js'
-import type { Ledger, LedgerEntry } from '../state/ledger.js'
+import type { Ledger, LedgerEntry, LedgerRow } from '../state/ledger.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
 import { uncoveredRanges } from '../state/uncovered-ranges.js'
@@ -208,14 +208,7 @@ export class Log implements StreamCatalog {
   /** Offsets that their origin has named as gone are no damage. */
   private unknownDamage(damage: readonly Damage[], placeOf: (partition: number) => Place): PlacedDamage[] {
     const rows = this.options.ledger.list()
-    return damage.flatMap(({ partition, first, last }) => {
-      const place = placeOf(partition)
-      const known = rows.filter((row) => row.stream === place.stream && row.partition === place.partition)
-      return uncoveredRanges({ first: first as Offset, last: last as Offset }, known).map((range) => ({
-        ...place,
-        ...range,
-      }))
-    })
+    return damage.flatMap((range) => withoutKnown({ ...range, ...placeOf(range.partition) }, rows))
   }
 
   private async openLog(stream: StreamOptions, where: LogPlace): Promise<LogStream> {
@@ -284,16 +277,22 @@ export class Log implements StreamCatalog {
     return Math.max(this.options.streams.length, this.logs.length + 1)
   }
 
-  private async enterDamage(damage: readonly PlacedDamage[]): Promise<void> {
-    for (const range of damage) this.options.logger.error('records are damaged and will not be delivered', { ...range })
+  /** What each start finds again is entered once. */
+  private async enterDamage(found: readonly PlacedDamage[]): Promise<void> {
+    const rows = this.options.ledger.list().filter(isExact)
+    const damage = found.flatMap((range) => withoutKnown(range, rows))
+    for (const { endUnknown, ...range } of damage) {
+      if (endUnknown) this.options.logger.error('where a partition ended is unknown; these offsets are not used', range)
+      else this.options.logger.error('records are damaged and will not be delivered', range)
+    }
     await this.options.ledger.add(
-      damage.map(({ stream, partition, first, last }) => ({
+      damage.map(({ stream, partition, first, last, endUnknown }) => ({
         destination: '*',
         stream,
         partition,
         firstOffset: first as Offset,
         lastOffset: last as Offset,
-        reason: 'corruption' as const,
+        reason: endUnknown ? ('end_unknown' as const) : ('corruption' as const),
         atMs: this.options.clock.wallMs(),
       })),
     )
@@ -338,7 +337,7 @@ export class Log implements StreamCatalog {
       }))
       await this.enterDamage(
         ends.flatMap(({ offset }, partition) =>
-          offset === 0 ? [] : [{ stream, partition, first: 0, last: offset - 1 }],
+          offset === 0 ? [] : [{ stream, partition, first: 0, last: offset - 1, endUnknown: true }],
         ),
       )
       await ceilings.end(stream, ends)
@@ -374,4 +373,19 @@ export class Log implements StreamCatalog {
         .finally(() => this.maintainLater())
     })
   }
+}
+
+/** Nothing in its range is meant to be delivered. */
+function isExact({ destination, firstOffset, lastOffset, records }: LedgerRow): boolean {
+  return destination === '*' && records === lastOffset - firstOffset + 1
+}
+
+/** What of it no row names. */
+function withoutKnown(damage: PlacedDamage, rows: readonly LedgerRow[]): PlacedDamage[] {
+  const { stream, partition, first, last } = damage
+  const known = rows.filter((row) => row.stream === stream && row.partition === partition)
+  return uncoveredRanges({ first: first as Offset, last: last as Offset }, known).map((range) => ({
+    ...damage,
+    ...range,
+  }))
 }

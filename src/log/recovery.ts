@@ -12,18 +12,40 @@ import { addedPartition } from './added-partition.js'
 import { allBatches } from './batch-reader.js'
 import { metaKey } from './keys.js'
 import { Segment, UNSEALED_WRITE_BUFFER_BYTES } from './segment.js'
-import { decodeHeader, decodeSummary, emptyExtent, extend, type SegmentHeader } from './segment-index.js'
+import { forgetDoubtful, isSameDigest, readFacts } from './segment-facts.js'
+import {
+  decodeHeader,
+  decodeSummary,
+  emptyExtent,
+  extend,
+  SEGMENT_FORMAT,
+  type SegmentHeader,
+  type SegmentSummary,
+} from './segment-index.js'
+
+export interface RecoverOptions {
+  readonly logger: Logger
+  /** Part of its log is missing. */
+  readonly hasHoles?: boolean
+}
 
 /** Verifies and seals the segment in `directory`. @throws SluiceError CORRUPT_MESSAGE if it cannot be read at all. */
-export async function recoverSegment(directory: string, logger: Logger): Promise<Segment> {
+export async function recoverSegment(
+  directory: string,
+  { logger, hasHoles = false }: RecoverOptions,
+): Promise<Segment> {
   const database = await openLevel(directory, { writeBufferBytes: UNSEALED_WRITE_BUFFER_BYTES, createIfMissing: false })
   let segment: Segment
   try {
     const header = await readHeader(database, directory)
     segment = Segment.unsealed(directory, header, database)
-    addPartitions(segment, await segment.facts())
+    const index = await readIndex(database)
+    const found = await readFacts(database)
+    if (hasHoles || (index !== null && !isSameDigest(index.facts, found.digest)))
+      await forgetDoubtful(database, found, logger)
+    addPartitions(segment, found.facts)
     await scan(database, segment)
-    await compareWithIndex(database, segment)
+    compareWithIndex(segment, index)
     await segment.seal()
   } catch (error) {
     await database.close()
@@ -46,10 +68,10 @@ async function readHeader(database: LevelDatabase, directory: string): Promise<S
   const bytes: Buffer | undefined = await database.get(metaKey('header'))
   const header = bytes && decodeHeader(bytes)
   if (!header) throw new SluiceError('CORRUPT_MESSAGE', `the segment ${directory} has lost its header`)
-  if (header.format !== 1) {
+  if (header.format !== SEGMENT_FORMAT) {
     throw new SluiceError(
       'DATA_DIR_TOO_NEW',
-      `the segment ${directory} has format ${header.format}; this version reads 1`,
+      `the segment ${directory} has format ${header.format}; this version reads ${SEGMENT_FORMAT}`,
     )
   }
   return header
@@ -73,11 +95,14 @@ async function scan(database: LevelDatabase, { extents, topics }: Segment): Prom
   }
 }
 
-/** A segment whose seal was begun says itself how far it reaches: what is missing at its end becomes a gap. */
-async function compareWithIndex(database: LevelDatabase, { extents }: Segment): Promise<void> {
+async function readIndex(database: LevelDatabase): Promise<SegmentSummary | null> {
   const bytes: Buffer | undefined = await database.get(metaKey('index'))
-  const summary = bytes && decodeSummary(bytes)
-  summary?.extents.forEach(({ end }, partition) => {
+  return bytes === undefined ? null : decodeSummary(bytes)
+}
+
+/** A segment whose seal was begun says itself how far it reaches: what is missing at its end becomes a gap. */
+function compareWithIndex({ extents }: Segment, index: SegmentSummary | null): void {
+  index?.extents.forEach(({ end }, partition) => {
     const extent = extents[partition]
     if (extent === undefined || extent.end >= end) return
     extent.gaps.push([extent.end, end - 1])

@@ -2,10 +2,13 @@
 // the file `sealed` beside it, so that a start reads a few small files instead of opening every database.
 
 import { Encoder } from 'cbor-x'
-import { crc32c } from '../base/crc32c.js'
 import { baseOffsetOf, lastOffsetOf, leaderEpochOf, maxTimestampOf, recordCountOf } from '../record/record-batch.js'
+import { withCheck, withoutCheck } from '../state/checked-value.js'
+import type { FactsDigest } from './segment-facts.js'
 
 const cbor = new Encoder({ useRecords: false })
+
+export const SEGMENT_FORMAT = 2
 
 /** One partition's stretch of a segment: offsets [base, end). */
 export interface Extent {
@@ -26,7 +29,7 @@ export type Gap = readonly [first: number, last: number]
 
 /** Written into a segment before the first record: everything needed to go on from it. */
 export interface SegmentHeader {
-  readonly format: 1
+  readonly format: typeof SEGMENT_FORMAT
   readonly stream: string
   /** Position in the stream's sequence of segments, from 1. */
   readonly sequence: number
@@ -49,11 +52,14 @@ type ExtentRow = [
   gaps: Gap[],
 ]
 
+type SummaryRow = [header: Buffer, extents: ExtentRow[], lastWritePoweredOnMs: number, facts: number, factsSum: number]
+
 export interface SegmentSummary {
   readonly header: SegmentHeader
   readonly extents: readonly Extent[]
   /** The node's powered-on time when the last record was written, milliseconds. */
   readonly lastWritePoweredOnMs: number
+  readonly facts: FactsDigest
 }
 
 export function emptyExtents(header: SegmentHeader): Extent[] {
@@ -75,21 +81,21 @@ export function extend(extent: Extent, batch: Buffer): void {
   extent.epoch = leaderEpochOf(batch)
 }
 
-/** CBOR [header, extents as arrays, lastWritePoweredOnMs], then its CRC-32C, u32be. */
-export function encodeSummary({ header, extents, lastWritePoweredOnMs }: SegmentSummary): Buffer {
+/** CBOR [header, extents as arrays, lastWritePoweredOnMs, number of facts, XOR of their checks], then its CRC-32C, u32be. */
+export function encodeSummary({ header, extents, lastWritePoweredOnMs, facts }: SegmentSummary): Buffer {
   const rows = extents.map((e) => [e.base, e.end, e.bytes, e.records, e.maxTimestampMs, e.epoch, e.gaps])
-  return withCrc(cbor.encode([cbor.encode(header), rows, lastWritePoweredOnMs]))
+  return withCheck(cbor.encode([cbor.encode(header), rows, lastWritePoweredOnMs, facts.count, facts.sum]))
 }
 
 /** @returns null if the bytes are cut or damaged: then the segment itself is asked. */
 export function decodeSummary(bytes: Buffer): SegmentSummary | null {
-  const body = withoutCrc(bytes)
+  const body = withoutCheck(bytes)
   if (body === null) return null
-  const [header, rows, lastWritePoweredOnMs] = cbor.decode(body) as [Buffer, ExtentRow[], number]
+  const [header, rows, lastWritePoweredOnMs, count, sum] = cbor.decode(body) as SummaryRow
   const extents = rows.map(([base, end, size, records, maxTimestampMs, epoch, gaps]) => {
     return { base, end, bytes: size, records, maxTimestampMs, epoch, gaps }
   })
-  return { header: cbor.decode(header) as SegmentHeader, extents, lastWritePoweredOnMs }
+  return { header: cbor.decode(header) as SegmentHeader, extents, lastWritePoweredOnMs, facts: { count, sum } }
 }
 
 /** Adds a range of lost offsets, both inclusive, joined with those it touches. */
@@ -117,23 +123,11 @@ export function stretchEnd(extent: Extent, offset: number): number {
 
 /** CBOR, then its CRC-32C, u32be. */
 export function encodeHeader(header: SegmentHeader): Buffer {
-  return withCrc(cbor.encode(header))
+  return withCheck(cbor.encode(header))
 }
 
 /** @returns null if the bytes are cut or damaged. */
 export function decodeHeader(bytes: Buffer): SegmentHeader | null {
-  const body = withoutCrc(bytes)
+  const body = withoutCheck(bytes)
   return body && (cbor.decode(body) as SegmentHeader)
-}
-
-function withCrc(body: Buffer): Buffer {
-  const crc = Buffer.alloc(4)
-  crc.writeUInt32BE(crc32c(body))
-  return Buffer.concat([body, crc])
-}
-
-function withoutCrc(bytes: Buffer): Buffer | null {
-  if (bytes.length < 5) return null
-  const body = bytes.subarray(0, -4)
-  return bytes.readUInt32BE(body.length) === crc32c(body) ? body : null
 }

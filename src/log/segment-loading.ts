@@ -63,20 +63,22 @@ async function loadSegment(
   const sealed = await Segment.openSealed(directory)
   if (sealed) return sealed
   const wal = await checkWal(directory)
-  if (await lacksAcknowledged(directory, wal)) {
-    options.logger.error('a write-ahead log has lost its end', { directory })
+  const isCut = await lacksAcknowledged(directory, wal)
+  const { logger } = options
+  if (isCut) {
+    logger.error('a write-ahead log has lost its end', { directory })
     await onHiddenEnds(new Set())
   } else if (wal.damaged) {
-    options.logger.error('a write-ahead log is damaged', { directory })
+    logger.error('a write-ahead log is damaged', { directory })
     await onHiddenEnds(wal.prefixes)
   }
   try {
-    return await options.ballast.withRoom(() => recoverSegment(directory, options.logger))
+    return await options.ballast.withRoom(() => recoverSegment(directory, { logger, hasHoles: isCut || wal.damaged }))
   } catch (error) {
     if (!(error instanceof SluiceError) || error.code !== 'CORRUPT_MESSAGE') throw error
     await onHiddenEnds(new Set())
     const moved = await quarantine(directory, options.quarantineDirectory)
-    options.logger.error('an unreadable segment was set aside', { moved, reason: error })
+    logger.error('an unreadable segment was set aside', { moved, reason: error })
     return null
   }
 }
@@ -145,7 +147,7 @@ export function jumpToFloors({ stream, ceilings, logger }: SegmentStoreOptions, 
   ends.forEach((end, partition) => {
     const floor = ceilings.floorOf(stream, partition)
     if (floor <= end.offset) return
-    damage.push({ partition, first: end.offset, last: floor - 1 })
+    damage.push({ partition, first: end.offset, last: floor - 1, endUnknown: true })
     end.offset = floor
     end.epoch += 1
     logger.error('the end of a partition is unknown; going on at its ceiling', { partition, ...end })

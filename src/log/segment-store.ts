@@ -16,7 +16,8 @@ import type { StoredBatch } from './batch-reader.js'
 import { batchKey, factKey } from './keys.js'
 import { recoverSegment } from './recovery.js'
 import { type PreparedSegment, prepareSegment, Segment, type SegmentOperation, segmentName } from './segment.js'
-import { addGap, type Extent, emptyExtent, extend } from './segment-index.js'
+import { factOperation, soundFacts } from './segment-facts.js'
+import { addGap, type Extent, emptyExtent, extend, SEGMENT_FORMAT } from './segment-index.js'
 import type { OpenSegments, SegmentList } from './segment-list.js'
 import { jumpToFloors, loadSegments } from './segment-loading.js'
 import { TailCache } from './tail-cache.js'
@@ -55,6 +56,8 @@ export interface Damage {
   readonly partition: number
   readonly first: number
   readonly last: number
+  /** There may never have been records there: where the partition ended cannot be told. */
+  readonly endUnknown?: boolean
 }
 
 /** Where a partition ends: what the next record gets. */
@@ -103,8 +106,7 @@ export class SegmentStore {
   static async open(options: SegmentStoreOptions): Promise<SegmentStore> {
     await makeDirectory(options.directory)
     const { segments, ends } = await loadSegments(options)
-    const facts = (await segments.newest?.facts()) ?? new Map()
-    const store = new SegmentStore(options, segments, ends, facts)
+    const store = new SegmentStore(options, segments, ends, await soundFacts(segments, options.logger))
     if (options.prepareEarly) store.standby = store.prepare()
     return store
   }
@@ -129,7 +131,7 @@ export class SegmentStore {
     )
     for (const [name, value] of facts) {
       if (value === null) operations.push({ type: 'del', key: factKey(name) })
-      else operations.push({ type: 'put', key: factKey(name), value: Buffer.from(value) })
+      else operations.push(factOperation(name, value))
     }
     this.activeWrites += 1
     let newest: readonly StoredBatch[] = []
@@ -213,7 +215,7 @@ export class SegmentStore {
     await this.discardStandby()
     for (const segment of [...this.unsealed, ...(this.active ? [this.active] : [])]) {
       const recovered = await segment.replacedBy(async () => {
-        const readBack = await recoverSegment(segment.directory, this.options.logger)
+        const readBack = await recoverSegment(segment.directory, this.options)
         this.segments.replace(segment, readBack)
         return readBack
       })
@@ -226,8 +228,16 @@ export class SegmentStore {
         this.ends[partition].offset = end
         this.ends[partition].epoch = epoch
       })
+      await this.reloadFacts(recovered)
       await this.goOnBehind(acknowledged)
     }
+  }
+
+  /** Those of a write that was refused may be there all the same, with its records. */
+  private async reloadFacts(recovered: Segment): Promise<void> {
+    const { facts } = await recovered.facts()
+    this.facts.clear()
+    for (const [name, value] of facts) this.facts.set(name, value)
   }
 
   /** What the disk has of the partitions may end before what was acknowledged: those offsets are never given again. */
@@ -238,6 +248,21 @@ export class SegmentStore {
     if (lost.length === 0) return
     await this.options.ceilings.hideEnds(this.options.stream, lost)
     await this.options.onDamage(jumpToFloors(this.options, this.ends))
+  }
+
+  /** The MQTT topics a segment holds records of; null when they are too many to list, or damage has taken the list: then any may be there. */
+  async topicsOf(segment: Segment): Promise<readonly string[] | null> {
+    try {
+      return await segment.topicNames()
+    } catch (error) {
+      if (storageError(error, 'a list of topics cannot be read').code !== 'CORRUPT_MESSAGE') throw error
+      this.options.logger.error('a list of topics is damaged; readers who want some of them read all of the segment', {
+        sequence: segment.header.sequence,
+        reason: error,
+      })
+      segment.topicsLost()
+      return null
+    }
   }
 
   /** Some segment's seal failed: `reopen` tries again. */
@@ -287,7 +312,7 @@ export class SegmentStore {
     const segment = await Segment.birth(
       prepared,
       {
-        format: 1,
+        format: SEGMENT_FORMAT,
         stream: this.options.stream,
         sequence: this.nextSequence,
         createdAtMs: this.options.clock.wallMs(),

@@ -11,11 +11,14 @@ import { dirname, join } from 'node:path'
 import { Encoder } from 'cbor-x'
 import { assert } from '../base/assert.js'
 import { SluiceError } from '../base/errors.js'
+import { withCheck, withoutCheck } from '../state/checked-value.js'
 import { listDirectory, syncDirectory, writeFileDurably } from '../state/durable-files.js'
 import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
 import { checkWal } from '../state/wal-check.js'
-import { FACT_END, FACT_START, factKey, KEY_END, META_START, metaKey, nameOfFactKey } from './keys.js'
-import { createLiveFile, LIVE_FILE, LiveFile, markSucceeded } from './live-file.js'
+import type { WitnessFile } from '../state/witness-file.js'
+import { KEY_END, META_START, metaKey } from './keys.js'
+import { createLiveFile, LIVE_FILE, markSucceeded, openLiveFile } from './live-file.js'
+import { factOperation, isSameDigest, NO_FACTS, readFacts, type SegmentFacts } from './segment-facts.js'
 import {
   addGap,
   decodeSummary,
@@ -74,8 +77,10 @@ export class Segment {
   readonly topics = new TopicSet()
   private sealedTopics: readonly string[] | null | undefined
   lastWritePoweredOnMs: number
+  /** At its seal. */
+  private factsDigest = NO_FACTS
   /** While it is written. */
-  private live: LiveFile | null = null
+  private live: WitnessFile | null = null
   private layout: WalLayout | null = null
   private writingEnded: Promise<void> | null = null
   private operations = 0
@@ -105,13 +110,13 @@ export class Segment {
     try {
       await layout.begin()
       const operations: SegmentOperation[] = [{ type: 'put', key: metaKey('header'), value: encodeHeader(header) }]
-      for (const [name, value] of facts) operations.push({ type: 'put', key: factKey(name), value: Buffer.from(value) })
+      for (const [name, value] of facts) operations.push(factOperation(name, value))
       await layout.beforeWrite(walBytesOf(operations))
       await database.batch(operations, { sync: true })
       segment.operations = operations.length
-      await createLiveFile(directory, { operations: segment.operations, succeeded: false })
+      await createLiveFile(directory, { count: segment.operations, succeeded: false })
       await syncDirectory(dirname(directory))
-      segment.live = await LiveFile.open(directory)
+      segment.live = await openLiveFile(directory)
       segment.layout = layout
     } catch (error) {
       await layout.close()
@@ -133,6 +138,7 @@ export class Segment {
     if (summary === null) return null
     const segment = new Segment(directory, summary.header, null, 'sealed', [...summary.extents])
     segment.lastWritePoweredOnMs = summary.lastWritePoweredOnMs
+    segment.factsDigest = summary.facts
     return segment
   }
 
@@ -167,7 +173,7 @@ export class Segment {
     onCopied()
     await written
     this.operations += operations.length
-    this.live?.note({ operations: this.operations, succeeded: false })
+    this.live?.note({ count: this.operations, succeeded: false })
   }
 
   /** Nothing is written to it any more, and the next segment is born: remembered before anything is acknowledged out of that one. */
@@ -197,9 +203,10 @@ export class Segment {
   async seal(): Promise<void> {
     const database = this.database
     assert(this.state === 'active' && database !== null, 'only an active segment is sealed')
-    const summary = this.summary()
     try {
-      const topics = cbor.encode(this.topics.names())
+      this.factsDigest = (await readFacts(database)).digest
+      const summary = this.summary()
+      const topics = withCheck(cbor.encode(this.topics.names()), metaKey('topics'))
       await database.batch(
         [
           { type: 'put', key: metaKey('index'), value: summary },
@@ -221,23 +228,27 @@ export class Segment {
   }
 
   /** The facts that held when the last record was written. */
-  async facts(): Promise<Map<string, Buffer>> {
-    const facts = new Map<string, Buffer>()
-    await this.use(async (database) => {
-      for await (const [key, value] of database.iterator({ gte: FACT_START, lt: FACT_END }))
-        facts.set(nameOfFactKey(key), value)
-    })
-    return facts
+  async facts(): Promise<SegmentFacts> {
+    const found = await this.use(readFacts)
+    return { ...found, complete: this.state !== 'sealed' || isSameDigest(found.digest, this.factsDigest) }
   }
 
-  /** The MQTT topics it holds records of; null when they are too many to list. */
+  /** The MQTT topics it holds records of; null when they are too many to list. @throws SluiceError CORRUPT_MESSAGE if the list is damaged. */
   async topicNames(): Promise<readonly string[] | null> {
     if (this.state !== 'sealed') return this.topics.names()
     if (this.sealedTopics === undefined) {
-      const bytes = await this.use((database): Promise<Buffer | undefined> => database.get(metaKey('topics')))
-      this.sealedTopics = bytes === undefined ? null : (cbor.decode(bytes) as readonly string[] | null)
+      const key = metaKey('topics')
+      const stored = await this.use((database): Promise<Buffer | undefined> => database.get(key))
+      const bytes = stored && withoutCheck(stored, key)
+      if (!bytes) throw new SluiceError('CORRUPT_MESSAGE', `the list of topics of ${this.directory} is damaged`)
+      this.sealedTopics = cbor.decode(bytes) as readonly string[] | null
     }
     return this.sealedTopics
+  }
+
+  /** Its list of topics cannot be read: for as long as it stays open, any may be there. */
+  topicsLost(): void {
+    this.sealedTopics = null
   }
 
   /** Remembers offsets that cannot be read any more, both inclusive, so that readers pass over them. */
@@ -272,8 +283,8 @@ export class Segment {
   }
 
   private summary(): Buffer {
-    const { header, extents, lastWritePoweredOnMs } = this
-    return encodeSummary({ header, extents, lastWritePoweredOnMs })
+    const { header, extents, lastWritePoweredOnMs, factsDigest } = this
+    return encodeSummary({ header, extents, lastWritePoweredOnMs, facts: factsDigest })
   }
 
   private async acquire(): Promise<LevelDatabase> {

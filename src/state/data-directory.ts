@@ -8,22 +8,27 @@ import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { listDirectory, makeDirectory, syncDirectory, writeFileDurably } from './durable-files.js'
 import { storageError } from './level-database.js'
+import { OffsetCeilings } from './offset-ceilings.js'
 import { LevelStateStore, type StateStoreOptions } from './state-store.js'
 import { checkWal } from './wal-check.js'
 
 /** Raised when older versions could no longer read what this one writes. */
-export const DATA_FORMAT = 1
+export const DATA_FORMAT = 2
+/** The oldest that this version reads. */
+const OLDEST_DATA_FORMAT = 2
 const FORMAT_FILE = 'format'
 const FORMAT_LINE = /^sluice-data (\d+)\n$/
 const NODE_ID_FILE = 'node-id'
 const WHAT_IS_LOST =
   'consumer groups start at the earliest record, upstreams are sent what is stored, the ledger and sessions begin anew; no record is lost'
+const WHAT_IS_OLD =
+  'offsets of groups, cursors of upstreams, sessions, tokens and the ledger may be as they were before: records may be delivered again, what was removed may be back; no record is lost'
 /** What a freshly made file system has in its root. */
 const IGNORED_ENTRIES = new Set(['lost+found'])
 
 /**
  * Makes the directory if there is none and checks that it is ours and readable by this version.
- * @throws SluiceError DATA_DIR_TOO_NEW; STORAGE_FAILED if it is something else's; STORAGE_READ_ONLY, STORAGE_FULL.
+ * @throws SluiceError DATA_DIR_TOO_NEW, DATA_DIR_TOO_OLD; STORAGE_FAILED if it is something else's; STORAGE_READ_ONLY, STORAGE_FULL.
  */
 export async function claimDataDirectory(directory: string): Promise<void> {
   const entries = await entriesOf(directory)
@@ -43,6 +48,10 @@ export async function claimDataDirectory(directory: string): Promise<void> {
   if (format > DATA_FORMAT) {
     const message = `${directory} has data format ${format}, written by a newer Sluice; this one reads up to ${DATA_FORMAT}. Run the newer version, or choose another directory with data_dir or --data`
     throw new SluiceError('DATA_DIR_TOO_NEW', message, { directory, format, supported: DATA_FORMAT })
+  }
+  if (format < OLDEST_DATA_FORMAT) {
+    const message = `${directory} has data format ${format}, written by an older Sluice; this one reads none below ${OLDEST_DATA_FORMAT}. Drain it with the older version (forward or consume what it holds), or choose another directory with data_dir or --data`
+    throw new SluiceError('DATA_DIR_TOO_OLD', message, { directory, format, supported: OLDEST_DATA_FORMAT })
   }
 }
 
@@ -81,7 +90,7 @@ export async function openState(
   try {
     const state = await LevelStateStore.open({ ...inState, createIfMissing: names.length === 0 || isThere })
     problem ??= await state.problem()
-    if (problem === null) return state
+    if (problem === null) return await counting(state, options.logger)
     await state.close()
   } catch (error) {
     if (!(error instanceof SluiceError)) throw error
@@ -102,7 +111,24 @@ export async function openState(
     reason: problem,
     meaning: WHAT_IS_LOST,
   })
-  return LevelStateStore.open(inState)
+  return counting(await LevelStateStore.open(inState), options.logger)
+}
+
+/** What is there of a state database that has gone back is still worth more than nothing, but for offsets that must not be given twice. */
+async function counting(state: LevelStateStore, logger: Logger): Promise<LevelStateStore> {
+  try {
+    const lostWrites = await state.beginCounting()
+    if (lostWrites === 0) return state
+    if (lostWrites === null)
+      logger.error('whether the state database is as it was cannot be told', { meaning: WHAT_IS_OLD })
+    else
+      logger.error('the state database has gone back: its last writes are gone', { lostWrites, meaning: WHAT_IS_OLD })
+    await OffsetCeilings.recover(state, lostWrites)
+    return state
+  } catch (error) {
+    await state.close()
+    throw error
+  }
 }
 
 async function entriesOf(directory: string): Promise<string[]> {

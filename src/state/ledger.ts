@@ -8,6 +8,8 @@ const REASONS = [
   'retention',
   'disk_full',
   'corruption',
+  /** Damage hid where a partition ended: what it held of these offsets, if anything, is gone; none is used again. */
+  'end_unknown',
   'rejected',
   'qos0_dropped',
   'session_overtaken',

@@ -7,6 +7,9 @@ import type { StateStore, StateTable } from './types.js'
 /** How far ahead a ceiling is set: one synced write per so many records, and at most so many offsets jumped over after damage. */
 export const CEILING_STEP = 1_000_000
 
+/** So many raises at most can be missing when the state database has gone back: one for each write that is gone, and never more than these. */
+const MAX_LOST_RAISES = 100
+
 interface PartitionEnd {
   readonly offset: number
   readonly epoch: number
@@ -35,6 +38,21 @@ export class OffsetCeilings {
     for await (const [key, floor] of loaded.floorTable.entries()) loaded.floors.set(key, floor)
     for await (const [key, end] of loaded.endedTable.entries()) loaded.ended.set(key, end)
     return loaded
+  }
+
+  /**
+   * The state database has gone back: puts all ceilings where they can have been at most. Durable when it resolves.
+   * @param lostWrites How many writes are gone; null if nobody knows.
+   */
+  static async recover(state: StateStore, lostWrites: number | null): Promise<void> {
+    const { ceilings, table, ended } = await OffsetCeilings.open(state)
+    const raise = Math.min(lostWrites ?? MAX_LOST_RAISES, MAX_LOST_RAISES) * 2 * CEILING_STEP
+    await table.write(
+      [...ceilings]
+        // Nothing was written behind an end that is the last word.
+        .filter(([key, ceiling]) => ended.get(key)?.[0] !== ceiling)
+        .map(([key, ceiling]) => ({ put: key, value: ceiling + raise })),
+    )
   }
 
   /** 0 for a partition never written. */

@@ -2,24 +2,32 @@
 // synced; what is written while a sync runs goes together into the next. The log is the truth and this a checkpoint (D6): losing
 // it costs positions, never records.
 //
-// Key = table name, NUL, key (UTF-8). Value = CBOR. Row by row in src/log/DATA_FORMAT.md.
+// How many writes have been synced is counted in a row that each write brings along, and in the file `live` beside the database: a database that has gone
+// back to what it was before, because its log was cut short or its files are older, is noticed.
+//
+// Key = table name, NUL, key (UTF-8). Value = CBOR and its check (checked-value.ts). Row by row in src/log/DATA_FORMAT.md.
 
+import { join } from 'node:path'
 import { Encoder } from 'cbor-x'
 import { assert } from '../base/assert.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
+import { withCheck, withoutCheck } from './checked-value.js'
 import { type LevelDatabase, openLevel, storageError } from './level-database.js'
 import { damagedTables } from './table-check.js'
 import type { StateOperation, StateStore, StateTable } from './types.js'
+import { createWitness, readWitness, WitnessFile } from './witness-file.js'
 
 export const MAX_STATE_KEY_BYTES = 1024
 export const MAX_STATE_VALUE_BYTES = 1024 * 1024
 const WRITE_BUFFER_BYTES = 1024 * 1024
 const REOPEN_DELAY_MS = 1000
-const KEYS_PER_READ = 1000
 
 // Records would put a table of shapes into the stream: lose it and every value is unreadable.
 const cbor = new Encoder({ useRecords: false })
+
+const WITNESS_FILE = 'live'
+const WRITES_KEY = Buffer.from('node\0writes')
 
 type RawOperation = { type: 'put'; key: Buffer; value: Buffer } | { type: 'del'; key: Buffer }
 interface Waiting {
@@ -44,6 +52,8 @@ export class LevelStateStore implements StateStore {
   private unavailable: SluiceError | null = null
   private reopening: Promise<void> | null = null
   private closed = false
+  private writes = 0
+  private witness: WitnessFile | null = null
 
   private constructor(
     private readonly options: StateStoreOptions,
@@ -55,18 +65,35 @@ export class LevelStateStore implements StateStore {
     return new LevelStateStore(options, await LevelStateStore.openDatabase(options.directory, options.createIfMissing))
   }
 
+  /**
+   * Begins to count; nothing is written before. To be called once `problem` has found none.
+   * @returns how many writes that were synced are gone: 0 as it should be, null if nobody knows.
+   */
+  async beginCounting(): Promise<number | null> {
+    const path = join(this.options.directory, WITNESS_FILE)
+    const stored = await this.read(WRITES_KEY)
+    const known = await readWitness(path)
+    this.writes = stored === undefined ? 0 : (cbor.decode(stored) as number)
+    const isNew = stored === undefined && known === null
+    const missing = isNew ? 0 : known && Math.max(0, known.count - this.writes)
+    // Numbers that were used are not used again: a copy of the database from before would pass for this one.
+    this.writes += missing ?? 0
+    if (known === null) await createWitness(path, { count: 0, succeeded: false })
+    this.witness = await WitnessFile.open(path)
+    return missing
+  }
+
   /** Reads everything there is. @returns what is damaged, as a phrase, or null. */
   async problem(): Promise<string | null> {
     const tables = await damagedTables(this.options.directory)
     if (tables.length > 0) return `bytes have changed in ${tables.join(', ')}`
-    const keys = this.usable().keys()
     try {
-      while ((await keys.nextv(KEYS_PER_READ)).length > 0);
+      for await (const [key, stored] of this.usable().iterator()) {
+        if (withoutCheck(stored, key) === null) return `the row ${nameOf(key)} has changed`
+      }
       return null
     } catch (error) {
       return messageOf(error)
-    } finally {
-      await keys.close()
     }
   }
 
@@ -90,12 +117,24 @@ export class LevelStateStore implements StateStore {
     })
   }
 
+  /** @throws SluiceError CORRUPT_MESSAGE if the row is not what was written. */
   async read(key: Buffer): Promise<Buffer | undefined> {
-    return this.usable().get(key)
+    const stored: Buffer | undefined = await this.usable().get(key)
+    return stored && this.checked(key, stored)
   }
 
+  /** @throws SluiceError CORRUPT_MESSAGE at the first row that is not what was written. */
   async *range(from: Buffer, to: Buffer): AsyncIterable<readonly [Buffer, Buffer]> {
-    for await (const entry of this.usable().iterator({ gte: from, lt: to })) yield entry
+    for await (const [key, stored] of this.usable().iterator({ gte: from, lt: to }))
+      yield [key, this.checked(key, stored)]
+  }
+
+  private checked(key: Buffer, stored: Buffer): Buffer {
+    const value = withoutCheck(stored, key)
+    if (value !== null) return value
+    const message = `the row ${nameOf(key)} of the state database has changed; the next start sets the database aside`
+    this.options.logger.error(message)
+    throw new SluiceError('CORRUPT_MESSAGE', message)
   }
 
   /** Waits for what is being written, then closes. */
@@ -103,6 +142,8 @@ export class LevelStateStore implements StateStore {
     this.closed = true
     await this.writing
     await this.reopening
+    // What it failed with would have been heard of at the next write; there is none.
+    await this.witness?.close().catch(() => {})
     if (this.database.status === 'open') await this.database.close()
   }
 
@@ -116,10 +157,11 @@ export class LevelStateStore implements StateStore {
       const group = this.waiting
       this.waiting = []
       try {
-        await this.database.batch(
-          group.flatMap((one) => one.operations),
-          { sync: true },
-        )
+        const count = this.writes + 1
+        const counted = { type: 'put' as const, key: WRITES_KEY, value: withCheck(cbor.encode(count), WRITES_KEY) }
+        await this.database.batch([...group.flatMap((one) => one.operations), counted], { sync: true })
+        this.writes = count
+        this.witness?.note({ count, succeeded: false })
         for (const one of group) one.resolve()
       } catch (error) {
         this.failed(storageError(error, 'the state store cannot be written'), group)
@@ -199,7 +241,8 @@ class LevelStateTable<V> implements StateTable<V> {
     const value = cbor.encode(operation.value)
     if (value.length > MAX_STATE_VALUE_BYTES)
       throw new RangeError(`a state value is at most ${MAX_STATE_VALUE_BYTES} bytes`)
-    return { type: 'put', key: this.keyOf(operation.put), value }
+    const key = this.keyOf(operation.put)
+    return { type: 'put', key, value: withCheck(value, key) }
   }
 
   private keyOf(key: string): Buffer {
@@ -207,4 +250,9 @@ class LevelStateTable<V> implements StateTable<V> {
     if (bytes.length > MAX_STATE_KEY_BYTES) throw new RangeError(`a state key is at most ${MAX_STATE_KEY_BYTES} bytes`)
     return bytes
   }
+}
+
+/** For people: `table key`. */
+function nameOf(key: Buffer): string {
+  return key.toString('utf8').replace('\0', ' ')
 }

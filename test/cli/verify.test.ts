@@ -56,7 +56,7 @@ async function store(): Promise<Stored> {
   const limits = { maxBytes: 1, maxRecords: 1 }
   const { batches } = await opened.log.stream('s').fetch(0 as PartitionId, STRUCK as Offset, limits)
   await opened.close()
-  writeFileSync(join(directory, 'format'), 'sluice-data 1\n')
+  writeFileSync(join(directory, 'format'), 'sluice-data 2\n')
   return { directory, bytes, struckBatch: [baseOffsetOf(batches[0]), lastOffsetOf(batches[0])] }
 }
 

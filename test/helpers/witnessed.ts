@@ -14,6 +14,6 @@ export async function witnessed(dataDirectory: string, stream = 's'): Promise<vo
     const directory = join(root, name)
     if (!(await readdir(directory)).includes('live')) continue
     const { lastSequence } = await checkWal(directory)
-    while (((await readLiveFile(directory))?.operations ?? 0) < lastSequence) await wait(1)
+    while (((await readLiveFile(directory))?.count ?? 0) < lastSequence) await wait(1)
   }
 }

@@ -4,6 +4,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { crc32c } from '../../src/base/crc32c.js'
 import { prepareSegment, Segment } from '../../src/log/segment.js'
+import { SEGMENT_FORMAT } from '../../src/log/segment-index.js'
 import { LARGE_WRITE_BYTES, WalLayout, walBytesOf } from '../../src/log/wal-layout.js'
 import { openLevel } from '../../src/state/level-database.js'
 import { checkWal } from '../../src/state/wal-check.js'
@@ -45,7 +46,7 @@ test('a segment that is born while its log is being laid out holds what is writt
       laidOutBytes: 2 * 1024 * 1024,
     })
     const header = {
-      format: 1,
+      format: SEGMENT_FORMAT,
       stream: 's',
       sequence: 1,
       createdAtMs: 0,
@@ -57,7 +58,7 @@ test('a segment that is born while its log is being laid out holds what is writt
     const segment = await Segment.birth(prepared, header, new Map([['fact', Buffer.from('kept')]]))
     await segment.close()
     assert.equal((await checkWal(directory)).damaged, false)
-    assert.is(String((await segment.facts()).get('fact')), 'kept')
+    assert.is(String((await segment.facts()).facts.get('fact')), 'kept')
     await segment.close()
   }
 })

@@ -3,11 +3,14 @@
 
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { Logger } from '../../../src/base/logger.js'
 import { openState } from '../../../src/state/data-directory.js'
+import { CEILING_STEP, OffsetCeilings } from '../../../src/state/offset-ceilings.js'
 import type { LevelStateStore } from '../../../src/state/state-store.js'
+import { readWitness } from '../../../src/state/witness-file.js'
 import { codeOf } from '../../helpers/rejection.js'
 import { withSeed } from '../../helpers/seeded-random.js'
 import { tempDir } from '../../helpers/temp-dir.js'
@@ -94,6 +97,80 @@ test('a damaged state database is set aside whole and a new one begun, and it is
     }
     console.log(`${files.length * DAMAGES} damages; ${begunAnew} times it began anew`)
   })
+})
+
+/** Where each write of a LevelDB log ends; the log is shorter than a block. */
+function endsOf(log: Buffer): number[] {
+  const ends = [0]
+  for (let at = 0; at + 7 <= log.length && log.readUInt16LE(at + 4) > 0; )
+    ends.push((at += 7 + log.readUInt16LE(at + 4)))
+  return ends
+}
+
+test('wherever the log of a state database is cut short, it is said how much is gone, and no offset can be given twice', async () => {
+  const live = tempDir()
+  const { state } = await open(live)
+  const ceilings = await OffsetCeilings.open(state)
+  const reached: number[] = []
+  for (let end = 1; reached.length < 20; end += CEILING_STEP + 50_000) {
+    await ceilings.cover('s', [[0, end]])
+    reached.push(end)
+    await state.table('rows').put('last', end)
+  }
+  const witness = join(live, 'state', 'live')
+  while ((await readWitness(witness))?.count !== 2 * reached.length) await wait(1)
+  const source = tempDir()
+  cpSync(live, source, { recursive: true })
+  await state.close()
+  const [log] = readdirSync(join(source, 'state')).filter((name) => name.endsWith('.log'))
+  const sound = readFileSync(join(source, 'state', log))
+  const ends = endsOf(sound)
+  assert.is(ends.length, 2 * reached.length + 1)
+  for (const [writes, end] of ends.entries()) {
+    const directory = tempDir()
+    cpSync(source, directory, { recursive: true })
+    const lost = 2 * reached.length - writes
+    truncateSync(join(directory, 'state', log), end)
+    // A disk that has lost a write may give zeros in its place.
+    if (writes % 2 === 0) truncateSync(join(directory, 'state', log), sound.length)
+    const { state, said } = await open(directory)
+    if (lost === 0) assert.is(said, '')
+    else assert.match(said, new RegExp(`gone back.* lostWrites=${lost} `), `cut after ${writes} writes`)
+    const last = writes < 2 ? undefined : reached[Math.floor(writes / 2) - 1]
+    assert.is(await state.table('rows').get('last'), last)
+    const found = await OffsetCeilings.open(state)
+    await found.hideEnds('s', [[0, 0]])
+    if (writes > 0) assert.ok(found.floorOf('s', 0) >= (reached.at(-1) as number), `cut after ${writes} writes`)
+    await state.close()
+    const again = await open(directory)
+    assert.is(again.said, '', 'said once')
+    await again.state.close()
+  }
+})
+
+test('a state database that an older copy has taken the place of is noticed, and so is one without its witness', async () => {
+  const directory = tempDir()
+  const first = await open(directory)
+  await first.state.table('rows').put('a', 1)
+  await first.state.close()
+  const older = tempDir()
+  cpSync(join(directory, 'state'), older, { recursive: true })
+  const second = await open(directory)
+  for (let i = 0; i < 3; i++) await second.state.table('rows').put('a', 2)
+  await second.state.close()
+  const witness = readFileSync(join(directory, 'state', 'live'))
+  rmSync(join(directory, 'state'), { recursive: true })
+  cpSync(older, join(directory, 'state'), { recursive: true })
+  writeFileSync(join(directory, 'state', 'live'), witness)
+  const third = await open(directory)
+  assert.match(third.said, /gone back.* lostWrites=3 /)
+  await third.state.table('rows').put('a', 3)
+  await third.state.close()
+  rmSync(join(directory, 'state', 'live'))
+  const fourth = await open(directory)
+  assert.match(fourth.said, /as it was cannot be told/)
+  assert.is(await fourth.state.table('rows').get('a'), 3)
+  await fourth.state.close()
 })
 
 test('one that a kill has left is not damaged, also when its last write was torn', async () => {

@@ -1,0 +1,135 @@
+// A small file beside a LevelDB that says how far it came (D5): LevelDB cannot tell an end that was cut off from one that was never written. It is
+// written over in place: that takes no space, so a full disk cannot refuse it, and no journal, so it wears nothing out.
+//
+//   file = copy at 0, the same at 512, zeros between          512: a sector is written wholly or not at all
+//   copy = count:u64be succeeded:u8 check:u32be               check: CRC-32C of the nine bytes before
+
+import { close, fdatasync, open, write } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { crc32c } from '../base/crc32c.js'
+import { writeFileDurably } from './durable-files.js'
+import { storageError } from './level-database.js'
+
+const COPY_AT = 512
+const SUCCEEDED_AT = 8
+const CHECK_AT = 9
+const COPY_BYTES = 13
+const FILE_BYTES = COPY_AT + COPY_BYTES
+/** Between two writes of a count: a few µs of each commit saved, for what is acknowledged meanwhile and only counted after it. */
+const PAUSE_MS = 5
+/** A count survives its process at once, and a power cut so much later at most, while writes go on. */
+const SYNC_EVERY_MS = 10_000
+
+const openFile = promisify(open)
+const closeFile = promisify(close)
+
+export interface Witness {
+  /** What was synced; behind by the last few milliseconds, never ahead. */
+  readonly count: number
+  /** Something else has begun to take its place. */
+  readonly succeeded: boolean
+}
+
+/** Makes the file; durable when it resolves. @throws SluiceError as storageError. */
+export function createWitness(path: string, witness: Witness): Promise<void> {
+  return writeFileDurably(path, encode(witness))
+}
+
+/** @returns null if the file is missing or damaged: then nothing is known. */
+export async function readWitness(path: string): Promise<Witness | null> {
+  const bytes = await readFile(path).catch(() => null)
+  return bytes && (decode(bytes, 0) ?? decode(bytes, COPY_AT))
+}
+
+/** The file of a database that is being written. */
+export class WitnessFile {
+  private wanted: Witness | null = null
+  private writing: Promise<void> | null = null
+  private syncedAtMs = performance.now()
+  private failure: Error | null = null
+  private closing = false
+  private endPause: () => void = () => {}
+
+  private constructor(
+    private readonly path: string,
+    private readonly descriptor: number,
+  ) {}
+
+  /** @throws SluiceError as storageError. */
+  static async open(path: string): Promise<WitnessFile> {
+    try {
+      return new WitnessFile(path, await openFile(path, 'r+'))
+    } catch (error) {
+      throw storageError(error, `the file ${path} cannot be opened`)
+    }
+  }
+
+  /** Nobody waits for it: what is noted while a write is under way goes with the next. @throws what an earlier one failed with (D4). */
+  note(witness: Witness): void {
+    if (this.failure) throw this.failure
+    this.wanted = witness
+    this.writing ??= this.writeWanted()
+  }
+
+  /** @param sync Have what was noted on disk first. @throws SluiceError as storageError. */
+  async close({ sync = false } = {}): Promise<void> {
+    if (sync) this.syncedAtMs = Number.NEGATIVE_INFINITY
+    this.closing = true
+    this.endPause()
+    await this.writing
+    await closeFile(this.descriptor)
+    if (this.failure) throw this.failure
+  }
+
+  private async writeWanted(): Promise<void> {
+    try {
+      while (this.wanted !== null) {
+        const bytes = encode(this.wanted)
+        this.wanted = null
+        await this.inPlace(bytes)
+        await this.pause()
+      }
+    } catch (error) {
+      this.failure = storageError(error, `the file ${this.path} cannot be written`)
+    }
+    this.writing = null
+  }
+
+  private pause(): Promise<void> {
+    if (this.closing) return Promise.resolve()
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, PAUSE_MS).unref()
+      this.endPause = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  private inPlace(bytes: Buffer): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const done = (error: Error | null): void => (error ? reject(error) : resolve())
+      write(this.descriptor, bytes, 0, bytes.length, 0, (error) => {
+        if (error || performance.now() - this.syncedAtMs < SYNC_EVERY_MS) return done(error)
+        this.syncedAtMs = performance.now()
+        fdatasync(this.descriptor, done)
+      })
+    })
+  }
+}
+
+function encode({ count, succeeded }: Witness): Buffer {
+  const bytes = Buffer.alloc(FILE_BYTES)
+  bytes.writeBigUInt64BE(BigInt(count), 0)
+  bytes[SUCCEEDED_AT] = succeeded ? 1 : 0
+  bytes.writeUInt32BE(crc32c(bytes, 0, CHECK_AT), CHECK_AT)
+  bytes.copy(bytes, COPY_AT, 0, COPY_BYTES)
+  return bytes
+}
+
+function decode(bytes: Buffer, at: number): Witness | null {
+  if (bytes.length < at + COPY_BYTES) return null
+  if (crc32c(bytes, at, at + CHECK_AT) !== bytes.readUInt32BE(at + CHECK_AT)) return null
+  return { count: Number(bytes.readBigUInt64BE(at)), succeeded: bytes[at + SUCCEEDED_AT] === 1 }
+}
