@@ -148,12 +148,17 @@ export class Sender<S extends Shipment> {
     this.keeper.link?.lanesAdded?.()
   }
 
-  /** A stream is no longer what it was: sends no more of it. */
-  remove(stream: StreamReader): void {
+  /**
+   * A stream is no longer what it was: sends no more of it.
+   * @param formerName What its cursors are kept under: they show what was acknowledged, also what is not saved yet.
+   */
+  remove(stream: StreamReader, formerName: string): void {
+    const { cursors, upstream } = this.options
     this.keeper.reset(new SluiceError('NOT_REACHABLE', `${stream.name} has been replaced: connecting anew`))
     this.followed.get(stream)?.()
     this.followed.delete(stream)
     for (const lane of this.lanes.filter((one) => one.stream === stream)) {
+      cursors.note(upstream.name, formerName, lane.partition, lane.cursor)
       lane.close()
       this.lanes.splice(this.lanes.indexOf(lane), 1)
       this.laneOf.delete(lane.acks)

@@ -92,7 +92,8 @@ export class Upstreams {
       for (const { options: upstream, sender } of running.values()) {
         const wanted = mirrorsFor(upstream, options)
         const replaced = sender.lanes.map(({ stream }) => stream).filter((one) => one instanceof MirrorStream)
-        for (const mirror of new Set(replaced)) if (!wanted.includes(mirror)) sender.remove(mirror)
+        for (const mirror of new Set(replaced))
+          if (!wanted.includes(mirror)) sender.remove(mirror, `${mirror.origin}.${mirror.stream}`)
         for (const mirror of wanted) sender.add(mirror)
       }
     })
