@@ -18,6 +18,7 @@ import { logAppend } from './log-append.js'
 import { logRead } from './log-read.js'
 import { logStart } from './log-start.js'
 import { mqttsn } from './mqttsn.js'
+import { pull } from './pull.js'
 import { probeStorage } from './storage-probe.js'
 import type { Workload } from './workload.js'
 
@@ -27,6 +28,7 @@ const WORKLOADS: readonly Workload[] = [
   fanOut,
   latency,
   idleConnections,
+  pull,
   followers,
   drain,
   logAppend,

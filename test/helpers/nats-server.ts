@@ -3,18 +3,21 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { findProgram, freePort } from './mosquitto.js'
-import { Program, type ProgramEnd } from './program.js'
+import { Program, type ProgramEnd, type ProgramOptions } from './program.js'
 import { tempDir } from './temp-dir.js'
 
 export const natsServerMissing = findProgram('nats-server') === null ? 'nats-server is not installed' : null
 
 export class NatsServer {
   private constructor(
+    /** For MQTT. */
     readonly port: number,
+    /** For NATS' own protocol. */
+    readonly natsPort: number,
     private readonly program: Program,
   ) {}
 
-  static async start(): Promise<NatsServer> {
+  static async start(options: ProgramOptions = {}): Promise<NatsServer> {
     const folder = tempDir()
     const [port, natsPort] = [await freePort(), await freePort()]
     const path = join(folder, 'nats.conf')
@@ -25,9 +28,9 @@ export class NatsServer {
       `mqtt { listen: "127.0.0.1:${port}", max_ack_pending: 1000 }`,
     ]
     writeFileSync(path, `${lines.join('\n')}\n`)
-    const program = new Program(findProgram('nats-server') ?? 'nats-server', ['-c', path])
+    const program = new Program(findProgram('nats-server') ?? 'nats-server', ['-c', path], options)
     await program.waitFor(/Server is ready/, 'stderr')
-    return new NatsServer(port, program)
+    return new NatsServer(port, natsPort, program)
   }
 
   kill(signal: NodeJS.Signals = 'SIGTERM'): Promise<ProgramEnd> {
