@@ -73,8 +73,7 @@ export class RecordLines {
 }
 
 function encode(stream: string, partition: number, batch: Buffer, from: Offset): Buffer {
-  const texts = recordsAsJson(stream, partition, decodeRecords(batch, from))
-  return Buffer.from(texts.length === 0 ? '' : `${texts.join('\n')}\n`)
+  return recordsAsJson(stream, partition, decodeRecords(batch, from), '\n')
 }
 
 function joined(parts: readonly Buffer[], bytes: number): Buffer {

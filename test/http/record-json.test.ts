@@ -1,7 +1,9 @@
+import { isUtf8 } from 'node:buffer'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { recordsAsJson } from '../../src/http/record-json.js'
 import { attributesOf, type LogRecord, toOffset } from '../../src/record/record.js'
+import { withSeed } from '../helpers/seeded-random.js'
 
 const test = suite('records as JSON')
 
@@ -17,8 +19,9 @@ function record(more: Partial<LogRecord>): LogRecord {
   }
 }
 
-const asJson = (...records: Partial<LogRecord>[]) =>
-  recordsAsJson('s', 2, records.map(record)).map((text) => JSON.parse(text))
+// biome-ignore lint/suspicious/noExplicitAny: tests look into JSON whose shape is what they check
+const asJson = (...records: Partial<LogRecord>[]): any[] =>
+  JSON.parse(`[${recordsAsJson('s', 2, records.map(record), ',')}]`)
 
 test('every time is written as the calendar has it, whatever came before it', () => {
   const times = [0, 1, 999, 1000, 1_767_225_599_999, 1_767_225_600_000, 1_767_225_600_012, 5, -1, -1000, 8.64e15]
@@ -74,6 +77,40 @@ test('QoS, retain and headers are shown', () => {
         { key: 'none', value: null },
       ])
     }
+})
+
+test('any bytes give what JSON.stringify gives, or come back from base64', () =>
+  withSeed((random) => {
+    const values = Array.from({ length: 300 }, () =>
+      Buffer.from(Array.from({ length: random.below(70) }, () => random.below(random.below(3) === 0 ? 256 : 128))),
+    )
+    const offsets = values.map((_, i) =>
+      toOffset(random.below(2) === 0 ? i : 2 ** 31 - 150 + i * random.below(2 ** 21)),
+    )
+    const text = recordsAsJson(
+      's',
+      2,
+      values.map((value, i) => record({ value, offset: offsets[i] })),
+      '\n',
+    ).toString()
+    const lines = text.split('\n')
+    assert.is(lines.pop(), '', 'the last line has its end')
+    lines.forEach((line, i) => {
+      const json = JSON.parse(line)
+      assert.is(json.offset, offsets[i])
+      assert.is(json.value === undefined, !isUtf8(values[i]))
+      if (json.value === undefined) assert.equal(Buffer.from(json.value_base64, 'base64'), values[i])
+      else assert.ok(line.includes(`"value":${JSON.stringify(values[i].toString())}`), line)
+    })
+  }))
+
+test('what grows past what was expected is whole', () => {
+  const value = Buffer.alloc(10_000, 1)
+  const records = Array.from({ length: 5 }, () => ({ value, headers: [{ key: 'k'.repeat(5_000), value }] }))
+  for (const json of asJson(...records)) {
+    assert.is(json.value, value.toString())
+    assert.is(json.headers[0].key.length, 5_000)
+  }
 })
 
 test.run()

@@ -8,10 +8,10 @@ import { followGroup } from '../follow-records.js'
 import { integerOf, listOf, objectOf, optionalInteger, optionalText, textOf } from '../json-body.js'
 import { checkParameter, numberOf, quote, startPositionOf } from '../parameters.js'
 import type { AssignmentStrategy, DescribedGroup, GroupFetched, Groups } from '../ports.js'
-import { recordsAsJson } from '../record-json.js'
+import { recordsAsJson, recordsBody } from '../record-json.js'
 import { RecordLines } from '../record-lines.js'
 import { type HttpReply, type HttpRequest, jsonReply, type Route } from '../route.js'
-import { checkFollow, FETCH_LIMITS, NDJSON, ndjsonReply, STORED_BATCHES } from './records.js'
+import { checkFollow, FETCH_LIMITS, NDJSON, STORED_BATCHES } from './records.js'
 
 const DEFAULT_SESSION_TIMEOUT_MS = 30_000
 const MAX_COMMITS_PER_REQUEST = 10_000
@@ -146,9 +146,12 @@ async function fetch(groups: Groups, request: HttpRequest): Promise<HttpReply> {
   })
   if (asStored)
     return storedReply(partitions, { 'x-sluice-generation': String(generation), 'x-sluice-fetch-id': String(fetchId) })
-  const texts = partitions.flatMap(({ stream, partition, records }) => recordsAsJson(stream, partition, records))
+  const asLines = request.header('accept')?.includes(NDJSON) === true
+  const lists = partitions.map(({ stream, partition, records }) =>
+    recordsAsJson(stream, partition, records, asLines ? '\n' : ','),
+  )
   const headers = { 'x-sluice-generation': String(generation), 'x-sluice-fetch-id': String(fetchId) }
-  if (request.header('accept')?.includes(NDJSON) === true) return ndjsonReply(texts, headers)
+  if (asLines) return { headers: { ...headers, 'content-type': NDJSON }, body: lists }
   const ends = partitions.map(({ stream, partition, nextOffset, logStartOffset, highWatermark }) => ({
     stream,
     partition,
@@ -159,7 +162,7 @@ async function fetch(groups: Groups, request: HttpRequest): Promise<HttpReply> {
   const tail = `"partitions":${JSON.stringify(ends)},"generation":${generation},"fetch_id":${fetchId}}\n`
   return {
     headers: { ...headers, 'content-type': 'application/json' },
-    body: `{"records":[${texts.join(',')}],${tail}`,
+    body: recordsBody(lists, tail),
   }
 }
 

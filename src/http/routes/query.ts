@@ -7,7 +7,7 @@ import { topicFilterProblem } from '../../base/topic-filter.js'
 import type { StreamCatalog, StreamReader } from '../../log/types.js'
 import { type Offset, type PartitionId, toOffset, toPartitionId } from '../../record/record.js'
 import { numberOf, quote, startPositionOf } from '../parameters.js'
-import { recordsAsJson } from '../record-json.js'
+import { recordsAsJson, recordsBody } from '../record-json.js'
 import { searchRecords } from '../record-search.js'
 import type { HttpReply, HttpRequest, Route } from '../route.js'
 import { outOfRange } from './records.js'
@@ -53,7 +53,6 @@ async function query(stream: StreamReader, request: HttpRequest): Promise<HttpRe
     wanted,
     limits,
   )
-  const texts = recordsAsJson(stream.name, partition, records)
   const tail = {
     next_offset: nextOffset,
     end_offset: end,
@@ -63,7 +62,7 @@ async function query(stream: StreamReader, request: HttpRequest): Promise<HttpRe
   }
   return {
     headers: { 'content-type': 'application/json' },
-    body: `{"records":[${texts.join(',')}],${JSON.stringify(tail).slice(1)}\n`,
+    body: recordsBody([recordsAsJson(stream.name, partition, records, ',')], `${JSON.stringify(tail).slice(1)}\n`),
   }
 }
 

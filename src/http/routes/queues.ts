@@ -102,7 +102,7 @@ async function receive(queues: Queues, request: HttpRequest): Promise<HttpReply>
     await queues.nack(stream, group, receipts, { delayMs: 0, reason: 'the worker hung up', deadLetter: false })
   }
   const texts = messages.map(({ partition, record, attempt, receipt }) => {
-    const [text] = recordsAsJson(stream, partition, [record])
+    const text = recordsAsJson(stream, partition, [record], ',').toString()
     return `${text.slice(0, -1)},"attempt":${attempt},"receipt":"${receipt}"}`
   })
   const answer = `{"messages":[${texts.join(',')}],"lost":${JSON.stringify(lost.map(snakeCased))}}\n`

@@ -9,7 +9,7 @@ import { decodeRecords } from '../../record/record-batch.js'
 import { followRecords } from '../follow-records.js'
 import { MAX_WAIT_MS } from '../long-polls.js'
 import { numberOf, startPositionOf } from '../parameters.js'
-import { recordsAsJson } from '../record-json.js'
+import { recordsAsJson, recordsBody } from '../record-json.js'
 import { RecordLines } from '../record-lines.js'
 import type { HttpReply, HttpRequest, Route } from '../route.js'
 
@@ -61,14 +61,15 @@ async function read(stream: StreamReader, lines: RecordLines, request: HttpReque
     }
   const records = decode(fetched.batches, from, maxRecords)
   const nextOffset = records.length === 0 ? fetched.nextOffset : toOffset(records[records.length - 1].offset + 1)
-  const texts = recordsAsJson(stream.name, partition, records)
   const headers = headersOf(fetched, nextOffset)
-  if (request.header('accept')?.includes(NDJSON) === true) return ndjsonReply(texts, headers)
+  const asLines = request.header('accept')?.includes(NDJSON) === true
+  const json = recordsAsJson(stream.name, partition, records, asLines ? '\n' : ',')
+  if (asLines) return { headers: { ...headers, 'content-type': NDJSON }, body: json }
   const { logStartOffset, highWatermark } = fetched
   const tail = `"next_offset":${nextOffset},"log_start_offset":${logStartOffset},"high_watermark":${highWatermark}}\n`
   return {
     headers: { ...headers, 'content-type': 'application/json' },
-    body: `{"records":[${texts.join(',')}],${tail}`,
+    body: recordsBody([json], tail),
   }
 }
 
@@ -92,10 +93,6 @@ export function checkFollow(request: HttpRequest): void {
     throw new SluiceError('INVALID_REQUEST', 'follow has to be true, and stands beside offset only', { others })
   if (request.header('accept')?.includes(NDJSON) !== true)
     throw new SluiceError('UNSUPPORTED_MEDIA_TYPE', `follow=true answers with lines: send Accept: ${NDJSON}`)
-}
-
-export function ndjsonReply(texts: readonly string[], headers: Readonly<Record<string, string>>): HttpReply {
-  return { headers: { ...headers, 'content-type': NDJSON }, body: texts.length === 0 ? '' : `${texts.join('\n')}\n` }
 }
 
 async function resolve(stream: StreamReader, partition: PartitionId, start: StartPosition): Promise<Offset> {
