@@ -297,6 +297,13 @@ test('health, metrics and the ledger answer', async () => {
     at_ms: 0,
   })
   assert.equal((await call(api.address, '/v1/ledger?stream=mqtt')).json.entries, [])
+  // Of some rows not all of the range is meant.
+  const range = { firstOffset: 100 as never, lastOffset: 199 as never, records: 3 }
+  await api.ledger.add([
+    { destination: 'subscribers', stream: 'telemetry', partition: 0, ...range, reason: 'qos0_dropped', atMs: 0 },
+  ])
+  const dropped = (await call(api.address, '/v1/ledger?destination=subscribers')).json
+  assert.equal([dropped.entries[0].records, dropped.total_records], [3, 3])
 })
 
 test.run()

@@ -1,11 +1,11 @@
 // GET /v1/ledger: everything that will never be delivered, and why.
 
-import type { LedgerEntry } from '../../state/ledger.js'
+import type { LedgerRow } from '../../state/ledger.js'
 import { numberOf } from '../parameters.js'
 import { jsonReply, type Route } from '../route.js'
 
 export interface LedgerDependencies {
-  readonly ledger: { list(): readonly LedgerEntry[] }
+  readonly ledger: { list(): readonly LedgerRow[] }
 }
 
 export function ledgerRoutes({ ledger }: LedgerDependencies): Route[] {
@@ -22,7 +22,7 @@ export function ledgerRoutes({ ledger }: LedgerDependencies): Route[] {
           .list()
           .filter((entry) => stream === undefined || entry.stream === stream)
           .filter((entry) => destination === undefined || entry.destination === destination)
-        const records = chosen.reduce((sum, { firstOffset, lastOffset }) => sum + lastOffset - firstOffset + 1, 0)
+        const records = chosen.reduce((sum, row) => sum + row.records, 0)
         return jsonReply({
           entries: chosen.slice(-limit).map(asJson),
           total_entries: chosen.length,
@@ -33,14 +33,23 @@ export function ledgerRoutes({ ledger }: LedgerDependencies): Route[] {
   ]
 }
 
-function asJson({ destination, stream, partition, firstOffset, lastOffset, reason, atMs }: LedgerEntry): unknown {
+function asJson({
+  destination,
+  stream,
+  partition,
+  firstOffset,
+  lastOffset,
+  records,
+  reason,
+  atMs,
+}: LedgerRow): unknown {
   return {
     destination,
     stream,
     partition,
     first_offset: firstOffset,
     last_offset: lastOffset,
-    records: lastOffset - firstOffset + 1,
+    records,
     reason,
     at: new Date(atMs).toISOString(),
     at_ms: atMs,
