@@ -25,6 +25,10 @@ export interface UpstreamNumbers {
   readonly deliveredTotal: number
   readonly rejectedTotal: number
   readonly oldestWaitingTimestampMs: number | null
+  readonly ratePerSecond: number
+  readonly drainForecastMs: number | null
+  readonly daily: { readonly bytesPerDay: number; readonly leftBytes: number; readonly endsInMs: number } | null
+  readonly downlinkTotal: number | null
 }
 
 export function mqttMetrics(stats: () => MqttNumbers): Metric[] {
@@ -65,6 +69,11 @@ export function mqttMetrics(stats: () => MqttNumbers): Metric[] {
 export function upstreamMetrics(status: () => readonly UpstreamNumbers[], wallMs: () => number): Metric[] {
   const each = (value: (upstream: UpstreamNumbers) => number) => (): Sample[] =>
     status().map((upstream) => ({ labels: { upstream: upstream.name }, value: value(upstream) }))
+  const some = (value: (upstream: UpstreamNumbers) => number | null | undefined) => (): Sample[] =>
+    status().flatMap((upstream) => {
+      const known = value(upstream)
+      return known == null ? [] : [{ labels: { upstream: upstream.name }, value: known }]
+    })
   return [
     gauge(
       'sluice_upstream_connected',
@@ -90,6 +99,36 @@ export function upstreamMetrics(status: () => readonly UpstreamNumbers[], wallMs
       'sluice_upstream_oldest_waiting_seconds',
       'Age of the oldest record not yet acknowledged; 0 where there is none.',
       each(({ oldestWaitingTimestampMs: at }) => (at === null ? 0 : Math.max(0, (wallMs() - at) / 1000))),
+    ),
+    gauge(
+      'sluice_upstream_delivered_records_per_second',
+      'Records acknowledged, over the last ten seconds.',
+      each((upstream) => upstream.ratePerSecond),
+    ),
+    gauge(
+      'sluice_upstream_drain_forecast_seconds',
+      'Until the backlog is gone at the present rates; absent while it would never be.',
+      some(({ drainForecastMs: ms }) => (ms === null ? null : ms / 1000)),
+    ),
+    gauge(
+      'sluice_upstream_daily_budget_bytes',
+      'What may be sent a day, where that is limited.',
+      some(({ daily }) => daily?.bytesPerDay),
+    ),
+    gauge(
+      'sluice_upstream_daily_budget_left_bytes',
+      'What is left of it.',
+      some(({ daily }) => daily?.leftBytes),
+    ),
+    gauge(
+      'sluice_upstream_daily_budget_renewed_seconds',
+      'Until the next day of it begins.',
+      some(({ daily }) => (daily === null ? null : daily.endsInMs / 1000)),
+    ),
+    counter(
+      'sluice_upstream_downlink_messages_total',
+      'Messages from there that are on disk here, since start; of upstreams with a downlink.',
+      some((upstream) => upstream.downlinkTotal),
     ),
     counter(
       'sluice_upstream_delivered_records_total',
