@@ -1,7 +1,7 @@
 // Writes the cursors of one upstream to disk: never ahead of the acknowledgements, many movements in one write. Under load the next
-// write starts when the last has ended and a window of records has been acknowledged since; a trickle is gathered for a while, because
-// each write wears the SD card. What is acknowledged and not yet saved is sent again after a power cut: at most about a window,
-// and what came in during one write.
+// write starts when the last has ended and enough has been acknowledged since; a trickle is gathered for a while, because each write
+// wears the SD card. What is acknowledged and not yet saved would be sent again after a crash: `unsaved` says how much that is, and a sender
+// that stops at a bound bounds what can arrive twice.
 
 import type { Clock } from '../base/clock.js'
 import { messageOf } from '../base/errors.js'
@@ -19,10 +19,12 @@ export interface CursorSaverOptions<L extends CursorHolder> {
   readonly save: (lane: L, cursor: Offset) => Promise<void>
   readonly clock: Clock
   readonly logger: Logger
-  /** Acknowledged offsets that start a write at once. */
+  /** So much that was acknowledged starts a write at once. */
   readonly maxUnsaved: number
   /** Longest that a smaller number waits. */
   readonly delayMs: number
+  /** There is less unsaved than before. */
+  readonly onSaved?: () => void
 }
 
 /** Pause after a write that failed. */
@@ -30,9 +32,17 @@ const RETRY_MS = 1_000
 
 export class CursorSaver<L extends CursorHolder> {
   private readonly saved: Map<L, Offset>
-  private unsaved = 0
+  /** Why the last write failed, for people; null once one has not. */
+  problem: string | null = null
+  /** Acknowledged since the last write began. */
+  private moves = 0
+  /** Of the write that runs. */
+  private beingSaved = 0
   private saving: Promise<void> | null = null
   private timerRuns = false
+  private stopped = false
+  /** Who waits to flush goes before what would be written anyway. */
+  private waitingToFlush = 0
   private cancelTimer = (): void => {}
 
   constructor(
@@ -48,18 +58,25 @@ export class CursorSaver<L extends CursorHolder> {
     this.saved.set(lane, cursor)
   }
 
-  /** Call when a cursor has moved by so many offsets. */
-  moved(offsets: number): void {
-    this.unsaved += offsets
-    if (this.saving !== null) return
-    if (this.unsaved >= this.options.maxUnsaved) void this.saveNow()
+  /** What was acknowledged and is not on disk. */
+  get unsaved(): number {
+    return this.moves + this.beingSaved
+  }
+
+  /** Call when cursors have moved, for so many acknowledgements. */
+  moved(acknowledgements: number): void {
+    this.moves += acknowledgements
+    if (this.saving !== null || this.waitingToFlush > 0) return
+    if (this.moves >= this.options.maxUnsaved) void this.saveNow()
     else this.saveWithin(this.options.delayMs)
   }
 
   /** Resolves when every cursor is on disk as it was at the call, or later. @throws SluiceError when it cannot be written. */
   async flush(): Promise<void> {
     // A write that runs may have begun before the last movement.
+    this.waitingToFlush += 1
     while (this.saving !== null) await this.saving
+    this.waitingToFlush -= 1
     const written = this.write()
     this.saving = written.then(
       () => {},
@@ -68,11 +85,12 @@ export class CursorSaver<L extends CursorHolder> {
     try {
       await written
     } finally {
-      this.saving = null
+      this.goOn()
     }
   }
 
   stop(): void {
+    this.stopped = true
     this.cancelTimer()
     this.timerRuns = false
   }
@@ -82,7 +100,7 @@ export class CursorSaver<L extends CursorHolder> {
     this.timerRuns = true
     this.cancelTimer = this.options.clock.after(delayMs, () => {
       this.timerRuns = false
-      if (this.saving === null) void this.saveNow()
+      if (this.saving === null && this.waitingToFlush === 0) void this.saveNow()
     })
   }
 
@@ -97,13 +115,34 @@ export class CursorSaver<L extends CursorHolder> {
       },
     )
     await this.saving
+    this.goOn()
+  }
+
+  /** A write has ended; what was acknowledged meanwhile is next. */
+  private goOn(): void {
     this.saving = null
-    if (this.unsaved >= this.options.maxUnsaved && !this.timerRuns) void this.saveNow()
-    else if (this.unsaved > 0) this.saveWithin(this.options.delayMs)
+    if (this.stopped || this.waitingToFlush > 0) return
+    if (this.moves >= this.options.maxUnsaved && this.problem === null) void this.saveNow()
+    else if (this.moves > 0) this.saveWithin(this.options.delayMs)
   }
 
   private async write(): Promise<void> {
-    this.unsaved = 0
+    this.beingSaved = this.moves
+    this.moves = 0
+    try {
+      await this.writeAll()
+      this.problem = null
+    } catch (error) {
+      this.moves += this.beingSaved
+      this.problem = `the cursors cannot be saved: ${messageOf(error)}`
+      throw error
+    } finally {
+      this.beingSaved = 0
+    }
+    this.options.onSaved?.()
+  }
+
+  private async writeAll(): Promise<void> {
     const writes: Promise<void>[] = []
     for (const lane of this.options.lanes) {
       const { cursor } = lane

@@ -36,8 +36,8 @@ export interface LaneOptions<S extends Shipment> {
   readonly logger: Logger
   /** `next` may have something now. */
   readonly onReady: (lane: Lane<S>) => void
-  /** The cursor has moved by so many offsets, for another reason than `acked`. */
-  readonly onPassed: (lane: Lane<S>, offsets: number) => void
+  /** The cursor has moved, for another reason than `acked`. */
+  readonly onPassed: (lane: Lane<S>) => void
 }
 
 /** While so many shipments are under way, fewer records than this wait for the next acknowledgement, to go together. */
@@ -215,7 +215,7 @@ export class Lane<S extends Shipment> implements TakesTurns {
 
   private passKnown(shipment: S): void {
     const moved = this.acks.acked(this.sent(shipment))
-    if (moved > 0) this.options.onPassed(this, moved)
+    if (moved > 0) this.options.onPassed(this)
   }
 
   private passRetention(): void {
@@ -274,7 +274,7 @@ export class Lane<S extends Shipment> implements TakesTurns {
       if (!entered) return
       this.passing = false
       const moved = this.acks.acked(flight)
-      if (moved > 0) this.options.onPassed(this, moved)
+      if (moved > 0) this.options.onPassed(this)
       this.wake()
       this.options.onReady(this)
     })

@@ -14,8 +14,8 @@ export interface LanesToMake<S extends Shipment> {
   readonly maxLanes: number
   /** The lane may have something to send. */
   readonly onReady: (lane: Lane<S>) => void
-  /** A cursor has moved by so many offsets, over what will not be sent. */
-  readonly onPassed: (lane: Lane<S>, offsets: number) => void
+  /** A cursor has moved over what will not be sent. */
+  readonly onPassed: (lane: Lane<S>) => void
 }
 
 const DEFAULT_READ_AHEAD_BYTES = 256 * 1024

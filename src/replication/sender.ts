@@ -2,8 +2,8 @@
 // room, hears the acknowledgements, saves the cursors. The same for every kind of target.
 //
 // Order per partition: a lane is sent in ascending order, and after a connection is lost every lane begins again at its cursor, so that
-// what arrives twice arrives again in order, and never more than one window of it (and what was acknowledged but not yet saved,
-// after a restart).
+// what arrives twice arrives again in order. Nothing is sent while a window of messages is sent and not known on disk as acknowledged: so never
+// more than one window arrives twice, whether the connection, the node or the machine goes down.
 
 import type { Clock } from '../base/clock.js'
 import { messageOf, SluiceError } from '../base/errors.js'
@@ -115,7 +115,8 @@ export class Sender<S extends Shipment> {
         lanes: this.lanes,
         save: (lane, cursor) => options.cursors.set(upstream.name, lane.stream.name, lane.partition, cursor),
         ...{ clock, logger },
-        maxUnsaved: target.tellsPositions ? MAX_UNSAVED_HINTS : upstream.maxInFlight,
+        maxUnsaved: target.tellsPositions ? MAX_UNSAVED_HINTS : Math.ceil(this.window.size / 2),
+        onSaved: () => this.schedulePump(),
         delayMs: upstream.cursorSaveDelayMs ?? DEFAULT_CURSOR_SAVE_DELAY_MS,
       },
       new Map(),
@@ -125,6 +126,11 @@ export class Sender<S extends Shipment> {
 
   get inFlight(): number {
     return this.window.inFlight
+  }
+
+  /** Why what is acknowledged cannot be kept, for people; null if it can. */
+  get problem(): string | null {
+    return this.options.target.tellsPositions ? null : this.saver.problem
   }
 
   start(): void {
@@ -218,7 +224,7 @@ export class Sender<S extends Shipment> {
       from: before,
       maxLanes: MAX_LANES - this.lanes.length,
       onReady: (lane) => this.laneReady(lane),
-      onPassed: (lane, offsets) => this.passed(lane, offsets),
+      onPassed: (lane) => this.passed(lane),
     })
     for (const lane of lanes) {
       this.lanes.push(lane)
@@ -326,6 +332,8 @@ export class Sender<S extends Shipment> {
 
   private maySend(link: Link<S>): boolean {
     if (this.window.inFlight >= this.poison.limit || !link.hasRoom) return false
+    if (!this.options.target.tellsPositions && this.window.inFlight + this.saver.unsaved >= this.window.size)
+      return false
     const waitMs = this.budget.waitMs()
     if (waitMs === 0) return true
     if (!this.budgetTimerRuns) {
@@ -365,24 +373,25 @@ export class Sender<S extends Shipment> {
 
   private ackedOn(lane: Lane<S>, flight: Flight): void {
     const wasFull = lane.acks.isFull
+    const { underWay } = lane.acks
     const moved = lane.acks.acked(flight)
-    if (moved > 0) this.hasMoved(lane, moved)
+    if (moved > 0) this.hasMoved(lane, this.options.target.tellsPositions ? moved : underWay - lane.acks.underWay)
     if (moved > 0 && wasFull) this.laneReady(lane)
     // It may have let records gather meanwhile.
     if (this.options.target.packBatches > 1) lane.wake()
   }
 
-  private passed(lane: Lane<S>, offsets: number): void {
-    this.saver.moved(offsets)
+  private passed(lane: Lane<S>): void {
+    this.saver.moved(1)
     const { stream, partition, cursor } = lane
     this.keeper.link?.passed?.({ stream: stream.name, partition }, cursor)
   }
 
   /** What an upstream keeps durably itself counts as delivered at once; the disk learns of it when it suits. */
-  private hasMoved(lane: Lane<S>, offsets: number): void {
+  private hasMoved(lane: Lane<S>, acknowledgements: number): void {
     const { target, cursors, upstream } = this.options
     if (target.tellsPositions) cursors.note(upstream.name, lane.stream.name, lane.partition, lane.cursor)
-    this.saver.moved(offsets)
+    this.saver.moved(acknowledgements)
   }
 
   private reportDrained({ startedAtMs, deliveredBefore }: { startedAtMs: number; deliveredBefore: number }): void {

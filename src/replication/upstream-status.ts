@@ -19,7 +19,7 @@ export function upstreamStatus<S extends Shipment>(
   const { keeper, lanes } = sender
   const backlogRecords = lanes.reduce((sum, lane) => sum + lane.backlog, 0)
   const state = stateOf(upstream, sender, backlogRecords)
-  const problem = lanes.find((lane) => lane.problem !== null)?.problem ?? null
+  const problem = lanes.find((lane) => lane.problem !== null)?.problem ?? sender.problem
   const lastError = problem ?? (state === 'idle' || state === 'flowing' ? null : (keeper.lastError?.message ?? null))
   return {
     name: upstream.name,
@@ -53,12 +53,12 @@ export function upstreamStatus<S extends Shipment>(
 
 function stateOf<S extends Shipment>(
   { ackTimeoutMs }: UpstreamOptions,
-  { paused, keeper, deadline, lanes, budget }: Sender<S>,
+  { paused, keeper, deadline, lanes, budget, problem }: Sender<S>,
   backlogRecords: number,
 ): UpstreamState {
   if (paused || keeper.state === 'off') return 'paused'
   if (keeper.state !== 'up') return keeper.state
-  if (lanes.some((lane) => lane.problem !== null)) return 'stalled'
+  if (problem !== null || lanes.some((lane) => lane.problem !== null)) return 'stalled'
   if (backlogRecords > 0 && budget.daily?.leftBytes === 0) return 'over_budget'
   if (deadline.silentMs > ackTimeoutMs * STALLED_SHARE) return 'stalled'
   return backlogRecords > 0 ? 'flowing' : 'idle'

@@ -5,6 +5,7 @@ import { systemClock } from '../../src/base/clock.js'
 import { Logger } from '../../src/base/logger.js'
 import type { LogOptions } from '../../src/log/log.js'
 import type { PartitionId } from '../../src/record/record.js'
+import type { CursorsPort } from '../../src/replication/sender.js'
 import type { UpstreamOptions, UpstreamStatus } from '../../src/replication/upstream-options.js'
 import { Upstreams } from '../../src/replication/upstreams.js'
 import { openLog, recordOf, type TestLog, type TestStream } from '../helpers/open-log.js'
@@ -31,6 +32,8 @@ export class UpstreamBench {
   readonly logLines: string[] = []
   test!: TestLog
   upstreams: Upstreams | null = null
+  /** Asked before each write of a cursor: what it waits for. */
+  beforeCursor: () => Promise<void> = async () => {}
   private written = 0
 
   private constructor(
@@ -62,7 +65,7 @@ export class UpstreamBench {
       mirrors: this.test.log.mirrors,
       groups: { groups: () => [], ofGroup: () => [] },
       epochDirectory: join(this.directory, 'origin-epochs'),
-      cursors: this.test.cursors,
+      cursors: this.cursors(),
       ledger: this.test.ledger,
       facts: this.test.facts,
       clock: systemClock,
@@ -70,6 +73,18 @@ export class UpstreamBench {
       random: Math.random,
     })
     return this.upstreams
+  }
+
+  private cursors(): CursorsPort {
+    const { cursors } = this.test
+    return {
+      get: (...place) => cursors.get(...place),
+      note: (...place) => cursors.note(...place),
+      set: async (...place) => {
+        await this.beforeCursor()
+        await cursors.set(...place)
+      },
+    }
   }
 
   status(name = 'cloud'): UpstreamStatus {
