@@ -10,7 +10,7 @@ import { AT, BATCH_HEADER_BYTES, BATCH_LENGTH_PREFIX, BATCH_MAGIC, CRC_START } f
 /** Largest header of a single record: its varints at their longest. */
 const RECORD_OVERHEAD_BYTES = 32
 /** Below this a loop beats the native copy, which costs a call and a view. */
-const SMALL_COPY_BYTES = 160
+const SMALL_COPY_BYTES = 48
 
 export class RecordBatchBuilder {
   private buffer: Buffer

@@ -12,6 +12,27 @@ test('CRC-32C has the values of RFC 3720, appendix B.4', () => {
   assert.is(crc32c(Buffer.from('xx123456789y'), 2, 11), 0xe3069283)
 })
 
+test('CRC-32C is that of its definition, bit by bit, wherever the bytes lie and in however many pieces', () => {
+  const bitwise = (bytes: Uint8Array): number => {
+    let crc = -1
+    for (const byte of bytes) {
+      crc ^= byte
+      for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
+    }
+    return (crc ^ -1) >>> 0
+  }
+  const bytes = Buffer.from(Array.from({ length: 80 }, (_, i) => Math.imul(i + 1, 0x9e3779b1) >>> 24))
+  for (let start = 0; start < 20; start++) {
+    for (let end = start; end <= bytes.length; end++) {
+      const expected = bitwise(bytes.subarray(start, end))
+      assert.is(crc32c(bytes, start, end), expected)
+      assert.is(crc32c(bytes.subarray(start, end)), expected)
+      const middle = (start + end) >> 1
+      assert.is(crc32c(bytes, middle, end, crc32c(bytes, start, middle)), expected)
+    }
+  }
+})
+
 test('murmur2 has the values Kafka publishes for its own', () => {
   const signed = (text: string): number => murmur2(Buffer.from(text)) | 0
   assert.is(signed('21'), -973932308)
