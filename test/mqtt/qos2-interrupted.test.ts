@@ -1,0 +1,291 @@
+// QoS 2 in both directions, broken off at each step of its handshake by SIGKILL of the node or by the client's own takeover. The client does what
+// MQTT 3.1.1 section 4.3.3 asks of it: it sends again what was not answered, and tells a resend by its packet identifier.
+//
+// Steps that lie between two packets are reached by holding the node: with a long linger no commit ends, and a stopped node reads nothing.
+
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { getJson } from '../helpers/http.js'
+import { NodeProcess } from '../helpers/node-process.js'
+import { tempDir } from '../helpers/temp-dir.js'
+import { pubcomp, publishPacket, pubrec, pubrel, RawClient, subscribePacket } from './raw-client.js'
+
+const PUBREC = 0x50
+const PUBREL = 0x62
+const PUBCOMP = 0x70
+const HELD_MS = 60_000
+const ID = 5
+
+/** A node whose commits end at once, or not before the test has. */
+function start(dataDir: string, holdCommits = false): Promise<NodeProcess> {
+  const linger = holdCommits ? `linger_ms = ${HELD_MS}\n` : ''
+  return NodeProcess.start({ dataDir, config: `[[stream]]\nname = "mqtt"\ntopics = ["#"]\n${linger}` })
+}
+
+async function storedValues(node: NodeProcess): Promise<string[]> {
+  const url = `${node.httpUrl}/v1/streams/mqtt/partitions/0/records?offset=earliest&max_records=100`
+  return (await getJson<{ records: { value: string }[] }>(url)).records.map(({ value }) => value)
+}
+
+/** Has the packets been taken, and nothing been answered to them but the PINGRESP? */
+async function takenAndUnanswered(client: RawClient): Promise<void> {
+  assert.equal(await client.untilPong(), [])
+}
+
+async function expect(client: RawClient, first: number): Promise<void> {
+  assert.is((await client.next())?.first, first)
+}
+
+/** The rest of the handshake, from PUBLISH or from PUBREL on, and a whole one with the same identifier. */
+async function complete(client: RawClient, from: 'PUBLISH' | 'PUBREL'): Promise<void> {
+  if (from === 'PUBLISH') {
+    client.write(publishPacket('t', 'once', { qos: 2, id: ID, dup: true }))
+    await expect(client, PUBREC)
+  }
+  client.write(pubrel(ID))
+  await expect(client, PUBCOMP)
+  client.write(publishPacket('t', 'next', { qos: 2, id: ID }))
+  await expect(client, PUBREC)
+  client.write(pubrel(ID))
+  await expect(client, PUBCOMP)
+}
+
+interface Step {
+  readonly name: string
+  /** Commits of the node that takes the last packet of the step do not end. */
+  readonly held: boolean
+  readonly resendFrom: 'PUBLISH' | 'PUBREL'
+  /** Brings the handshake there. `release` has to come on a node of its own where commits are held. */
+  readonly reach: (client: RawClient) => Promise<void>
+  /** Brings the handshake to where a held node takes over. */
+  readonly before?: (client: RawClient) => Promise<void>
+}
+
+const publish = (client: RawClient): void => client.write(publishPacket('t', 'once', { qos: 2, id: ID }))
+const upToPubrec = async (client: RawClient): Promise<void> => {
+  publish(client)
+  await expect(client, PUBREC)
+}
+
+const INBOUND: readonly Step[] = [
+  {
+    name: 'PUBLISH has been taken and its commit has not ended',
+    held: true,
+    resendFrom: 'PUBLISH',
+    async reach(client) {
+      publish(client)
+      await takenAndUnanswered(client)
+    },
+  },
+  { name: 'PUBREC has been sent', held: false, resendFrom: 'PUBREL', reach: upToPubrec },
+  { name: 'PUBREC has been sent and the client has missed it', held: false, resendFrom: 'PUBLISH', reach: upToPubrec },
+  {
+    name: 'PUBREL has been taken and the end of the handshake is not durable',
+    held: true,
+    resendFrom: 'PUBREL',
+    before: upToPubrec,
+    async reach(client) {
+      client.write(pubrel(ID))
+      await takenAndUnanswered(client)
+    },
+  },
+  {
+    name: 'PUBCOMP has been sent and the client has missed it',
+    held: false,
+    resendFrom: 'PUBREL',
+    async reach(client) {
+      await upToPubrec(client)
+      client.write(pubrel(ID))
+      await expect(client, PUBCOMP)
+    },
+  },
+]
+
+const connect = async (node: NodeProcess): Promise<RawClient> =>
+  (await RawClient.durable(node.mqttPort, 'publisher')).client
+
+for (const { name, held, resendFrom, before, reach } of INBOUND) {
+  test(`in: killed when ${name}, the message is stored once and its identifier is free at the end`, async () => {
+    const dataDir = tempDir()
+    let node = await start(dataDir, held && before === undefined)
+    if (before !== undefined) {
+      await before(await connect(node))
+      await node.kill('SIGKILL')
+      node = await start(dataDir, held)
+    }
+    await reach(await connect(node))
+    await node.kill('SIGKILL')
+    node = await start(dataDir)
+    await complete(await connect(node), resendFrom)
+    assert.equal(await storedValues(node), ['once', 'next'])
+    await node.kill()
+  })
+}
+
+// ---- out
+
+/** A subscriber that keeps the packet identifiers it has received and not seen released, as the standard asks of it. */
+class Subscriber {
+  readonly received: string[] = []
+  private readonly unreleased = new Set<number>()
+  private client!: RawClient
+
+  async connect(node: NodeProcess): Promise<void> {
+    this.client = (await RawClient.durable(node.mqttPort, 'subscriber')).client
+  }
+
+  async subscribe(): Promise<void> {
+    this.client.write(subscribePacket(1, ['t', 2]))
+    await expect(this.client, 0x90)
+  }
+
+  /** Resolves with the identifier of the next message, whether it is new or comes again. */
+  async takePublish(): Promise<number> {
+    const { id, dup, payload, qos } = await this.client.nextPublish()
+    assert.is(qos, 2)
+    if (this.unreleased.has(id)) assert.ok(dup, `${payload} came again without DUP`)
+    else this.received.push(payload)
+    this.unreleased.add(id)
+    return id
+  }
+
+  answer(packet: Buffer): void {
+    this.client.write(packet)
+  }
+
+  async takePubrel(): Promise<number> {
+    const packet = (await this.client.next())!
+    assert.is(packet.first, PUBREL)
+    const id = packet.body.readUInt16BE(0)
+    this.unreleased.delete(id)
+    return id
+  }
+
+  /** Whatever was sent so far has been read by the node. */
+  async read(): Promise<void> {
+    await takenAndUnanswered(this.client)
+  }
+
+  /** Takes and answers everything until a message with this payload has been completed. */
+  async completeUntil(payload: string): Promise<void> {
+    let last = -1
+    for (;;) {
+      const packet = (await this.client.next())!
+      if (packet.first >> 4 === 3) {
+        this.client.packets.unshift(packet)
+        const id = await this.takePublish()
+        if (this.received.at(-1) === payload) last = id
+        this.client.write(pubrec(id))
+        continue
+      }
+      this.client.packets.unshift(packet)
+      const id = await this.takePubrel()
+      this.client.write(pubcomp(id))
+      if (id === last) return
+    }
+  }
+}
+
+interface Delivery {
+  readonly name: string
+  readonly reach: (subscriber: Subscriber, unread: (packet: Buffer) => void) => Promise<void>
+}
+
+const upToPubrel = async (subscriber: Subscriber): Promise<number> => {
+  subscriber.answer(pubrec(await subscriber.takePublish()))
+  return subscriber.takePubrel()
+}
+
+const OUTBOUND: readonly Delivery[] = [
+  {
+    name: 'PUBLISH has arrived',
+    async reach(subscriber) {
+      await subscriber.takePublish()
+    },
+  },
+  {
+    name: 'PUBREC has been sent and not been read',
+    async reach(subscriber, unread) {
+      unread(pubrec(await subscriber.takePublish()))
+    },
+  },
+  {
+    name: 'PUBREL has arrived',
+    async reach(subscriber) {
+      await upToPubrel(subscriber)
+    },
+  },
+  {
+    name: 'PUBCOMP has been sent and not been read',
+    async reach(subscriber, unread) {
+      unread(pubcomp(await upToPubrel(subscriber)))
+    },
+  },
+  {
+    name: 'PUBCOMP has been read',
+    async reach(subscriber) {
+      subscriber.answer(pubcomp(await upToPubrel(subscriber)))
+      await subscriber.read()
+    },
+  },
+]
+
+for (const { name, reach } of OUTBOUND) {
+  test(`out: killed when ${name}, the subscriber has the message once`, async () => {
+    const dataDir = tempDir()
+    let node = await start(dataDir)
+    const subscriber = new Subscriber()
+    await subscriber.connect(node)
+    await subscriber.subscribe()
+    const publishTwo = async (payload: string): Promise<void> => {
+      const client = await RawClient.connected(node.mqttPort, 'publisher')
+      client.write(publishPacket('t', payload, { qos: 2, id: 1 }))
+      await expect(client, PUBREC)
+      client.write(pubrel(1))
+      await expect(client, PUBCOMP)
+    }
+    await publishTwo('once')
+    await reach(subscriber, (packet) => {
+      process.kill(node.pid, 'SIGSTOP')
+      subscriber.answer(packet)
+    })
+    await node.kill('SIGKILL')
+    node = await start(dataDir)
+    await subscriber.connect(node)
+    await publishTwo('last')
+    await subscriber.completeUntil('last')
+    assert.equal(subscriber.received, ['once', 'last'])
+    await node.kill()
+  })
+}
+
+// ---- takeover
+
+for (const { name, held, resendFrom, before, reach } of INBOUND) {
+  test(`in: taken over when ${name}, the message is stored once and its identifier is free at the end`, async () => {
+    const dataDir = tempDir()
+    let node = await start(dataDir, held && before === undefined)
+    if (before !== undefined) {
+      await before(await connect(node))
+      await node.kill('SIGKILL')
+      node = await start(dataDir, held)
+    }
+    const older = await connect(node)
+    await reach(older)
+    const newer = await connect(node)
+    await older.whenClosed()
+    if (held) {
+      // What it sends again waits for the same commit.
+      newer.write(resendFrom === 'PUBLISH' ? publishPacket('t', 'once', { qos: 2, id: ID, dup: true }) : pubrel(ID))
+      await takenAndUnanswered(newer)
+      // It ends in good order: what was gathered is committed, and the answer leaves or not.
+      await node.kill('SIGTERM')
+      node = await start(dataDir)
+      await complete(await connect(node), resendFrom)
+    } else await complete(newer, resendFrom)
+    assert.equal(await storedValues(node), ['once', 'next'])
+    await node.kill()
+  })
+}
+
+test.run()
