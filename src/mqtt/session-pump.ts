@@ -34,6 +34,9 @@ const NAMES: Readonly<Record<number, string>> = { 4: 'PUBACK', 5: 'PUBREC', 7: '
 
 type Place = InflightDelivery['place']
 
+/** About as many QoS 1 messages as a client may be sent again because the node was killed, be it ever so fast. */
+const SAVE_EVERY = 1000
+
 /** A packet that leaves once `Session.rowsStored` has reached `row`. */
 interface Held {
   readonly bytes: Buffer
@@ -51,6 +54,8 @@ export class SessionPump implements Receiver {
   private held: Held[] = []
   private heldBytes = 0
   private roomWaiters: (() => void)[] = []
+  /** Deliveries acknowledged since this was last written down for their number. */
+  private unsaved = 0
 
   constructor(
     private readonly session: Session,
@@ -164,6 +169,11 @@ export class SessionPump implements Receiver {
     }
     this.session.inflight.delete(packetId)
     this.session.dirty = true
+    this.unsaved += 1
+    if (this.unsaved >= SAVE_EVERY && !this.session.clean) {
+      this.unsaved = 0
+      this.afterSaving(() => {})
+    }
     this.drained()
     return null
   }
