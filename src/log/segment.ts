@@ -13,7 +13,13 @@ import { assert } from '../base/assert.js'
 import { SluiceError } from '../base/errors.js'
 import { withCheck, withoutCheck } from '../state/checked-value.js'
 import { listDirectory, syncDirectory, writeFileDurably } from '../state/durable-files.js'
-import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
+import {
+  type LevelDatabase,
+  type LevelOperation,
+  openLevel,
+  storageError,
+  writeSynced,
+} from '../state/level-database.js'
 import { checkWal } from '../state/wal-check.js'
 import type { WitnessFile } from '../state/witness-file.js'
 import { KEY_END, META_START, metaKey } from './keys.js'
@@ -67,9 +73,7 @@ export async function prepareSegment(directory: string, options: PrepareOptions)
   return { directory, database, layout: new WalLayout(directory, options.laidOutBytes) }
 }
 
-export type SegmentOperation =
-  | { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer }
-  | { readonly type: 'del'; readonly key: Buffer }
+export type SegmentOperation = LevelOperation
 
 export class Segment {
   readonly extents: Extent[]
@@ -169,7 +173,7 @@ export class Segment {
     const { database } = this
     assert(this.state === 'active' && database !== null, 'only the active segment is written')
     await this.layout?.beforeWrite(walBytesOf(operations))
-    const written = database.batch(operations, { sync: true })
+    const written = writeSynced(database, operations)
     onCopied()
     await written
     this.operations += operations.length

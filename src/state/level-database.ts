@@ -8,7 +8,13 @@ import { messageOf, SluiceError } from '../base/errors.js'
 export type LevelDatabase = Level<Buffer, Buffer> & {
   compactRange(start: Buffer, end: Buffer): Promise<void>
   getProperty(name: string): string
+  /** What `batch` ends in, for operations whose keys and values are bytes already. */
+  _batch(operations: readonly LevelOperation[], options: { readonly sync: boolean }): Promise<void>
 }
+
+export type LevelOperation =
+  | { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer }
+  | { readonly type: 'del'; readonly key: Buffer }
 
 export interface LevelOptions {
   /** Bytes a memtable grows to before LevelDB flushes it; a segment stays below, so that it never does. */
@@ -39,6 +45,19 @@ export async function openLevel(directory: string, options: LevelOptions): Promi
     // A database that failed to open keeps no lock and no descriptor, but its object must not be opened again.
     throw storageError(error, `the database ${directory} cannot be opened`)
   }
+}
+
+const SYNC = { sync: true }
+
+/**
+ * One sync write; the bytes are copied before it returns its promise. Goes past the `batch` of abstract-level, which copies every operation to
+ * ask for encodings that change nothing here: measured with one value of 200 B, 45 to 57 µs a call became 28, and of 560 bytes a call that outlived
+ * the young generation, so that its collections took milliseconds, 23 are left.
+ * @throws SluiceError STORAGE_FAILED unless the database is open, at once.
+ */
+export function writeSynced(database: LevelDatabase, operations: readonly LevelOperation[]): Promise<void> {
+  if (database.status !== 'open') throw new SluiceError('STORAGE_FAILED', `the database is ${database.status}`)
+  return database._batch(operations, SYNC)
 }
 
 /** What LevelDB says of files that are not what they were: changed, missing, or (reading a table beyond its end) too short. */

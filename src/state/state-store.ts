@@ -13,7 +13,7 @@ import { assert } from '../base/assert.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { withCheck, withoutCheck } from './checked-value.js'
-import { type LevelDatabase, openLevel, storageError } from './level-database.js'
+import { type LevelDatabase, openLevel, storageError, writeSynced } from './level-database.js'
 import { damagedTables } from './table-check.js'
 import type { StateOperation, StateStore, StateTable } from './types.js'
 import { createWitness, readWitness, WitnessFile } from './witness-file.js'
@@ -159,7 +159,7 @@ export class LevelStateStore implements StateStore {
       try {
         const count = this.writes + 1
         const counted = { type: 'put' as const, key: WRITES_KEY, value: withCheck(cbor.encode(count), WRITES_KEY) }
-        await this.database.batch([...group.flatMap((one) => one.operations), counted], { sync: true })
+        await writeSynced(this.database, [...group.flatMap((one) => one.operations), counted])
         this.writes = count
         this.witness?.note({ count, succeeded: false })
         for (const one of group) one.resolve()

@@ -5,10 +5,12 @@
 
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { getJson } from '../helpers/http.js'
 import { NodeProcess } from '../helpers/node-process.js'
+import { readAll } from '../helpers/open-log.js'
+import { readStream } from '../helpers/stream-reader.js'
 import { tempDir } from '../helpers/temp-dir.js'
 import { pubcomp, publishPacket, pubrec, pubrel, RawClient, subscribePacket } from './raw-client.js'
+import { startFront, type TestFront } from './start-front.js'
 
 const PUBREC = 0x50
 const PUBREL = 0x62
@@ -22,12 +24,7 @@ function start(dataDir: string, holdCommits = false): Promise<NodeProcess> {
   return NodeProcess.start({ dataDir, config: `[[stream]]\nname = "mqtt"\ntopics = ["#"]\n${linger}` })
 }
 
-async function storedValues(node: NodeProcess): Promise<string[]> {
-  const url = `${node.httpUrl}/v1/streams/mqtt/partitions/0/records?offset=earliest&max_records=100`
-  return (await getJson<{ records: { value: string }[] }>(url)).records.map(({ value }) => value)
-}
-
-/** Has the packets been taken, and nothing been answered to them but the PINGRESP? */
+/** What was sent so far has been taken, and nothing of it answered. */
 async function takenAndUnanswered(client: RawClient): Promise<void> {
   assert.equal(await client.untilPong(), [])
 }
@@ -55,9 +52,9 @@ interface Step {
   /** Commits of the node that takes the last packet of the step do not end. */
   readonly held: boolean
   readonly resendFrom: 'PUBLISH' | 'PUBREL'
-  /** Brings the handshake there. `release` has to come on a node of its own where commits are held. */
+  /** Brings the handshake there. */
   readonly reach: (client: RawClient) => Promise<void>
-  /** Brings the handshake to where a held node takes over. */
+  /** Brings the handshake to where a node that holds its commits takes over. */
   readonly before?: (client: RawClient) => Promise<void>
 }
 
@@ -101,23 +98,25 @@ const INBOUND: readonly Step[] = [
   },
 ]
 
-const connect = async (node: NodeProcess): Promise<RawClient> =>
-  (await RawClient.durable(node.mqttPort, 'publisher')).client
+const connect = async (port: number): Promise<RawClient> => (await RawClient.durable(port, 'publisher')).client
 
 for (const { name, held, resendFrom, before, reach } of INBOUND) {
   test(`in: killed when ${name}, the message is stored once and its identifier is free at the end`, async () => {
     const dataDir = tempDir()
     let node = await start(dataDir, held && before === undefined)
     if (before !== undefined) {
-      await before(await connect(node))
+      await before(await connect(node.mqttPort))
       await node.kill('SIGKILL')
       node = await start(dataDir, held)
     }
-    await reach(await connect(node))
+    await reach(await connect(node.mqttPort))
     await node.kill('SIGKILL')
     node = await start(dataDir)
-    await complete(await connect(node), resendFrom)
-    assert.equal(await storedValues(node), ['once', 'next'])
+    await complete(await connect(node.mqttPort), resendFrom)
+    assert.equal(
+      (await readStream(node, 'mqtt')).map(({ payload }) => payload),
+      ['once', 'next'],
+    )
     await node.kill()
   })
 }
@@ -263,28 +262,34 @@ for (const { name, reach } of OUTBOUND) {
 
 for (const { name, held, resendFrom, before, reach } of INBOUND) {
   test(`in: taken over when ${name}, the message is stored once and its identifier is free at the end`, async () => {
-    const dataDir = tempDir()
-    let node = await start(dataDir, held && before === undefined)
+    const directory = tempDir()
+    const startHere = (holdCommits: boolean): Promise<TestFront> =>
+      startFront({ directory, streams: [{ name: 'mqtt', topics: ['#'], lingerMs: holdCommits ? HELD_MS : 0 }] })
+    let server = await startHere(held && before === undefined)
     if (before !== undefined) {
-      await before(await connect(node))
-      await node.kill('SIGKILL')
-      node = await start(dataDir, held)
+      await before(await connect(server.port))
+      await server.stop()
+      server = await startHere(held)
     }
-    const older = await connect(node)
+    const older = await connect(server.port)
     await reach(older)
-    const newer = await connect(node)
+    const newer = await connect(server.port)
     await older.whenClosed()
     if (held) {
-      // What it sends again waits for the same commit.
+      // What is sent again waits for the same commit.
       newer.write(resendFrom === 'PUBLISH' ? publishPacket('t', 'once', { qos: 2, id: ID, dup: true }) : pubrel(ID))
       await takenAndUnanswered(newer)
-      // It ends in good order: what was gathered is committed, and the answer leaves or not.
-      await node.kill('SIGTERM')
-      node = await start(dataDir)
-      await complete(await connect(node), resendFrom)
+      // Which ends with the node.
+      await server.stop()
+      server = await startHere(false)
+      await complete(await connect(server.port), resendFrom)
     } else await complete(newer, resendFrom)
-    assert.equal(await storedValues(node), ['once', 'next'])
-    await node.kill()
+    const records = await readAll(server.testLog.log, 'mqtt')
+    assert.equal(
+      records.map(({ value }) => value?.toString()),
+      ['once', 'next'],
+    )
+    await server.stop()
   })
 }
 
