@@ -34,14 +34,14 @@ async function expect(client: RawClient, first: number): Promise<void> {
 }
 
 /** The rest of the handshake, from PUBLISH or from PUBREL on, and a whole one with the same identifier. */
-async function complete(client: RawClient, from: 'PUBLISH' | 'PUBREL'): Promise<void> {
+async function complete(client: RawClient, from: 'PUBLISH' | 'PUBREL', topic: string): Promise<void> {
   if (from === 'PUBLISH') {
-    client.write(publishPacket('t', 'once', { qos: 2, id: ID, dup: true }))
+    client.write(publishPacket(topic, 'once', { qos: 2, id: ID, dup: true }))
     await expect(client, PUBREC)
   }
   client.write(pubrel(ID))
   await expect(client, PUBCOMP)
-  client.write(publishPacket('t', 'next', { qos: 2, id: ID }))
+  client.write(publishPacket(topic, 'next', { qos: 2, id: ID }))
   await expect(client, PUBREC)
   client.write(pubrel(ID))
   await expect(client, PUBCOMP)
@@ -49,18 +49,19 @@ async function complete(client: RawClient, from: 'PUBLISH' | 'PUBREL'): Promise<
 
 interface Step {
   readonly name: string
-  /** Commits of the node that takes the last packet of the step do not end. */
+  /** The node that takes the last packet of the step ends no commit. */
   readonly held: boolean
   readonly resendFrom: 'PUBLISH' | 'PUBREL'
+  /** Brings the handshake to where a node that ends no commit takes over. */
+  readonly before?: (client: RawClient, topic: string) => Promise<void>
   /** Brings the handshake there. */
-  readonly reach: (client: RawClient) => Promise<void>
-  /** Brings the handshake to where a node that holds its commits takes over. */
-  readonly before?: (client: RawClient) => Promise<void>
+  readonly reach: (client: RawClient, topic: string) => Promise<void>
 }
 
-const publish = (client: RawClient): void => client.write(publishPacket('t', 'once', { qos: 2, id: ID }))
-const upToPubrec = async (client: RawClient): Promise<void> => {
-  publish(client)
+const publish = (client: RawClient, topic: string): void =>
+  client.write(publishPacket(topic, 'once', { qos: 2, id: ID }))
+const upToPubrec = async (client: RawClient, topic: string): Promise<void> => {
+  publish(client, topic)
   await expect(client, PUBREC)
 }
 
@@ -69,8 +70,8 @@ const INBOUND: readonly Step[] = [
     name: 'PUBLISH has been taken and its commit has not ended',
     held: true,
     resendFrom: 'PUBLISH',
-    async reach(client) {
-      publish(client)
+    async reach(client, topic) {
+      publish(client, topic)
       await takenAndUnanswered(client)
     },
   },
@@ -90,36 +91,43 @@ const INBOUND: readonly Step[] = [
     name: 'PUBCOMP has been sent and the client has missed it',
     held: false,
     resendFrom: 'PUBREL',
-    async reach(client) {
-      await upToPubrec(client)
+    async reach(client, topic) {
+      await upToPubrec(client, topic)
       client.write(pubrel(ID))
       await expect(client, PUBCOMP)
     },
   },
 ]
 
-const connect = async (port: number): Promise<RawClient> => (await RawClient.durable(port, 'publisher')).client
+/** A client of its own for each step; its topic is named like it. */
+const clientOf = (step: Step): string => `client-${INBOUND.indexOf(step)}`
 
-for (const { name, held, resendFrom, before, reach } of INBOUND) {
-  test(`in: killed when ${name}, the message is stored once and its identifier is free at the end`, async () => {
-    const dataDir = tempDir()
-    let node = await start(dataDir, held && before === undefined)
-    if (before !== undefined) {
-      await before(await connect(node.mqttPort))
-      await node.kill('SIGKILL')
-      node = await start(dataDir, held)
+const connect = async (port: number, clientId: string): Promise<RawClient> =>
+  (await RawClient.durable(port, clientId)).client
+
+test('in: killed at every step of the handshake, the message is stored once and its identifier is free at the end', async () => {
+  const dataDir = tempDir()
+  const inAll = async (node: NodeProcess, work: (step: Step, client: RawClient, topic: string) => unknown) => {
+    for (const step of INBOUND) {
+      const topic = clientOf(step)
+      await work(step, await connect(node.mqttPort, topic), topic)
     }
-    await reach(await connect(node.mqttPort))
-    await node.kill('SIGKILL')
-    node = await start(dataDir)
-    await complete(await connect(node.mqttPort), resendFrom)
-    assert.equal(
-      (await readStream(node, 'mqtt')).map(({ payload }) => payload),
-      ['once', 'next'],
-    )
-    await node.kill()
-  })
-}
+  }
+  let node = await start(dataDir)
+  await inAll(node, ({ held, before, reach }, client, topic) => (held ? before : reach)?.(client, topic))
+  await node.kill('SIGKILL')
+  node = await start(dataDir, true)
+  await inAll(node, ({ held, reach }, client, topic) => (held ? reach(client, topic) : undefined))
+  await node.kill('SIGKILL')
+  node = await start(dataDir)
+  await inAll(node, ({ resendFrom }, client, topic) => complete(client, resendFrom, topic))
+  const stored = await readStream(node, 'mqtt')
+  for (const step of INBOUND) {
+    const values = stored.filter(({ mqttTopic }) => mqttTopic === clientOf(step)).map(({ payload }) => payload)
+    assert.equal(values, ['once', 'next'], step.name)
+  }
+  await node.kill()
+})
 
 // ---- out
 
@@ -129,12 +137,15 @@ class Subscriber {
   private readonly unreleased = new Set<number>()
   private client!: RawClient
 
+  /** @param name Its client identifier, and what it subscribes to. */
+  constructor(readonly name: string) {}
+
   async connect(node: NodeProcess): Promise<void> {
-    this.client = (await RawClient.durable(node.mqttPort, 'subscriber')).client
+    this.client = await connect(node.mqttPort, this.name)
   }
 
   async subscribe(): Promise<void> {
-    this.client.write(subscribePacket(1, ['t', 2]))
+    this.client.write(subscribePacket(1, [this.name, 2]))
     await expect(this.client, 0x90)
   }
 
@@ -229,61 +240,71 @@ const OUTBOUND: readonly Delivery[] = [
   },
 ]
 
-for (const { name, reach } of OUTBOUND) {
-  test(`out: killed when ${name}, the subscriber has the message once`, async () => {
-    const dataDir = tempDir()
-    let node = await start(dataDir)
-    const subscriber = new Subscriber()
-    await subscriber.connect(node)
-    await subscriber.subscribe()
-    const publishTwo = async (payload: string): Promise<void> => {
-      const client = await RawClient.connected(node.mqttPort, 'publisher')
-      client.write(publishPacket('t', payload, { qos: 2, id: 1 }))
+test('out: killed at every step of the handshake, a subscriber has the message once', async () => {
+  const dataDir = tempDir()
+  let node = await start(dataDir)
+  const publisher = async (): Promise<(topic: string, payload: string) => Promise<void>> => {
+    const client = await RawClient.connected(node.mqttPort, 'publisher')
+    return async (topic, payload) => {
+      client.write(publishPacket(topic, payload, { qos: 2, id: 1 }))
       await expect(client, PUBREC)
       client.write(pubrel(1))
       await expect(client, PUBCOMP)
     }
-    await publishTwo('once')
-    await reach(subscriber, (packet) => {
-      process.kill(node.pid, 'SIGSTOP')
-      subscriber.answer(packet)
-    })
-    await node.kill('SIGKILL')
-    node = await start(dataDir)
+  }
+  const publishBefore = await publisher()
+  const unread: (() => void)[] = []
+  const subscribers: [string, Subscriber][] = []
+  for (const [i, { name, reach }] of OUTBOUND.entries()) {
+    const subscriber = new Subscriber(`subscriber-${i}`)
+    subscribers.push([name, subscriber])
     await subscriber.connect(node)
-    await publishTwo('last')
+    await subscriber.subscribe()
+    await publishBefore(subscriber.name, 'once')
+    await reach(subscriber, (packet) => unread.push(() => subscriber.answer(packet)))
+  }
+  process.kill(node.pid, 'SIGSTOP')
+  for (const send of unread) send()
+  await node.kill('SIGKILL')
+  node = await start(dataDir)
+  const publishAfter = await publisher()
+  for (const [name, subscriber] of subscribers) {
+    await subscriber.connect(node)
+    await publishAfter(subscriber.name, 'last')
     await subscriber.completeUntil('last')
-    assert.equal(subscriber.received, ['once', 'last'])
-    await node.kill()
-  })
-}
+    assert.equal(subscriber.received, ['once', 'last'], name)
+  }
+  await node.kill()
+})
 
 // ---- takeover
 
-for (const { name, held, resendFrom, before, reach } of INBOUND) {
+for (const step of INBOUND) {
+  const { name, held, resendFrom, before, reach } = step
   test(`in: taken over when ${name}, the message is stored once and its identifier is free at the end`, async () => {
     const directory = tempDir()
+    const topic = clientOf(step)
     const startHere = (holdCommits: boolean): Promise<TestFront> =>
       startFront({ directory, streams: [{ name: 'mqtt', topics: ['#'], lingerMs: holdCommits ? HELD_MS : 0 }] })
     let server = await startHere(held && before === undefined)
     if (before !== undefined) {
-      await before(await connect(server.port))
+      await before(await connect(server.port, topic), topic)
       await server.stop()
       server = await startHere(held)
     }
-    const older = await connect(server.port)
-    await reach(older)
-    const newer = await connect(server.port)
+    const older = await connect(server.port, topic)
+    await reach(older, topic)
+    const newer = await connect(server.port, topic)
     await older.whenClosed()
     if (held) {
       // What is sent again waits for the same commit.
-      newer.write(resendFrom === 'PUBLISH' ? publishPacket('t', 'once', { qos: 2, id: ID, dup: true }) : pubrel(ID))
+      newer.write(resendFrom === 'PUBLISH' ? publishPacket(topic, 'once', { qos: 2, id: ID, dup: true }) : pubrel(ID))
       await takenAndUnanswered(newer)
       // Which ends with the node.
       await server.stop()
       server = await startHere(false)
-      await complete(await connect(server.port), resendFrom)
-    } else await complete(newer, resendFrom)
+      await complete(await connect(server.port, topic), resendFrom, topic)
+    } else await complete(newer, resendFrom, topic)
     const records = await readAll(server.testLog.log, 'mqtt')
     assert.equal(
       records.map(({ value }) => value?.toString()),
