@@ -13,7 +13,7 @@ import { AckQueue } from './ack-queue.js'
 import { CLIENT_DISCONNECTED, type CloseReason, CONNECTION_LOST, fault, ordinary, violation } from './close-reason.js'
 import { type ConnectPacket, readConnect } from './connect-packet.js'
 import { encodeConnack, PINGRESP } from './encode.js'
-import { encodeForNode, type NodeLink } from './node-links.js'
+import { encodeForNode, type NodeLink, ORIGIN_TOPIC_PREFIX } from './node-links.js'
 import { Outbox } from './outbox.js'
 import { PacketFramer } from './packet-framer.js'
 import { type IntakeHost, PublishIntake } from './publish-intake.js'
@@ -252,6 +252,7 @@ export class Gate {
     if (this.nodeLink === null) {
       this.nodeLink = nodes.open({
         send: (bytes) => this.outbox.write(encodeForNode(nodes.downTopic, bytes)),
+        mayBring: (origin) => this.session !== null && this.host.mayPublish(this.session, ORIGIN_TOPIC_PREFIX + origin),
         admitted: () => {
           this.framer.maxPacketBytes = nodes.maxFrameBytes
         },
@@ -269,6 +270,7 @@ export class Gate {
   /** The access rules have changed: what was allowed is asked again. */
   forgetPermissions(): void {
     this.intake?.forgetPermissions()
+    this.nodeLink?.accessChanged()
   }
 
   private hold(reason: number): void {

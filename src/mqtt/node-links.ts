@@ -5,6 +5,8 @@ import { publishSize, writePublish } from './encode.js'
 
 /** Topics that are for nodes alone. */
 export const NODE_TOPIC_PREFIX = '$sluice/'
+/** Never published to: an ACL file says with it whose records a login may bring. */
+export const ORIGIN_TOPIC_PREFIX = '$sluice/origin/'
 
 export interface NodeLinks {
   /** Where a node publishes; other names below the prefix are refused. */
@@ -19,6 +21,8 @@ export interface NodeLinks {
 export interface NodePeer {
   /** Publishes to the node, at QoS 0 and to `downTopic`. */
   send(payload: Buffer): void
+  /** Whether its login may bring what was first acknowledged at this node: whether it may write `$sluice/origin/ORIGIN`. */
+  mayBring(origin: string): boolean
   /** It has shown that it is a node. */
   admitted(): void
   /** Closes once what was sent has left. */
@@ -28,6 +32,8 @@ export interface NodePeer {
 export interface NodeLink {
   /** The payload stays as it is. @returns null if the next may come at once, else when it may. Never rejects. */
   receive(payload: Buffer): Promise<void> | null
+  /** What `mayBring` answers may have changed. */
+  accessChanged(): void
   /** The connection is gone. */
   end(): void
 }

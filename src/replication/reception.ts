@@ -25,6 +25,8 @@ import { recordTip } from './record-tip.js'
 /** The far side of a connection. */
 export interface ReceptionPeer {
   send(payload: Buffer): void
+  /** Whether its login may bring what was first acknowledged at that node. */
+  mayBring(origin: string): boolean
   /** It is a node: larger packets may come. */
   admitted(): void
   /** Ends the connection once what was sent has left. */
@@ -37,6 +39,8 @@ export class Reception {
   private nodeId: string | null = null
   private closed = false
   private readonly lanes = new Map<number, ReceivingLane>()
+  /** Whose records it brings, itself included. */
+  private readonly origins = new Set<string>()
   /** By commit: the positions it makes durable, by lane. */
   private readonly waitingFor = new WeakMap<Commit, Map<number, LaneAck>>()
   private readonly options: ReceiverOptions
@@ -88,6 +92,24 @@ export class Reception {
     return lane.take(message)
   }
 
+  /** What the login may bring has changed: a connection that brings what it may not ends. */
+  accessChanged(): void {
+    try {
+      for (const origin of this.origins) this.checkMayBring(origin)
+    } catch (error) {
+      this.refuse(error)
+    }
+  }
+
+  /** So that one gateway's login cannot write into another's mirror. */
+  private checkMayBring(origin: string): void {
+    if (!this.peer.mayBring(origin)) {
+      const message = `this login may not bring records of ${origin}: an ACL file here would let it write $sluice/origin/${origin}`
+      throw new SluiceError('FORBIDDEN', message, { origin })
+    }
+    this.origins.add(origin)
+  }
+
   private async hello(hello: Hello): Promise<void> {
     const { nodeId, origins, maxFrameBytes, logger } = this.options
     if (this.nodeId !== null) throw new SluiceError('INVALID_REQUEST', 'a second hello')
@@ -97,6 +119,7 @@ export class Reception {
     }
     if (hello.nodeId === nodeId)
       throw new SluiceError('INVALID_REQUEST', `a node with the id of this one, ${nodeId}, would forward to it`)
+    this.checkMayBring(hello.nodeId)
     await origins.admit(hello)
     if (this.closed) return
     this.nodeId = hello.nodeId
@@ -114,6 +137,7 @@ export class Reception {
       this.tell({ type: 'opened', lane: open.lane, positions: null })
       return
     }
+    this.checkMayBring(open.origin)
     const diverged = this.receiver.diverged.delete(`${open.origin}.${open.stream}`)
     const { mirror, alarm } = await openMirror(mirrors, open, via, diverged)
     if (alarm !== null) origins.alarm(via, alarm)

@@ -26,6 +26,8 @@ class Bench {
   readonly told: DownMessage[] = []
   readonly reception: Reception
   closed: string | null = null
+  /** Origins whose records the login may not bring. */
+  readonly forbidden = new Set<string>()
   private wake = (): void => {}
 
   constructor(
@@ -37,6 +39,7 @@ class Bench {
   ) {
     this.reception = receiver.open({
       send: (payload) => this.tell(decodeDown(payload)),
+      mayBring: (origin) => !this.forbidden.has(origin),
       admitted: () => {},
       close: (reason) => {
         this.closed = reason
@@ -398,6 +401,35 @@ test('of two lives of a node only the one that was there goes on, until an opera
   await again.accept('gw')
   await again.admit(hello(A, D))
   await state.close()
+})
+
+test('a login that may not bring the records of a node is refused at hello, at open, and when that is taken from it', async () => {
+  const bench = await Bench.open()
+  const [second, third, fourth] = [bench.another(), bench.another(), bench.another()]
+  try {
+    bench.forbidden.add('gw-17')
+    const refused = await bench.hello()
+    assert.is(refused.type === 'refused' && refused.code, 'FORBIDDEN')
+    assert.match(bench.closed ?? '', /may not bring records of gw-17.*\$sluice\/origin\/gw-17/)
+
+    second.forbidden.add('gw-18')
+    assert.is((await second.hello()).type, 'welcome')
+    const forwarded = await second.openLane(0, { origin: 'gw-18' })
+    assert.is(forwarded.type === 'refused' && forwarded.code, 'FORBIDDEN')
+    assert.is(bench.node.log.mirrors.find('gw-18', 'telemetry'), undefined, 'no mirror was made')
+
+    assert.is((await third.hello(B, C)).type, 'welcome')
+    third.reception.accessChanged()
+    assert.is(third.closed, null)
+    third.forbidden.add('gw-17')
+    third.reception.accessChanged()
+    assert.match(third.closed ?? '', /may not bring records of gw-17/)
+
+    assert.is((await fourth.hello(C, D)).type, 'welcome')
+    assert.is((await fourth.openLane(0)).type, 'opened')
+  } finally {
+    await bench.close()
+  }
 })
 
 test.run()
