@@ -17,6 +17,7 @@ interface RecordsAnswer {
 
 export interface StreamAnswer {
   readonly name: string
+  readonly bytes: number
   readonly partitions: readonly { readonly log_start_offset: number; readonly high_watermark: number }[]
 }
 
