@@ -12,6 +12,7 @@ export const COMMANDS: Commands = {
   query: () => import('./query.js'),
   streams: () => import('./streams.js'),
   groups: () => import('./groups.js'),
+  queues: () => import('./queues.js'),
   upstreams: () => import('./upstreams.js'),
   devices: () => import('./devices.js'),
   bridge: () => import('./bridge.js'),

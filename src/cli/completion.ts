@@ -8,6 +8,7 @@ const FIRST_WORDS: Readonly<Record<string, string>> = {
   query: '$(_sluice_names streams name)',
   streams: '$(_sluice_names streams name)',
   groups: '$(_sluice_names groups group)',
+  queues: '$(_sluice_names queues stream)',
   upstreams: '$(_sluice_names upstreams name)',
   devices: '$(_sluice_names devices id)',
   tokens: 'create revoke',
