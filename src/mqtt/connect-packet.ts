@@ -81,8 +81,7 @@ export function readConnect(
   if (fields.failed || fixed + 4 > end) return malformed('CONNECT is cut short')
   const level = buffer[fixed]
   if (name !== 'MQTT' && name !== 'MQIsdp') return malformed('CONNECT names another protocol') // [MQTT-3.1.2-1]
-  if (level !== (name === 'MQTT' ? 4 : 3))
-    return { returnCode: UNACCEPTABLE_PROTOCOL, problem: `protocol level ${level} is not supported` } // [MQTT-3.1.2-2]
+  if (level !== (name === 'MQTT' ? 4 : 3)) return { returnCode: UNACCEPTABLE_PROTOCOL, problem: levelProblem(level) } // [MQTT-3.1.2-2]
   const flags = buffer[fixed + 1]
   const problem = flagsProblem(flags, level)
   if (problem !== null) return malformed(problem)
@@ -118,6 +117,12 @@ export function readConnect(
     username,
     password,
   }
+}
+
+/** The top bit is how a mosquitto bridge asks for what is not in the standard; told no, it comes back without it. */
+function levelProblem(level: number): string {
+  const bridge = level === 0x83 || level === 0x84
+  return `protocol level ${level} is not supported${bridge ? ' (a bridge with try_private, which will try again without)' : ''}`
 }
 
 function flagsProblem(flags: number, level: number): string | null {

@@ -190,7 +190,7 @@ export class Gate {
     else if (type === 4 || type === 5 || type === 7) this.onAcknowledgement(type, packetId)
     else if (type === 8 || type === 10) this.onFilters(buffer, bodyStart, end, type === 8)
     else if (type === 12)
-      this.outbox.write(PINGRESP) // [MQTT-3.12.4-1]
+      this.outbox.answer(PINGRESP) // [MQTT-3.12.4-1]
     else {
       // DISCONNECT: nothing may follow [MQTT-3.14.4-2].
       this.note(CLIENT_DISCONNECTED)

@@ -57,7 +57,13 @@ export class Outbox {
     return this.queuedBytes + bytes < this.maxQueuedBytes
   }
 
-  /** Writes at once, whatever waits: acknowledgements and answers. The bytes must not change afterwards. */
+  /** Writes an answer behind what was gathered before it, and, like `write`, ahead of what is held back. */
+  answer(bytes: Buffer): void {
+    this.flush()
+    this.write(bytes)
+  }
+
+  /** Writes at once, whatever waits: acknowledgements. The bytes must not change afterwards. */
   write(bytes: Buffer): void {
     if (this.ended) return
     this.sentBytes += bytes.length

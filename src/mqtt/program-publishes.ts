@@ -77,8 +77,8 @@ export class ProgramPublishes {
   private writableEntry(message: PublishMessage): TopicEntry {
     const topic = Buffer.from(message.mqttTopic)
     const entry = this.router.resolve(topic, 0, topic.length)
-    if ('problem' in entry || entry.forNodes) {
-      const problem = 'problem' in entry ? entry.problem : 'is for other nodes only'
+    if ('problem' in entry || entry.forNodes || entry.reserved) {
+      const problem = 'problem' in entry ? entry.problem : 'begins with a name that only the node itself uses'
       throw new SluiceError('INVALID_TOPIC', `topic ${problem}`, { mqttTopic: message.mqttTopic })
     }
     if (!this.publishPath.hasRoom(entry, message.qos, message.retain ?? false))

@@ -10,6 +10,7 @@ import { type AckQueue, PUBACK, PUBCOMP, PUBREC } from './ack-queue.js'
 import type { MqttLimits } from './mqtt-limits.js'
 import type { NodeLinks } from './node-links.js'
 import type { PublishPath } from './publish-path.js'
+import { isBridgeState } from './reserved-topics.js'
 import { type InvalidTopic, type Router, sameBytes, type TopicEntry } from './router.js'
 import type { Session } from './session.js'
 import { SettableCommit } from './settable-commit.js'
@@ -161,10 +162,17 @@ export class PublishIntake {
     return false
   }
 
-  /** MQTT 3.1.1 has no negative acknowledgement: QoS 0 is dropped, above that the connection ends [MQTT-3.3.5-2]. */
+  /**
+   * MQTT 3.1.1 has no negative acknowledgement: QoS 0 is dropped, above that the connection ends [MQTT-3.3.5-2]. Not for what a bridge says
+   * of its own link, which it sends first of all: it is acknowledged and forgotten, or no bridge with an ACL would ever stay.
+   */
   private deny(qos: Qos, packetId: number, entry: TopicEntry): true {
     this.host.publishPath.refused += 1
     if (qos === 0) return true
+    if (isBridgeState(entry.mqttTopic)) {
+      this.acks.push(qos === 1 ? PUBACK : PUBREC, packetId, null)
+      return true
+    }
     this.gate.stopReading(`not allowed to publish to ${entry.mqttTopic}`)
     this.acks.push(PUBACK, packetId, REFUSED)
     return true

@@ -9,12 +9,12 @@ import { topicNameProblem } from '../base/topic-filter.js'
 import type { Stream, StreamCatalog } from '../log/types.js'
 import type { PartitionId } from '../record/record.js'
 import { NODE_TOPIC_PREFIX } from './node-links.js'
+import { isReserved } from './reserved-topics.js'
 import { type PartitionRule, parsePartitionRule, partitionOfTopic, routeOf, type StreamRoute } from './routes.js'
 import type { TopicMatches } from './subscriber.js'
 
 /** The stream of what no other stream takes. */
 export const UNROUTED_STREAM = 'unrouted'
-const SYS_PREFIX = '$SYS/'
 const WAYS = 4
 const MAX_CACHED_TOPIC_BYTES = 256
 
@@ -24,7 +24,7 @@ export interface TopicEntry {
   /** The name in UTF-8: the key of its records. */
   readonly bytes: Buffer
   readonly mqttTopic: string
-  /** The name begins with $SYS/: only the node itself publishes there. */
+  /** Only the node itself publishes there. */
   readonly reserved: boolean
   /** The name begins with $sluice/: for other nodes, not for streams and subscribers. */
   readonly forNodes: boolean
@@ -96,7 +96,7 @@ export class Router {
 
   /** Whether clients publish there at all, access rules apart: not to what only nodes do. */
   isForClients(mqttTopic: string): boolean {
-    return !mqttTopic.startsWith(SYS_PREFIX) && !mqttTopic.startsWith(NODE_TOPIC_PREFIX)
+    return !isReserved(mqttTopic) && !mqttTopic.startsWith(NODE_TOPIC_PREFIX)
   }
 
   private victim(first: number): number {
@@ -120,7 +120,7 @@ export class Router {
       hash,
       bytes,
       mqttTopic,
-      reserved: mqttTopic.startsWith(SYS_PREFIX),
+      reserved: isReserved(mqttTopic),
       forNodes: mqttTopic.startsWith(NODE_TOPIC_PREFIX),
       stream,
       routed: route !== null,

@@ -56,7 +56,7 @@ export class SubscriptionRequests {
       codes[i] = qos
     }
     await sessions.save(session)
-    gate.outbox.write(encodeSuback(packet.packetId, codes)) // [MQTT-3.8.4-1, -2, -5, -6]
+    gate.outbox.answer(encodeSuback(packet.packetId, codes)) // [MQTT-3.8.4-1, -2, -5, -6]
     for (const replay of replays) void replay.run()
     this.sendRetained(gate)
   }
@@ -87,7 +87,7 @@ export class SubscriptionRequests {
     for (const filter of filters) session.pump?.replays.get(filter)?.end()
     this.options.sessions.unsubscribe(session, filters)
     await this.options.sessions.save(session)
-    gate.outbox.write(encodeUnsuback(packet.packetId)) // [MQTT-3.10.4-4, -5]
+    gate.outbox.answer(encodeUnsuback(packet.packetId)) // [MQTT-3.10.4-4, -5]
   }
 
   /** One that was asked for before begins again. @returns null where it is refused. */

@@ -54,7 +54,7 @@ test('DISCONNECT, a lost connection and a takeover are no warnings', async () =>
   const { port, front, stop } = await startFront({ logger: log.logger })
   ;(await RawClient.connected(port, 'polite')).write(DISCONNECT)
   ;(await RawClient.connected(port, 'lost')).socket.destroy()
-  ;(await RawClient.connected(port, 'reset')).socket.resetAndDestroy()
+  ;(await RawClient.connected(port, 'reset')).reset()
   const older = await RawClient.connected(port, 'same')
   await RawClient.connected(port, 'same')
   await older.whenClosed()

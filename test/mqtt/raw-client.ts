@@ -1,6 +1,7 @@
 // A client that writes the bytes it is told to and shows the packets that come back: for what a well-behaved client never sends.
 
-import { connect, type Socket } from 'node:net'
+import { connect, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 
 export interface RawPacket {
   readonly first: number
@@ -13,7 +14,8 @@ export class RawClient {
   private received = Buffer.alloc(0)
   private waiters: (() => void)[] = []
 
-  private constructor(readonly socket: Socket) {
+  /** @param socket Open already. */
+  constructor(readonly socket: Duplex) {
     socket.on('data', (chunk) => {
       this.received = Buffer.concat([this.received, chunk])
       this.parse()
@@ -44,6 +46,12 @@ export class RawClient {
 
   write(...parts: (Buffer | number[])[]): void {
     this.socket.write(Buffer.concat(parts.map((part) => Buffer.from(part))))
+  }
+
+  /** Ends the connection as a client that crashes does. */
+  reset(): void {
+    if (this.socket instanceof Socket) this.socket.resetAndDestroy()
+    else this.socket.destroy()
   }
 
   /** The next packet; null when the connection has been closed instead. */
@@ -155,6 +163,10 @@ export function publishPacket(
 
 export function subscribePacket(id: number, ...filters: [string, number][]): Buffer {
   return packet(0x82, u16(id), ...filters.flatMap(([filter, qos]) => [text(filter), Buffer.from([qos])]))
+}
+
+export function unsubscribePacket(id: number, ...filters: string[]): Buffer {
+  return packet(0xa2, u16(id), ...filters)
 }
 
 /** What a PUBLISH says. */

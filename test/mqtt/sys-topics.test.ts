@@ -2,7 +2,7 @@ import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SysTopics } from '../../src/mqtt/sys-topics.js'
 import { FakeClock } from '../helpers/fake-clock.js'
-import { DISCONNECT, RawClient, subscribePacket } from './raw-client.js'
+import { DISCONNECT, publishPacket, pubrel, RawClient, subscribePacket } from './raw-client.js'
 import { nextMessage, startFront } from './start-front.js'
 
 test('a new subscriber to $SYS is sent what the broker knows of itself, retained, and # does not match it', async () => {
@@ -73,6 +73,32 @@ test('a client may not publish to $SYS', async () => {
   const closed = new Promise<void>((resolve) => client.once('close', () => resolve()))
   client.publish('$SYS/broker/version', 'x', { qos: 1 })
   await closed
+  await stop()
+})
+
+test('what a bridge says of its link is retained for whoever watches; denied, it is acknowledged all the same and reaches nobody', async () => {
+  const { port, connect, front, stop } = await startFront({
+    authorize: ({ clientId }, kind) => kind !== 'publish' || clientId !== 'denied',
+  })
+  const state = '$SYS/broker/connection/plant.cloud/state'
+  const denied = await RawClient.connected(port, 'denied')
+  denied.write(publishPacket(state, '0', { qos: 1, id: 1, retain: true }))
+  denied.write(publishPacket(state, '0', { qos: 2, id: 2, retain: true }), pubrel(2))
+  assert.equal(
+    [(await denied.next())?.first, (await denied.next())?.first, (await denied.next())?.first],
+    [0x40, 0x50, 0x70],
+  )
+  assert.is(front.stats().refusedMessages, 2)
+  const bridge = await connect()
+  await bridge.publishAsync(state, '1', { qos: 1, retain: true })
+  const watcher = await connect()
+  const told = nextMessage(watcher)
+  await watcher.subscribeAsync('$SYS/broker/connection/#', { qos: 1 })
+  assert.equal(await told, { topic: state, payload: '1', qos: 1, retain: true, dup: false })
+  assert.throws(
+    () => front.publish({ mqttTopic: '$SYS/broker/version', payload: Buffer.from('x'), qos: 1 }),
+    /only the node/,
+  )
   await stop()
 })
 
