@@ -1,3 +1,4 @@
+// test-run: limit 300 s
 // MQTT 3.1.1 sections 3.1 and 3.2, and what of section 1.5 and 2.2 shows there: each test holds the node to the statement it names.
 
 import * as assert from 'uvu/assert'

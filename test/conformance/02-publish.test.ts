@@ -1,3 +1,4 @@
+// test-run: limit 300 s
 // What a client may send after CONNECT, MQTT 3.1.1 sections 2.2, 2.3, 3.3 to 3.14 and 4.7, and how it is answered; each test holds the node to
 // the statement it names.
 

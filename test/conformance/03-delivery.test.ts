@@ -1,3 +1,4 @@
+// test-run: limit 300 s
 // What a subscriber is sent, MQTT 3.1.1 sections 3.3, 3.8.4, 4.3, 4.5 to 4.7; each test holds the node to the statement it names.
 
 import * as assert from 'uvu/assert'

@@ -1,3 +1,4 @@
+// test-run: limit 300 s
 // Sessions, MQTT 3.1.1 sections 3.1.2.4, 3.2.2, 4.1, 4.4 and 4.6, over connections that end and a node that is killed; each test holds the
 // node to the statement it names.
 

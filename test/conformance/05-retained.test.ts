@@ -1,3 +1,4 @@
+// test-run: limit 300 s
 // Retained messages, MQTT 3.1.1 section 3.3.1.3; each test holds the node to the statement it names.
 
 import * as assert from 'uvu/assert'

@@ -88,7 +88,11 @@ export class Served {
     if (transport === 'mqtts') return onceOpen(connectTls({ port, host, ca }), 'secureConnect')
     const webSocket = new WebSocket(this.url, 'mqtt', { ca })
     return new Promise((resolve, reject) => {
-      webSocket.once('open', () => resolve(createWebSocketStream(webSocket))).once('error', reject)
+      webSocket.once('error', reject).once('open', () => {
+        const stream = createWebSocketStream(webSocket)
+        // Unlike a socket it stays half open when the other side has closed.
+        resolve(stream.once('end', () => stream.destroy()))
+      })
     })
   }
 }
