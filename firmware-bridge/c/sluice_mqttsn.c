@@ -324,9 +324,10 @@ static int begin(sluice_sn_client *c, sluice_sn_request *r, const sluice_sn_mess
   return SLUICE_SN_OK;
 }
 
-static uint16_t new_message_id(sluice_sn_client *c) {
-  if (++c->next_message_id == 0) c->next_message_id = 1;
-  return c->next_message_id;
+/* Messages have numbers of their own: the next one of a device that comes back from a reset is the last one's and one more. */
+static uint16_t next_id(uint16_t *last) {
+  if (++*last == 0) *last = 1;
+  return *last;
 }
 
 static void set_state(sluice_sn_client *c, sluice_sn_state state) {
@@ -561,6 +562,8 @@ void sluice_sn_init(sluice_sn_client *c, const char *client_id, const sluice_sn_
   c->register_for = NO_TOPIC;
 }
 
+void sluice_sn_resume(sluice_sn_client *c, uint16_t message_id) { c->resume_id = message_id; }
+
 int sluice_sn_connect(sluice_sn_client *c, uint16_t keepalive_s, int clean) {
   if (c->request.type != 0) return SLUICE_SN_BUSY;
   c->keepalive_s = keepalive_s;
@@ -609,7 +612,14 @@ static int publish(sluice_sn_client *c, sluice_sn_message *m, int qos, int waits
   if (m->rest_length + 12 > SLUICE_SN_MAX_MESSAGE) return SLUICE_SN_TOO_LARGE;
   m->type = PUBLISH;
   m->flags |= (uint8_t)(((unsigned)qos & 3u) << 5);
-  if (qos > 0) m->message_id = new_message_id(c);
+  if (qos > 0 && c->resume_id != 0) {
+    /* Perhaps it was stored before the reset: DUP makes the gateway look. */
+    m->message_id = c->last_message_id = c->resume_id;
+    m->flags |= DUP;
+    c->resume_id = 0;
+  } else if (qos > 0) {
+    m->message_id = next_id(&c->last_message_id);
+  }
   if (message_id) *message_id = m->message_id;
   if (qos <= 0 && !waits) {
     send_message(c, m);
@@ -672,7 +682,7 @@ static int ask_for_topic(sluice_sn_client *c, uint8_t type, const char *filter, 
   m.type = type;
   m.flags = (uint8_t)((qos & 1) << 5);
   if (length == 2 && strpbrk(filter, "+#") == NULL) m.flags |= SHORT;
-  m.message_id = new_message_id(c);
+  m.message_id = next_id(&c->last_request_id);
   m.rest = (const uint8_t *)filter;
   m.rest_length = length;
   return begin(c, &c->request, &m);
@@ -729,7 +739,7 @@ void sluice_sn_poll(sluice_sn_client *c) {
     if (c->request.type == 0 && c->register_for != NO_TOPIC) {
       sluice_sn_message m = {0};
       m.type = REGISTER;
-      m.message_id = new_message_id(c);
+      m.message_id = next_id(&c->last_request_id);
       m.rest = (const uint8_t *)c->topics[c->register_for].name;
       m.rest_length = strlen(c->topics[c->register_for].name);
       begin(c, &c->request, &m);

@@ -103,7 +103,7 @@ typedef struct {
   const char *client_id;
   sluice_sn_state state;
   uint16_t keepalive_s, sleep_s;
-  uint16_t next_message_id, clock;
+  uint16_t last_message_id, last_request_id, resume_id, clock;
   uint8_t clean, message_waits, register_for, subscribe_qos;
   uint32_t sent_ms, heard_ms;
   uint32_t ignored; /* datagrams that were damaged, forged or made no sense */
@@ -121,6 +121,10 @@ typedef struct {
 
 /* `client_id`: 1 to 64 bytes of UTF-8; it and the key stay the caller's and must stay valid. */
 void sluice_sn_init(sluice_sn_client *client, const char *client_id, const sluice_sn_io *io);
+
+/* After sluice_sn_init, for a device that keeps its messages over a reset: `message_id` is that of the oldest that was not settled (ids go up by one from
+ * message to message, from 1 after 65535), and the same message must be published next, at QoS 1. Then it is stored once, whatever became of it before; with a session that is kept (`clean` 0), and exactly under a key. */
+void sluice_sn_resume(sluice_sn_client *client, uint16_t message_id);
 
 #if SLUICE_SN_AUTH
 /* After sluice_sn_init: everything is sealed with this key, 16 to 64 bytes, and nothing else is heard. */

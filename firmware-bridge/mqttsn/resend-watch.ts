@@ -5,7 +5,8 @@
 // - One message may be under way at a time (section 6.12), so a resend (DUP) is of the last one: same id, same topic and payload. A client that
 //   gives the same id to messages in succession says nothing with it, and is never taken to resend; nor is one of which nothing is known yet.
 // - A copy that the network made has no DUP. It is known from a client that counts, one that has once given 64 ids in a row each a little above the
-//   one before: an id seen among the last 16 of this connection cannot come again by itself.
+//   one before: an id seen among the last 16 of this connection cannot come again by itself. Nor can it of a client under the seal, which has promised
+//   to count; there a resend may have been overtaken by the next message.
 
 /** Published lately, kept to know copies. */
 const RECENT = 16
@@ -65,7 +66,7 @@ export class ResendWatch {
       if (!last.stored) return 'pending'
       if (dup && this.varies) return 'known'
     }
-    if (this.counts) {
+    if (this.counts || this.alwaysVaries) {
       const copy = this.recent.find((one) => one.messageId === messageId && one.fingerprint === fingerprint)
       if (copy !== undefined) return copy.stored ? 'known' : 'pending'
     }

@@ -77,6 +77,16 @@ test('a message under way is waited for, and one whose commit failed is asked of
   assert.is(watch.judge(5, 10, true), 'ask')
 })
 
+test('under the seal a resend that the next message has overtaken is known, until the client connects anew', () => {
+  const watch = new ResendWatch(undefined, true)
+  come(watch, 5, 10)
+  come(watch, 6, 11)
+  assert.is(come(watch, 5, 10, true), 'known')
+  assert.is(come(watch, 5, 12), 'new', 'other content')
+  watch.reconnected(false)
+  assert.is(come(watch, 5, 10), 'new', 'it may count from anywhere now')
+})
+
 test('a clean session knows of nothing before', () => {
   const watch = new ResendWatch(VARIES, false)
   come(watch, 5, 10)

@@ -11,12 +11,15 @@ export interface UdpFaults {
   /** Held back, so that later ones overtake it. */
   readonly delay: number
   readonly delayMs: number
+  /** A bit is flipped. Default: 0. */
+  readonly damage?: number
 }
 
 export class UdpProxy {
   lost = 0
   doubled = 0
   delayed = 0
+  damaged = 0
   /** What passes is lost meanwhile. */
   cut = false
   private readonly far = new Map<number, Socket>()
@@ -28,7 +31,7 @@ export class UdpProxy {
     private readonly random: SeededRandom,
   ) {
     near.on('message', (datagram, { port }) => {
-      this.pass(() => this.socketFor(port).send(datagram, this.targetPort, '127.0.0.1'))
+      this.pass(datagram, (bytes) => this.socketFor(port).send(bytes, this.targetPort, '127.0.0.1'))
     })
   }
 
@@ -57,17 +60,18 @@ export class UdpProxy {
     const known = this.far.get(port)
     if (known !== undefined) return known
     const socket = createSocket('udp4')
-    socket.on('message', (datagram) => this.pass(() => this.near.send(datagram, port, '127.0.0.1')))
+    socket.on('message', (datagram) => this.pass(datagram, (bytes) => this.near.send(bytes, port, '127.0.0.1')))
     socket.on('error', () => {})
     this.far.set(port, socket)
     return socket
   }
 
-  private pass(send: () => void): void {
-    const { loss, duplication, delay, delayMs } = this.faults
+  private pass(datagram: Buffer, send: (bytes: Buffer) => void): void {
+    const { loss, duplication, delay, delayMs, damage = 0 } = this.faults
+    const bytes = this.random.chance(damage) ? this.flipped(datagram) : datagram
     const safely = (): void => {
       try {
-        send()
+        send(bytes)
       } catch {} // closed meanwhile
     }
     if (this.cut || this.random.chance(loss)) {
@@ -82,6 +86,13 @@ export class UdpProxy {
       this.delayed += 1
       setTimeout(safely, this.random.below(delayMs)).unref()
     } else safely()
+  }
+
+  private flipped(datagram: Buffer): Buffer {
+    this.damaged += 1
+    const bytes = Buffer.from(datagram)
+    bytes[this.random.below(bytes.length)] ^= 1 << this.random.below(8)
+    return bytes
   }
 }
 

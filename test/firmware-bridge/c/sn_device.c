@@ -1,9 +1,11 @@
 /* A device on UDP, the C client as a process:
  *   sn_device PORT ID KEY|- publish RUN LAST     RUN-1 to RUN-LAST to plant/ID/m at QoS 1; prints "A RUN-n" for each that is on disk, then ends
+ *   sn_device PORT ID KEY|- keep RUN LAST FLASH  the same, going on after a reset where the file FLASH says
  *   sn_device PORT ID KEY|- listen FILTER COUNT  prints "S" once subscribed, "M topic payload" for each message, ends after COUNT
  *   sn_device PORT ID KEY|- sleep FILTER COUNT   the same, asleep: wakes each time a line comes on stdin, prints "Z" whenever it has fallen asleep */
 #define _XOPEN_SOURCE 700
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +16,7 @@
 
 #include "../../../firmware-bridge/c/sluice_mqttsn.h"
 
-static int fd;
+static int fd, flash = -1;
 static const char *run = "", *filter = "";
 static char topic[64];
 static unsigned long last, settled_count, taken_count;
@@ -44,6 +46,7 @@ static void settled(void *context, uint16_t message_id, int result) {
   if (result != SLUICE_SN_OK) exit(4);
   printf("A %s-%lu\n", run, ++settled_count);
   fflush(stdout);
+  if (flash >= 0 && pwrite(flash, &settled_count, sizeof settled_count, 0) < 0) exit(6);
 }
 static void on_state(void *context, sluice_sn_state state) {
   (void)context;
@@ -76,7 +79,7 @@ static size_t parse_key(const char *hex, uint8_t *key) {
 }
 
 static void work(const char *mode) {
-  int listens = strcmp(mode, "publish") != 0;
+  int listens = strcmp(mode, "publish") != 0 && flash < 0;
   if (!listens && settled_count + (client.message.type != 0) < last) {
     char payload[64];
     int length = snprintf(payload, sizeof payload, "%s-%lu", run, settled_count + 1);
@@ -90,7 +93,7 @@ int main(int argc, char **argv) {
   static uint8_t key[64];
   struct sockaddr_in to = {0};
   sluice_sn_io io = {0};
-  if (argc != 7) return 2;
+  if (argc != 7 && argc != 8) return 2;
   fd = socket(AF_INET, SOCK_DGRAM, 0);
   to.sin_family = AF_INET;
   to.sin_port = htons((uint16_t)atoi(argv[1]));
@@ -108,9 +111,15 @@ int main(int argc, char **argv) {
   io.on_subscribed = on_subscribed;
   io.on_message = on_message;
   sluice_sn_init(&client, argv[2], &io);
+  if (argc == 8) {
+    flash = open(argv[7], O_RDWR | O_CREAT, 0600);
+    if (flash < 0 || pread(flash, &settled_count, sizeof settled_count, 0) < 0) return 2;
+    /* Message n has the id of n, so that nothing else need be kept. */
+    sluice_sn_resume(&client, (uint16_t)(settled_count % 65535 + 1));
+  }
   if (argv[3][0] != '-') sluice_sn_use_key(&client, key, parse_key(argv[3], key));
   /* One that listens is silent for as long as can be. */
-  sluice_sn_connect(&client, strcmp(argv[4], "listen") == 0 ? 600 : 2, 1);
+  sluice_sn_connect(&client, strcmp(argv[4], "listen") == 0 ? 600 : 2, flash < 0);
   while (settled_count < last && taken_count < last) {
     struct pollfd ready[2] = {{0}, {0}};
     uint8_t bytes[512];
