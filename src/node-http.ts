@@ -50,7 +50,7 @@ export interface HttpParts {
   readonly upstreams: UpstreamsPort
   readonly origins: OriginsPort
   readonly producer: Producer
-  readonly bridges: Pick<BridgeDependencies, 'publish' | 'connect' | 'devices'>
+  readonly bridges: Pick<BridgeDependencies, 'publish' | 'connect' | 'undeliverable' | 'devices'>
   readonly clock: Clock
   readonly logger: Logger
 }

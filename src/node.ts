@@ -51,6 +51,11 @@ export interface RunningNode {
   publish(message: NodeMessage): NodePublish
   /** An MQTT 3.1.1 connection from within the process: it needs no login, and no ACL holds for it. */
   connect(options?: NodeConnectionOptions): TrustedConnection
+  /**
+   * A message on its way to a session cannot be delivered, ever: enters it in the ledger. Acknowledge it once this resolves.
+   * @param packetId As the session was sent it.
+   */
+  undeliverable(clientId: string, packetId: number): Promise<void>
   /** Small facts of the program, kept with the node's own: each write is on disk when it resolves. @param name Of small letters and -. */
   table<V>(name: string): StateTable<V>
   /** From now on GET /v1/devices answers with what `devices` says. */
@@ -174,6 +179,15 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     started.push(() => upstreams.stop())
     sysValues = () => upstreams.sysValues()
 
+    const undeliverable = async (clientId: string, packetId: number): Promise<void> => {
+      const place = mqtt.placeOf(clientId, packetId)
+      if (place === null) return
+      const { stream, partition, offset } = place
+      const range = { stream, partition, firstOffset: offset, lastOffset: offset }
+      await ledger.add([
+        { destination: `session:${clientId}`, ...range, reason: 'undeliverable', atMs: clock.wallMs() },
+      ])
+    }
     const producer = producerOf(mqtt, config.mqtt.maxPacketSize)
     const devices = new BridgeDevices(clock)
     const publish = (message: NodeMessage): NodePublish => publishTo(mqtt, message)
@@ -184,7 +198,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       upstreams,
       origins,
       producer,
-      bridges: { publish, connect: (maxInFlight) => mqtt.connectTrusted(maxInFlight), devices },
+      bridges: { publish, connect: (maxInFlight) => mqtt.connectTrusted(maxInFlight), undeliverable, devices },
       clock,
       logger: logger.child('http'),
     })
@@ -199,6 +213,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       mqttAddresses: mqtt.addresses,
       httpAddresses: http.addresses,
       publish,
+      undeliverable,
       connect: ({ maxInFlight } = {}) => mqtt.connectTrusted(maxInFlight),
       table: (name) => state.table(`program-${name}`),
       showDevices: (shown) => {

@@ -29,5 +29,7 @@ export interface BridgeNode {
   publish(message: NodeMessage): BridgePublish
   /** An MQTT 3.1.1 connection to the node that needs no login: the bridge has decided who the device is. */
   connect(options?: NodeConnectionOptions): BridgeConnection
+  /** A message on its way to a session is none for its device, ever: in the ledger when it resolves. Acknowledge it then. */
+  undeliverable(clientId: string, packetId: number): Promise<void>
   table<V>(name: string): DurableTable<V>
 }

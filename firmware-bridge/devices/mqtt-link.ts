@@ -105,6 +105,11 @@ export class MqttLink {
     this.fail()
   }
 
+  /** Ends it as if it had broken: what is not acknowledged comes again with the next. */
+  drop(): void {
+    this.stream.destroy()
+  }
+
   private request(type: number, onAnswer: (code: number) => void, ...fields: readonly Buffer[]): void {
     if (this.closed) {
       onAnswer(LOST)

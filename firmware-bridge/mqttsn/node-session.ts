@@ -152,10 +152,25 @@ export class NodeSession implements LinkOwner, DeliveryOwner {
 
   settled({ nodeQos, messageId }: Delivery, taken: boolean): void {
     this.owner.delivered(taken)
-    if (nodeQos === 1) this.link?.puback(messageId)
-    else if (nodeQos === 2 && !taken) {
+    const { link } = this
+    if (taken) {
+      if (nodeQos === 1) link?.puback(messageId)
+    } else if (nodeQos > 0) void this.giveUp(link, nodeQos, messageId)
+  }
+
+  /** In the ledger before it is acknowledged. What cannot be entered now comes again with the next link. */
+  private async giveUp(link: MqttLink | null, nodeQos: 0 | 1 | 2, messageId: number): Promise<void> {
+    try {
+      await this.node.undeliverable(this.mqttClientId, messageId)
+    } catch {
+      link?.drop()
+      return
+    }
+    if (link === null || link !== this.link) return
+    if (nodeQos === 1) link.puback(messageId)
+    else {
       this.skipped.add(messageId)
-      this.link?.pubrec(messageId)
+      link.pubrec(messageId)
     }
   }
 

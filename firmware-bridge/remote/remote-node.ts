@@ -39,6 +39,10 @@ export class RemoteNode implements BridgeNode {
     return new RemoteConnection(this.api, maxInFlight === undefined ? '' : `?max_in_flight=${maxInFlight}`)
   }
 
+  async undeliverable(clientId: string, packetId: number): Promise<void> {
+    await this.api.call('POST', '/undeliverable', { client: clientId, packet_id: packetId })
+  }
+
   table<V>(name: string): DurableTable<V> {
     return new RemoteTable<V>(this.api, name, this.stopped.signal)
   }

@@ -21,7 +21,7 @@ const REOPEN_MS = 1000
 const FRAME_BYTES = 1 + 5 + 3 + 3 + 1 + 12
 
 export interface DownlinkHost {
-  readonly node: Pick<BridgeNode, 'connect'>
+  readonly node: Pick<BridgeNode, 'connect' | 'undeliverable'>
   readonly known: KnownDevice
   readonly device: Device
   /** Which devices have a session at the node. */
@@ -117,7 +117,7 @@ export class Downlink implements LinkOwner {
     if (!fits || !mqttTopic.startsWith(host.known.topicPrefix)) {
       host.onUndeliverable(mqttTopic, payload.length)
       host.device.reject('too_large')
-      if (qos > 0) this.link?.puback(message.packetId)
+      if (qos > 0) void this.giveUp(this.link, message.packetId)
     } else if (qos === 0) {
       this.sendMessage(message, 0)
     } else {
@@ -140,6 +140,20 @@ export class Downlink implements LinkOwner {
   }
 
   // ----
+
+  /** In the ledger before it is acknowledged. What cannot be entered now comes again with the next link. */
+  private async giveUp(link: MqttLink | null, packetId: number): Promise<void> {
+    try {
+      await this.host.node.undeliverable(this.clientId, packetId)
+      link?.puback(packetId)
+    } catch {
+      link?.drop()
+    }
+  }
+
+  private get clientId(): string {
+    return `serial/${this.host.known.id}`
+  }
 
   private async resume(): Promise<void> {
     const hasSession = await this.host.sessions.get(this.host.known.id).catch(() => undefined)
@@ -183,7 +197,7 @@ export class Downlink implements LinkOwner {
   }
 
   private async connect(): Promise<MqttLink | null> {
-    const link = new MqttLink(this.host.node.connect(), `serial/${this.host.known.id}`, false, this)
+    const link = new MqttLink(this.host.node.connect(), this.clientId, false, this)
     this.link = link
     const opened = await link.opened
     return opened && this.link === link ? link : null

@@ -36,7 +36,7 @@ const REFUSALS: { readonly [reason: number]: Rejection } = {
 }
 
 export interface SerialSessionOptions {
-  readonly node: Pick<BridgeNode, 'publish' | 'connect'>
+  readonly node: Pick<BridgeNode, 'publish' | 'connect' | 'undeliverable'>
   /** Which devices have a session at the node. */
   readonly sessions: DurableTable<boolean>
   /** Null for one that may not speak here. */

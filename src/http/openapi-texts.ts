@@ -164,6 +164,10 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
     summary: 'Says how the devices behind a bridge are',
     body: { devices: 'array of object', lines: 'array of object' },
   },
+  'POST /v1/bridges/{bridge}/undeliverable': {
+    summary: 'Enters a message in the ledger that is on its way to a device and cannot be delivered to it',
+    body: { client: 'string', packet_id: 'integer' },
+  },
   'GET /v1/bridges/{bridge}/mqtt': {
     summary: 'Goes on as an MQTT connection that needs no login (Upgrade: sluice-bridge)',
   },

@@ -20,6 +20,13 @@ export interface Credentials {
   readonly remoteAddress: string
 }
 
+/** Of a record in a stream. */
+export interface StoredPlace {
+  readonly stream: string
+  readonly partition: number
+  readonly offset: Offset
+}
+
 export interface MqttFrontOptions {
   /** `host:port`, or with `mqtt://`, `mqtts://`, `ws://` or `wss://` in front; port 0 takes a free one. */
   readonly listen: readonly string[]

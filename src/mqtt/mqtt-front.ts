@@ -12,7 +12,7 @@ import { Door } from './door.js'
 import { FanOut } from './fan-out.js'
 import { IncidentLog } from './incident-log.js'
 import { type Listener, listen } from './listener.js'
-import type { MqttFrontOptions, MqttStats, PublishMessage } from './mqtt-front-options.js'
+import type { MqttFrontOptions, MqttStats, PublishMessage, StoredPlace } from './mqtt-front-options.js'
 import { DEFAULT_MQTT_LIMITS, type MqttLimits } from './mqtt-limits.js'
 import type { NumberedBy, NumberedPublish } from './numbered-publishes.js'
 import { ProgramPublishes, type Published } from './program-publishes.js'
@@ -216,6 +216,15 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
    */
   connectTrusted(maxInflight?: number): TrustedConnection {
     return this.connections.addTrusted(maxInflight)
+  }
+
+  /** Where a message lies that is on its way to a session; null for one that is in no log, or not on its way. */
+  placeOf(clientId: string, packetId: number): StoredPlace | null {
+    const place = this.sessions.placeOf(clientId, packetId)
+    const partition = place && this.partition(place.partition)
+    return partition
+      ? { stream: partition.stream.name, partition: partition.partition, offset: place.offset as Offset }
+      : null
   }
 
   /**

@@ -52,6 +52,12 @@ export class SessionRegistry {
     }
   }
 
+  /** Where a message lies that the client has not acknowledged yet; null for one that is in no log, or not on its way. */
+  placeOf(clientId: string, packetId: number): { readonly partition: string; readonly offset: number } | null {
+    const place = this.sessions.get(clientId)?.inflight.get(packetId)?.place
+    return place !== undefined && 'offset' in place ? place : null
+  }
+
   /** CONNACK has gone out: messages may follow. */
   attach(session: Session, gate: Gate): void {
     if (session.gate !== gate) return

@@ -13,6 +13,8 @@ const REASONS = [
   'rejected',
   'qos0_dropped',
   'session_overtaken',
+  /** A device behind the bridge cannot take it: too large, or its topic cannot be named to it. */
+  'undeliverable',
   /** The stream is another now: what was left of the old one is not forwarded any more. */
   'replaced',
   'several',

@@ -43,6 +43,7 @@ function serve(
         reload: async () => {},
         publish: () => ({ durable: Promise.resolve(), duplicate: false }),
         connect: () => none(),
+        undeliverable: () => none(),
         table: () => none(),
         showDevices: () => {},
         stop: async () => {},

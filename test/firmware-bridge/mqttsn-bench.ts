@@ -3,6 +3,7 @@
 import { connectAsync, type MqttClient } from 'mqtt'
 import { type Bridge, startBridge } from '../../firmware-bridge/start-bridge.js'
 import { Logger, loadValidConfig, type RunningNode, startNode } from '../../src/index.js'
+import { getJson } from '../helpers/http.js'
 import { tempDir } from '../helpers/temp-dir.js'
 import { RawSnClient } from './raw-sn-client.js'
 
@@ -72,6 +73,14 @@ export class MqttSnBench {
     const url = `http://${this.node.httpAddresses[0]}/v1/streams/mqtt/partitions/0/records?offset=0&max_records=10000`
     const { records } = (await (await fetch(url)).json()) as { records: RecordRow[] }
     return records.map(({ topic, value }) => ({ topic, value }))
+  }
+
+  /** Destination, first and last offset, reason. */
+  async ledger(): Promise<unknown[][]> {
+    const { entries } = await getJson<{ entries: Record<string, unknown>[] }>(
+      `http://${this.node.httpAddresses[0]}/v1/ledger`,
+    )
+    return entries.map((row) => [row['destination'], row['first_offset'], row['last_offset'], row['reason']])
   }
 
   async values(): Promise<string[]> {

@@ -210,6 +210,25 @@ test('what came while a client slept is delivered in order when it wakes, and PI
     assert.is(await client.next(), '0217', 'nothing more')
   }))
 
+test('what is too large for a device is in the ledger, at QoS 1 and 2, and what follows comes', () =>
+  withBench('max_frame_size = "64B"\n', async (bench) => {
+    const client = await bench.client()
+    await client.connect('pump')
+    client.send(0x12, 0x40, w(2), 'ab') // SUBSCRIBE to the short topic ab, QoS 2
+    await client.next()
+    const program = await bench.program()
+    for (const qos of [1, 2] as const) await program.publishAsync('ab', 'x'.repeat(100), { qos })
+    await program.publishAsync('ab', 'small', { qos: 1 })
+    const small = await client.next()
+    assert.ok(small.endsWith(Buffer.from('small').toString('hex')), small)
+    const expected = [['session:mqttsn/air/pump', 0, 1, 'undeliverable']]
+    const deadline = performance.now() + 30_000
+    let rows = await bench.ledger()
+    while (JSON.stringify(rows) !== JSON.stringify(expected) && performance.now() < deadline)
+      rows = await bench.ledger()
+    assert.equal(rows, expected)
+  }))
+
 test('sleep, subscriptions and topic ids survive a restart of the node and a changed source port', () =>
   withBench(RETRY, async (bench) => {
     let client = await bench.client()

@@ -11,6 +11,7 @@ import { seededRandom } from '../../firmware-bridge/sim/random.js'
 import { SerialDevice } from '../../firmware-bridge/sim/serial-device.js'
 import { SimulatedLine } from '../../firmware-bridge/sim/simulated-line.js'
 import { Logger, loadValidConfig, type RunningNode, startNode } from '../../src/index.js'
+import { getJson } from '../helpers/http.js'
 import { withSeed } from '../helpers/seeded-random.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
@@ -69,6 +70,7 @@ class Bench {
             bench.links.push(link)
             return link
           },
+          undeliverable: (clientId, packetId) => bench.node.undeliverable(clientId, packetId),
           table: (name) => bench.node.table(name),
         },
         devices: new DeviceTable({
@@ -120,6 +122,13 @@ class Bench {
 
   publish(topic: string, value: string): Promise<void> {
     return this.node.publish({ mqttTopic: `d/pump/${topic}`, payload: Buffer.from(value) }).durable
+  }
+
+  async ledger(): Promise<unknown[][]> {
+    const { entries } = await getJson<{ entries: Record<string, unknown>[] }>(
+      `http://${this.node.httpAddresses[0]}/v1/ledger`,
+    )
+    return entries.map((row) => [row['destination'], row['first_offset'], row['last_offset'], row['reason']])
   }
 
   async close(): Promise<void> {
@@ -175,7 +184,7 @@ test('a device may subscribe to its own topics only', async () => {
   await bench.close()
 })
 
-test('a message that is too large for its device is put aside and counted, and the next one comes', async () => {
+test('a message that is too large for its device is counted and in the ledger, and the next one comes', async () => {
   const bench = await Bench.open(0, 1)
   await bench.subscribe('cmd/#')
   await bench.publish('cmd/v', 'x'.repeat(1020))
@@ -184,6 +193,7 @@ test('a message that is too large for its device is put aside and counted, and t
   assert.equal(bench.messages, ['cmd/v small'])
   await bench.until(() => bench.registry.list()[0].delivered === 1)
   assert.equal(bench.registry.list()[0].rejected, { too_large: 1 })
+  assert.equal(await bench.ledger(), [['session:serial/pump', 0, 0, 'undeliverable']])
   await bench.close()
 })
 

@@ -25,6 +25,7 @@ function nodeWithout(): BridgeNode {
   return {
     publish: () => ({ durable: Promise.resolve(), duplicate: false }),
     connect: () => none(),
+    undeliverable: () => none(),
     table: () => new MemoryTable(),
   }
 }

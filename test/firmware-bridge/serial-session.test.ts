@@ -57,7 +57,7 @@ class Bench {
     })
     this.status = registry.line('bus', 'serial', '/dev/ttyS9')
     this.session = new SerialSession(this.port, {
-      node: { publish: (message) => this.publish(message), connect: () => new Duplex() },
+      node: { publish: (message) => this.publish(message), connect: () => new Duplex(), undeliverable: async () => {} },
       sessions: new MemoryTable(),
       findDevice: (id) => this.devices.find(id),
       joined: (id) => this.registry.device('bus', 'serial', id, '/dev/ttyS9'),

@@ -31,6 +31,7 @@ export interface BridgeDependencies {
   /** See RunningNode. */
   publish(message: BridgeMessage): { readonly durable: Promise<void>; readonly duplicate: boolean }
   connect(maxInFlight: number): Duplex
+  undeliverable(clientId: string, packetId: number): Promise<void>
   readonly tables: BridgeTables
   readonly devices: BridgeDevices
 }
@@ -39,7 +40,7 @@ export interface BridgeDependencies {
 type Outcome = { readonly duplicate: boolean } | { readonly error: string; readonly message: string } | typeof SKIPPED
 const SKIPPED = { skipped: true } as const
 
-export function bridgeRoutes({ publish, connect, tables, devices }: BridgeDependencies): Route[] {
+export function bridgeRoutes({ publish, connect, undeliverable, tables, devices }: BridgeDependencies): Route[] {
   const requests = new RequestOrder()
   return [
     {
@@ -83,6 +84,16 @@ export function bridgeRoutes({ publish, connect, tables, devices }: BridgeDepend
       scope: 'bridge',
       async handle(request) {
         devices.take(request.params['bridge'], await request.json())
+        return jsonReply({})
+      },
+    },
+    {
+      method: 'POST',
+      pattern: '/v1/bridges/{bridge}/undeliverable',
+      scope: 'bridge',
+      async handle(request) {
+        const body = objectOf(await request.json(), 'the body', ['client', 'packet_id'])
+        await undeliverable(textOf(body['client'], 'client'), integerOf(body['packet_id'], 'packet_id', 1, 65_535))
         return jsonReply({})
       },
     },
