@@ -3,12 +3,10 @@
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { readings } from '../../scripts/readings.js'
-import { numbered } from '../helpers/delivery-check.js'
 import { getJson } from '../helpers/http.js'
 import { assertSame, caughtUp, gatewayConfig } from '../helpers/mirror-check.js'
 import { NodeProcess } from '../helpers/node-process.js'
-import { ReliablePublisher } from '../helpers/reliable-publisher.js'
+import { publishReadings } from '../helpers/publish-readings.js'
 import { unlessSkipped } from '../helpers/skip.js'
 import { SmallDisk } from '../helpers/small-disk.js'
 import { until } from '../helpers/until.js'
@@ -21,14 +19,6 @@ node_id = "cloud"
 segment_size = "1MB"
 ballast_size = "2MB"
 `
-
-async function publish(node: NodeProcess, count: number, from: number): Promise<void> {
-  const publisher = new ReliablePublisher({ url: node.mqttUrl, clientId: 'sensors', window: 500, reconnectMs: 50 })
-  const source = readings()
-  for (let n = from; n < from + count; n++) publisher.publish(numbered(source.next().value, n))
-  await publisher.allAcked()
-  publisher.close()
-}
 
 interface Upstream {
   readonly last_error?: string
@@ -43,10 +33,10 @@ unlessSkipped(test, disk === null ? 'mounting a tmpfs needs root' : null)(
     const { path } = disk as SmallDisk
     const cloud = await NodeProcess.start({ config: cloudConfig, dataDir: join(path, 'data') })
     const gateway = await NodeProcess.start({ config: gatewayConfig('gw-17', cloud.mqttPort) })
-    await publish(gateway, 2000, 0)
+    await publishReadings(gateway, 2000, 0)
     await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
     await (disk as SmallDisk).fillUp()
-    await publish(gateway, 10_000, 2000)
+    await publishReadings(gateway, 10_000, 2000)
     const status = () => getJson<Upstream>(`${gateway.httpUrl}/v1/upstreams/cloud`)
     const waiting = await until('the gateway says why', status, ({ last_error: error = '' }) => FULL.test(error))
     assert.ok(waiting.backlog_records > 0)

@@ -2,12 +2,10 @@ import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { readings } from '../../scripts/readings.js'
-import { numbered } from '../helpers/delivery-check.js'
 import { getJson, requestJson } from '../helpers/http.js'
 import { assertSame, caughtUp, gatewayConfig, siteConfig, storedRecords, streamAt } from '../helpers/mirror-check.js'
 import { NodeProcess } from '../helpers/node-process.js'
-import { ReliablePublisher } from '../helpers/reliable-publisher.js'
+import { publishReadings } from '../helpers/publish-readings.js'
 import { TcpProxy } from '../helpers/tcp-proxy.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
@@ -33,18 +31,10 @@ async function lastError(gateway: NodeProcess): Promise<string> {
   return upstreams[0].last_error ?? ''
 }
 
-async function publish(node: NodeProcess, count: number, from = 0): Promise<void> {
-  const publisher = new ReliablePublisher({ url: node.mqttUrl, clientId: 'sensors', window: 500, reconnectMs: 50 })
-  const source = readings()
-  for (let n = from; n < from + count; n++) publisher.publish(numbered(source.next().value, n))
-  await publisher.allAcked()
-  publisher.close()
-}
-
 test('what a gateway stores is at its Sluice upstream under the same offsets', async () => {
   const cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
   const gateway = await NodeProcess.start({ config: gatewayConfig('gw-17', cloud.mqttPort) })
-  await publish(gateway, 5000)
+  await publishReadings(gateway, 5000)
   await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
   assert.is(await assertSame([gateway, 'telemetry'], [cloud, 'gw-17.telemetry']), 5000)
   await gateway.kill()
@@ -54,7 +44,7 @@ test('what a gateway stores is at its Sluice upstream under the same offsets', a
 test('offsets that a consumer group commits at the gateway are committed for the mirror', async () => {
   const cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
   const gateway = await NodeProcess.start({ config: gatewayConfig('gw-17', cloud.mqttPort) })
-  await publish(gateway, 500)
+  await publishReadings(gateway, 500)
   await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
   const offsets = [{ stream: 'telemetry', partition: 0, offset: 17 }]
   const commit = await requestJson(`${gateway.httpUrl}/v1/groups/app/offsets`, { method: 'POST', body: { offsets } })
@@ -75,12 +65,12 @@ test('an upstream that was wiped gets again what is stored, and the cursor here 
   let cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
   const uplink = await TcpProxy.start(cloud.mqttPort)
   const gateway = await NodeProcess.start({ config: gatewayConfig('gw-17', uplink.port) })
-  await publish(gateway, 2000)
+  await publishReadings(gateway, 2000)
   await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
   await cloud.kill()
   cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
   uplink.targetPort = cloud.mqttPort
-  await publish(gateway, 500, 2000)
+  await publishReadings(gateway, 500, 2000)
   await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
   assert.is(await assertSame([gateway, 'telemetry'], [cloud, 'gw-17.telemetry']), 2500)
   await gateway.kill()
@@ -92,18 +82,18 @@ test('a copy of a gateway is refused until an operator accepts it, and then gets
   const cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
   const config = gatewayConfig('gw-17', cloud.mqttPort)
   const gateway = await NodeProcess.start({ config })
-  await publish(gateway, 1000)
+  await publishReadings(gateway, 1000)
   await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
   await gateway.kill()
   const copyDir = join(tempDir(), 'data')
   cpSync(gateway.dataDir, copyDir, { recursive: true })
   await gateway.startAgain()
-  await publish(gateway, 1000, 1000)
+  await publishReadings(gateway, 1000, 1000)
   await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
   await gateway.kill()
 
   const copy = await NodeProcess.start({ config, dataDir: copyDir })
-  await publish(copy, 1500, 5000)
+  await publishReadings(copy, 1500, 5000)
   await until(async () => /another data directory/.test(await lastError(copy)))
   assert.is((await streamAt(cloud, 'gw-17.telemetry'))?.partitions.length, 2)
   const before = await storedRecords(cloud, 'gw-17.telemetry')
@@ -124,10 +114,10 @@ test('what retention takes before the link is back is in the ledger on both side
   const uplink = await TcpProxy.start(cloud.mqttPort)
   const small = { top: '[storage]\nsegment_size = "256KB"\n', stream: 'retention = { max_bytes = "1MB" }\n' }
   const gateway = await NodeProcess.start({ config: gatewayConfig('gw-17', uplink.port, small) })
-  await publish(gateway, 1000)
+  await publishReadings(gateway, 1000)
   await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
   uplink.refuse(true)
-  await publish(gateway, 20_000, 1000)
+  await publishReadings(gateway, 20_000, 1000)
   // What is dropped while frames of it are under way may be in the ledger although it arrives.
   await until(async () => {
     const { bytes, partitions } = (await streamAt(gateway, 'telemetry'))!
@@ -164,7 +154,7 @@ test('a chain forwards mirrors under the name of their origin, and nothing goes 
   const gateways = await Promise.all(
     ['gw-1', 'gw-2'].map((id) => NodeProcess.start({ config: gatewayConfig(id, site.mqttPort) })),
   )
-  await Promise.all(gateways.map((gateway, i) => publish(gateway, 1000, i * 1000)))
+  await Promise.all(gateways.map((gateway, i) => publishReadings(gateway, 1000, i * 1000)))
   for (const [i, gateway] of gateways.entries()) {
     await caughtUp([gateway, 'telemetry'], [cloud, `gw-${i + 1}.telemetry`])
     assert.is(await assertSame([gateway, 'telemetry'], [cloud, `gw-${i + 1}.telemetry`]), 1000)

@@ -138,6 +138,8 @@ export class TcpProxy {
 
 class Pipe {
   private dueAtMs = 0
+  /** In order; a timer runs for the first of them. */
+  private readonly waiting: { readonly dueAtMs: number; readonly action: () => void }[] = []
 
   constructor(
     readonly direction: Direction,
@@ -174,12 +176,23 @@ class Pipe {
     breakOff(this.to)
   }
 
-  /** Never before what was put off earlier. */
+  /** Never before what was put off earlier, however late a timer is. */
   private later(delayMs: number, action: () => void): void {
-    const nowMs = performance.now()
-    this.dueAtMs = Math.max(this.dueAtMs, nowMs + delayMs)
-    if (this.dueAtMs <= nowMs) action()
-    else setTimeout(action, this.dueAtMs - nowMs)
+    this.dueAtMs = Math.max(this.dueAtMs, performance.now() + delayMs)
+    this.waiting.push({ dueAtMs: this.dueAtMs, action })
+    if (this.waiting.length === 1) this.runDue()
+  }
+
+  private runDue(): void {
+    for (let next = this.waiting[0]; next !== undefined; next = this.waiting[0]) {
+      const leftMs = next.dueAtMs - performance.now()
+      if (leftMs > 0) {
+        setTimeout(() => this.runDue(), leftMs)
+        return
+      }
+      this.waiting.shift()
+      next.action()
+    }
   }
 }
 

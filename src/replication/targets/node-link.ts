@@ -239,6 +239,8 @@ export class NodeLink implements Link<FrameShipment> {
     this.cancelTimer()
     this.tellGroups()
     this.options.events.onUp()
+    // Those that came while the others were being opened were announced to nobody.
+    this.openNew()
   }
 
   private tellGroups(): void {
