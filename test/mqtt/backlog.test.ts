@@ -1,9 +1,9 @@
 // What a durable session has missed costs no memory, and comes in order and before what is new, though the node is killed while it is
 // delivered. SLUICE_TEST_BACKLOG=1000000 makes it as long as that, and prints what it took.
 
-import { readFileSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { MemoryWatch } from '../helpers/memory-watch.js'
 import { NodeProcess } from '../helpers/node-process.js'
 import { puback, pubcomp, publishOf, publishPacket, pubrec, pubrel, RawClient, subscribePacket } from './raw-client.js'
 
@@ -31,29 +31,6 @@ async function publishNumbers(port: number, from: number, to: number): Promise<v
     for (const _ of ids) assert.is((await publisher.next())?.first, 0x70)
   }
   publisher.socket.destroy()
-}
-
-/** Memory of a process that no file backs, as it was at most. */
-class MemoryWatch {
-  peakMb = 0
-  private readonly timer = setInterval(() => this.look(), 20)
-
-  constructor(private readonly pid: () => number) {}
-
-  look(): number {
-    let mb = 0
-    try {
-      mb = Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${this.pid()}/status`, 'latin1'))?.[1] ?? 0) / 1024
-    } catch {
-      // Between two lives of the node.
-    }
-    this.peakMb = Math.max(this.peakMb, mb)
-    return mb
-  }
-
-  end(): void {
-    clearInterval(this.timer)
-  }
 }
 
 /** What one subscriber has received; a resend is told by its identifier, or, at QoS 1 and after a kill, by its number. */
@@ -104,7 +81,6 @@ for (const qos of [1, 2] as const) {
     assert.is((await first.next())?.first, 0x90)
     first.socket.destroy()
     const memory = new MemoryWatch(() => node.pid)
-    // The heap of a node that has published as much to nobody is what it is compared with.
     const begunAt = performance.now()
     await publishNumbers(node.mqttPort, 0, Math.ceil(BACKLOG / 10))
     const beforeMb = memory.peakMb
