@@ -1,7 +1,7 @@
 // The brokers a workload is run against. Each run gets a fresh one, with nothing stored.
 
 import { execFileSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import mqtt from 'mqtt'
 import { findProgram, Mosquitto, mosquittoMissing } from '../../test/helpers/mosquitto.js'
@@ -23,6 +23,19 @@ export interface Contestant {
   start(core: number | undefined, maxConnections?: number): Promise<RunningBroker>
 }
 
+/** What the most a Sluice node of these workloads may take is, 10,000 idle connections included, and what one has taken. Resident, MB. */
+export const MAX_RSS_MB = 650
+export const sluiceMemory = { peakMb: 0 }
+
+/** @param line `VmRSS`: now; `VmHWM`: at most so far. @returns KB; 0 where there is no /proc, or no such process any more. */
+export function residentKb(pid: number, line: 'VmRSS' | 'VmHWM'): number {
+  try {
+    return Number(new RegExp(`${line}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
+  } catch {
+    return 0
+  }
+}
+
 export const sink: Contestant = {
   name: 'sink',
   durability: 'none: answers and forgets; the ceiling of the load generator',
@@ -42,7 +55,11 @@ export const sluice: Contestant = {
     writeFileSync(acl, 'topic deny secret/#\npattern read clients/%c/#\ntopic readwrite #\n')
     const config = `[mqtt]\nacl_file = ${JSON.stringify(acl)}\nmax_connections = ${maxConnections}\n`
     const node = await NodeProcess.start({ core, config })
-    return { port: node.mqttPort, pid: node.pid, stop: () => node.kill('SIGKILL') }
+    const stop = () => {
+      sluiceMemory.peakMb = Math.max(sluiceMemory.peakMb, residentKb(node.pid, 'VmHWM') / 1024)
+      return node.kill('SIGKILL')
+    }
+    return { port: node.mqttPort, pid: node.pid, stop }
   },
 }
 

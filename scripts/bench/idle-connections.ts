@@ -1,15 +1,13 @@
 // What 10,000 idle connections cost: memory of the broker, and the ack latency of 100 clients that go on publishing.
 
-import { readFileSync } from 'node:fs'
 import { mosquittoMissing } from '../../test/helpers/mosquitto.js'
-import { mosquitto, sluice } from './contestants.js'
+import { MAX_RSS_MB, mosquitto, residentKb, sluice } from './contestants.js'
 import type { LatencyResult, LatencyShape } from './latency-load.js'
 import { runLoad } from './run-load.js'
 import { formatTable, type Workload } from './workload.js'
 
 const ACTIVE = 100
 const RATE = 500
-const MAX_RSS_MB = 650
 
 export const idleConnections: Workload = {
   name: 'idle-connections',
@@ -35,7 +33,7 @@ export const idleConnections: Workload = {
         }
         const rssKb: Record<string, number> = {}
         const { alone, besideIdle } = await runLoad<LatencyResult>('latency-load', shape, options, (name) => {
-          rssKb[name] = rssOf(broker.pid)
+          rssKb[name] = residentKb(broker.pid, 'VmRSS')
         })
         const each = (rssKb['idle'] - rssKb['alone']) / idle
         const p99After = besideIdle?.p99Ms ?? Number.NaN
@@ -60,11 +58,6 @@ export const idleConnections: Workload = {
     ]
     return { text, result }
   },
-}
-
-/** Resident memory, KB. */
-function rssOf(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
 }
 
 const mb = (kb: number): string => `${(kb / 1024).toFixed(0)} MB`

@@ -4,7 +4,7 @@
 import { cpus, tmpdir } from 'node:os'
 import { parseArgs } from 'node:util'
 import { findProgram } from '../../test/helpers/mosquitto.js'
-import { mosquittoVersion } from './contestants.js'
+import { MAX_RSS_MB, mosquittoVersion, sluiceMemory } from './contestants.js'
 import { deviceBytes } from './device-bytes.js'
 import { drain } from './drain.js'
 import { fanOut } from './fan-out.js'
@@ -17,10 +17,14 @@ import { latency } from './latency.js'
 import { logAppend } from './log-append.js'
 import { logRead } from './log-read.js'
 import { logStart } from './log-start.js'
+import { busyShare } from './machine-load.js'
 import { mqttsn } from './mqttsn.js'
 import { pull } from './pull.js'
 import { probeStorage } from './storage-probe.js'
 import type { Workload } from './workload.js'
+
+/** From which part of the processors' time taken by others on no figure is worth much. */
+const BUSY_SHARE = 0.1
 
 const WORKLOADS: readonly Workload[] = [
   ingest,
@@ -65,6 +69,7 @@ async function main(): Promise<number> {
   }
   const chosen = WORKLOADS.filter((one) => positionals.length === 0 || positionals.includes(one.name))
   const pinned = cpus().length >= 2 && findProgram('taskset') !== null
+  const busyBefore = await busyShare(1000)
   const storage = probeStorage(tmpdir())
   const machine = {
     cpu: cpus()[0]?.model ?? 'unknown',
@@ -82,8 +87,13 @@ async function main(): Promise<number> {
   const say = (line: string) => values.json !== true && process.stdout.write(`${line}\n`)
   say(`${machine.cpu}, ${machine.cores} cores, Node ${machine.node}, mosquitto ${machine.mosquitto ?? 'not installed'}`)
   say(pinned ? 'Broker on core 0, load on core 1' : 'Broker and load not pinned to cores')
+  const sayBusy = (when: string, share: number) => {
+    if (share > BUSY_SHARE) say(`Others took ${Math.round(share * 100)} % of the processors ${when}: run again.`)
+  }
   const sync = `p50 ${storage.fdatasyncP50Ms.toFixed(2)} ms, p99 ${storage.fdatasyncP99Ms.toFixed(2)} ms`
   say(`Data in ${tmpdir()} on ${storage.fileSystem}; a bare fdatasync after 4 KB: ${sync}`)
+
+  sayBusy('before', busyBefore)
 
   const results: Record<string, unknown> = {}
   const progress = (text: string) => process.stderr.isTTY && process.stderr.write(`\r\x1b[K${text}`)
@@ -98,7 +108,19 @@ async function main(): Promise<number> {
     results[workload.name] = report.result
     say(`\n${report.text.join('\n')}`)
   }
-  if (values.json === true) process.stdout.write(`${JSON.stringify({ machine, workloads: results }, null, 2)}\n`)
+  const busyAfter = await busyShare(1000)
+  const { peakMb } = sluiceMemory
+  if (peakMb > 0) {
+    const verdict = peakMb <= MAX_RSS_MB ? 'kept' : 'NOT kept'
+    say(
+      `\nMemory of a Sluice node through all of this: ${Math.round(peakMb)} MB at most. Bound ${MAX_RSS_MB} MB: ${verdict}.`,
+    )
+  }
+  sayBusy('after', busyAfter)
+  const others = { busy_before: busyBefore, busy_after: busyAfter }
+  const memory = { peak_rss_mb: Math.round(peakMb), bound_mb: MAX_RSS_MB }
+  if (values.json === true)
+    process.stdout.write(`${JSON.stringify({ machine, others, memory, workloads: results }, null, 2)}\n`)
   return 0
 }
 
