@@ -19,6 +19,7 @@ import type { Logger } from '../base/logger.js'
 import type { AccessTokens } from './access-tokens.js'
 import { formatAddress, isLoopback, parseListenAddress } from './listen-address.js'
 import { LongPolls } from './long-polls.js'
+import { ReplyWriter } from './reply-writer.js'
 import { parseQuery, Request } from './request.js'
 import { guardAgainstWebPages } from './request-guard.js'
 import { type HttpReply, type Route, scopeOf } from './route.js'
@@ -43,6 +44,8 @@ export interface HttpLimits {
   readonly requestTimeoutMs: number
   /** A connection without a byte either way for so long is closed; longer than the longest poll. */
   readonly idleTimeoutMs: number
+  /** Of all answers that wait for their clients to take them; past it requests are told to come back. */
+  readonly maxUnsentBytes: number
   /** How long `stop` waits for replies on their way before it closes their connections. */
   readonly stopTimeoutMs: number
 }
@@ -56,6 +59,7 @@ export const DEFAULT_HTTP_LIMITS: HttpLimits = {
   headersTimeoutMs: 10_000,
   requestTimeoutMs: 30_000,
   idleTimeoutMs: 75_000,
+  maxUnsentBytes: 64 * 1024 * 1024,
   stopTimeoutMs: 2_000,
 }
 
@@ -77,6 +81,8 @@ export interface HttpServerOptions {
 export interface HttpStats {
   readonly connections: number
   readonly waitingPolls: number
+  /** Of answers that their clients have not taken yet. */
+  readonly unsentBytes: number
   readonly requests: number
   /** Replies with a status of 500 or more. */
   readonly failures: number
@@ -91,6 +97,7 @@ export class HttpServer {
   private readonly router: Router
   private readonly limits: HttpLimits
   private readonly polls: LongPolls
+  private readonly replies: ReplyWriter
   private readonly logger: Logger
   private readonly allowedHosts: readonly string[]
   private requests = 0
@@ -102,6 +109,7 @@ export class HttpServer {
     this.limits = { ...DEFAULT_HTTP_LIMITS, ...options.limits }
     this.polls = new LongPolls(this.limits.maxWaitingPolls, options.clock ?? systemClock)
     this.logger = options.logger
+    this.replies = new ReplyWriter(this.limits.maxUnsentBytes, this.logger)
     this.allowedHosts = options.allowedHosts ?? []
   }
 
@@ -119,7 +127,8 @@ export class HttpServer {
 
   stats(): HttpStats {
     const { requests, failures } = this
-    return { connections: this.sockets.size, waitingPolls: this.polls.count, requests, failures }
+    const { unsentBytes } = this.replies
+    return { connections: this.sockets.size, waitingPolls: this.polls.count, unsentBytes, requests, failures }
   }
 
   /** Answers the requests that wait, lets replies on their way finish (for `stopTimeoutMs`), then closes every connection. */
@@ -209,39 +218,18 @@ export class HttpServer {
     const { 'content-length': length, 'transfer-encoding': coding } = message.headers
     const unread = !message.complete && (length !== undefined || coding !== undefined)
     const close = this.stopping || unread
-    const { body } = reply
-    if (typeof body === 'object' && Symbol.asyncIterator in body) await this.stream(response, reply, body, close)
-    else send(response, reply, body, close)
-  }
-
-  /** Never more than one chunk ahead of the client; one that reads nothing for the idle time-out is cut off like any other. */
-  private async stream(
-    response: ServerResponse,
-    reply: HttpReply,
-    body: AsyncIterable<string | Uint8Array>,
-    close: boolean,
-  ): Promise<void> {
-    response.writeHead(reply.status ?? 200, headersOf(reply, close))
-    if (response.req.method === 'HEAD') return void response.end()
-    // The first record may be long in coming, and until then the client should know that it is connected.
-    response.flushHeaders()
-    try {
-      for await (const chunk of body) {
-        if (response.destroyed) return
-        if (!response.write(chunk)) await drained(response)
-      }
-      response.end()
-    } catch (error) {
-      if (error instanceof BrokenInvariant) throw error
-      // The status has gone out: an answer that is cut short is the only way left to say it.
-      this.logger.warn('a streamed answer was cut short', { reason: messageOf(error) })
-      response.destroy()
-    }
+    await this.replies.write(response, reply, close)
   }
 
   private async handle(message: IncomingMessage, response: ServerResponse): Promise<HttpReply> {
     const { match, search } = this.find(message)
-    return match.route.handle(new Request(message, response, match, search, this.limits, this.polls))
+    const { route } = match
+    const isBounded = scopeOf(route) !== 'none'
+    if (isBounded) this.replies.checkRoom()
+    const reply = await route.handle(new Request(message, response, match, search, this.limits, this.polls))
+    // Once more, now that there is an answer, where it can be asked for again.
+    if (isBounded && route.method === 'GET') this.replies.checkRoom()
+    return reply
   }
 
   private upgrade(message: IncomingMessage): Duplex {
@@ -295,43 +283,6 @@ function errorBody(error: SluiceError): HttpReply {
   if (error.httpStatus === 401) headers['www-authenticate'] = 'Bearer'
   if (error.httpStatus === 405) headers['allow'] = String(details['allowed'])
   return { status: error.httpStatus, headers, body: `${JSON.stringify({ error: { code, message, details } })}\n` }
-}
-
-function headersOf(reply: HttpReply, close: boolean): Record<string, string | number> {
-  return {
-    'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-    ...reply.headers,
-    // A body that was not read to its end would be taken for the next request.
-    ...(close && { connection: 'close' }),
-  }
-}
-
-/** Resolves when the client has taken what was written, or has gone. */
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const settle = (): void => {
-      response.off('drain', settle).off('close', settle)
-      resolve()
-    }
-    response.on('drain', settle).on('close', settle)
-  })
-}
-
-function send(
-  response: ServerResponse,
-  reply: HttpReply,
-  body: string | Uint8Array | readonly Uint8Array[],
-  close: boolean,
-): void {
-  const parts = typeof body === 'string' ? [Buffer.from(body)] : body instanceof Uint8Array ? [body] : body
-  let bytes = 0
-  for (const part of parts) bytes += part.length
-  response.writeHead(reply.status ?? 200, { 'content-length': bytes, ...headersOf(reply, close) })
-  response.cork()
-  for (const part of parts) response.write(part)
-  response.end()
-  response.uncork()
 }
 
 /** What Node's parser refuses before there is a request. */

@@ -229,6 +229,41 @@ test('long polls past their maximum are told to come back', async () => {
   )
 })
 
+test('answers that clients leave where they are have a maximum, and those clients are cut off after the idle time-out', async () => {
+  const big = Buffer.alloc(8 * 1024 * 1024, 0x61)
+  const { server, address } = await start(
+    [
+      { method: 'GET', pattern: '/big', handle: () => ({ body: big }) },
+      { method: 'GET', pattern: '/small', handle: () => jsonReply('small') },
+      { method: 'GET', pattern: '/healthz', scope: 'none', handle: () => jsonReply('well') },
+    ],
+    { maxUnsentBytes: 2 * big.length, idleTimeoutMs: 3_000 },
+  )
+  const stuck = Array.from({ length: 2 }, () => {
+    const socket = connect(Number(address.split(':')[1]), '127.0.0.1')
+    socket.on('error', () => {})
+    socket.pause()
+    socket.write('GET /big HTTP/1.1\r\nHost: localhost\r\n\r\n')
+    return socket
+  })
+  while (server.stats().unsentBytes < 2 * big.length) await new Promise((resolve) => setImmediate(resolve))
+  const refused = await call(address, '/small')
+  assert.equal([refused.status, refused.json.error.code], [429, 'TOO_MANY_REQUESTS'])
+  assert.is((await call(address, '/healthz')).status, 200, 'whoever watches the node still gets an answer')
+  // Nothing but the time-out ends them: they neither read nor hang up.
+  while (server.stats().unsentBytes > 0) await new Promise((resolve) => setImmediate(resolve))
+  assert.is((await call(address, '/small')).status, 200)
+  assert.is((await call(address, '/big')).text.length, big.length)
+  for (const socket of stuck) socket.destroy()
+})
+
+test('an answer that is read leaves nothing behind in the account', async () => {
+  const { server, address } = await start([{ method: 'GET', pattern: '/a', handle: () => jsonReply('a') }])
+  for (let i = 0; i < 20; i++) await call(address, '/a')
+  while (server.stats().unsentBytes > 0) await new Promise((resolve) => setImmediate(resolve))
+  assert.is(server.stats().unsentBytes, 0)
+})
+
 test('a long poll ends when its client hangs up', async () => {
   const { server, address } = await start([waitForever])
   const socket = connect(Number(address.split(':')[1]), '127.0.0.1')
