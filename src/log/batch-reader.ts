@@ -3,12 +3,8 @@
 
 import { SluiceError } from '../base/errors.js'
 import { baseOffsetOf, lastOffsetOf, recordBatchProblem } from '../record/record-batch.js'
-import type { LevelDatabase } from '../state/level-database.js'
-import { belongsTo, lastOffsetOfKey, META_START, partitionOfKey, seekKey } from './keys.js'
-
-/** Entries asked of LevelDB at once; it stops earlier at the byte limit. */
-const ENTRIES_PER_READ = 64
-const MAX_READ_AHEAD_BYTES = 512 * 1024
+import { belongsTo, META_START, partitionOfKey, seekKey } from './keys.js'
+import { MAX_READ_AHEAD_BYTES, type SegmentSource } from './segment-source.js'
 
 export interface StoredBatch {
   readonly partition: number
@@ -26,22 +22,14 @@ export interface BatchRange {
 }
 
 /** @throws SluiceError CORRUPT_MESSAGE (details: partition, offset) at the first batch that fails its checks or is missing. */
-export async function readBatches(database: LevelDatabase, range: BatchRange): Promise<Buffer[]> {
+export async function readBatches(source: SegmentSource, range: BatchRange): Promise<Buffer[]> {
   const { partition, from, end, maxBytes, maxRecords } = range
-  const iterator = database.iterator({
-    gte: seekKey(partition, from),
-    lt: seekKey(partition + 1, 0),
-    fillCache: false,
-    highWaterMarkBytes: Math.min(maxBytes, MAX_READ_AHEAD_BYTES),
-  } as object)
   const batches: Buffer[] = []
   let next = from
   let bytes = 0
-  let holdsEntries = false
   try {
-    for (;;) {
-      const entries = await iterator.nextv(ENTRIES_PER_READ)
-      holdsEntries ||= entries.length > 0
+    const readAhead = Math.min(maxBytes, MAX_READ_AHEAD_BYTES)
+    for await (const entries of source.entries(seekKey(partition, from), seekKey(partition + 1, 0), readAhead)) {
       for (const [key, batch] of entries) {
         const problem = batchProblem(key, batch, next, batches.length === 0)
         if (problem !== null) throw corrupt(partition, next, problem)
@@ -52,31 +40,13 @@ export async function readBatches(database: LevelDatabase, range: BatchRange): P
         next = last + 1
         if (next - from >= maxRecords || next === end) return batches
       }
-      if (entries.length === 0) throw corrupt(partition, next, 'is missing')
     }
+    throw corrupt(partition, next, 'is missing')
   } catch (error) {
     // What was read before it is good; who goes on from there meets it first.
     if (batches.length > 0) return batches
     throw error
-  } finally {
-    // Where nothing can be read, classic-level's seek past the end fails an assertion of LevelDB's and ends the process.
-    if (holdsEntries) await release(iterator)
-    else await iterator.close()
   }
-}
-
-/**
- * A closed iterator of classic-level keeps what it read last in native memory, unknown to V8, until the garbage collector finds it:
- * 135 MB after 60 MB read in small fetches, measured. Reading past the end first makes it let go.
- */
-async function release(iterator: ReturnType<LevelDatabase['iterator']>): Promise<void> {
-  try {
-    iterator.seek(META_START)
-    await iterator.nextv(1)
-  } catch {
-    // Nothing was wanted of this read, and damage is found by those who want something.
-  }
-  await iterator.close()
 }
 
 /**
@@ -85,27 +55,22 @@ async function release(iterator: ReturnType<LevelDatabase['iterator']>): Promise
  * @returns the offsets that cannot be read, both inclusive: from the end of the last good batch before to the start of the next.
  */
 export async function damagedRange(
-  database: LevelDatabase,
+  source: SegmentSource,
   partition: number,
   offset: number,
   extent: { readonly base: number; readonly end: number },
 ): Promise<readonly [first: number, last: number]> {
+  const damaged = seekKey(partition, offset)
   let first = extent.base
-  const before = database.iterator({ gte: seekKey(partition, 0), lt: seekKey(partition, offset), reverse: true })
   try {
-    for await (const [key, batch] of before) {
-      if (problemOf(key, batch) !== null) continue
-      first = lastOffsetOfKey(key) + 1
-      break
-    }
+    for await (const { batch } of batchesFrom(source, seekKey(partition, extent.base), damaged))
+      first = lastOffsetOf(batch) + 1
   } catch {
     // The table itself is damaged here: everything below `offset` has been read before, or will be found out when it is.
     first = offset
-  } finally {
-    await before.close()
   }
   try {
-    for await (const { batch } of batchesFrom(database, seekKey(partition, offset), seekKey(partition + 1, 0))) {
+    for await (const { batch } of batchesFrom(source, damaged, seekKey(partition + 1, 0))) {
       if (baseOffsetOf(batch) > offset) return [first, baseOffsetOf(batch) - 1]
     }
   } catch {
@@ -115,22 +80,15 @@ export async function damagedRange(
 }
 
 /** Reads every sound batch of a segment, in key order; what is not sound is left out. */
-export function allBatches(database: LevelDatabase): AsyncIterable<StoredBatch> {
-  return batchesFrom(database, seekKey(0, 0), META_START)
+export function allBatches(source: SegmentSource): AsyncIterable<StoredBatch> {
+  return batchesFrom(source, seekKey(0, 0), META_START)
 }
 
-async function* batchesFrom(database: LevelDatabase, gte: Buffer, lt: Buffer): AsyncIterable<StoredBatch> {
-  const iterator = database.iterator({ gte, lt, fillCache: false, highWaterMarkBytes: MAX_READ_AHEAD_BYTES } as object)
-  try {
-    for (;;) {
-      const entries = await iterator.nextv(ENTRIES_PER_READ)
-      if (entries.length === 0) return
-      for (const [key, batch] of entries) {
-        if (problemOf(key, batch) === null) yield { partition: partitionOfKey(key), batch }
-      }
+async function* batchesFrom(source: SegmentSource, gte: Buffer, lt: Buffer): AsyncIterable<StoredBatch> {
+  for await (const entries of source.entries(gte, lt)) {
+    for (const [key, batch] of entries) {
+      if (problemOf(key, batch) === null) yield { partition: partitionOfKey(key), batch }
     }
-  } finally {
-    await iterator.close()
   }
 }
 

@@ -18,7 +18,7 @@ export interface FetcherOptions {
   readonly stream: string
   readonly store: SegmentStore
   readonly openSegments: OpenSegments
-  /** Opening a LevelDB writes, which a full disk refuses until the ballast has been given up. */
+  /** Opening a segment that could not be sealed writes, which a full disk refuses until the ballast has been given up. */
   readonly giveUpBallast: () => Promise<void>
   /** Enters damage into the ledger; durable when it resolves. */
   readonly onDamage: (damage: readonly Damage[]) => Promise<void>
@@ -95,7 +95,7 @@ export class Fetcher {
     maxRecords: number,
   ): Promise<Buffer[]> {
     const range = { partition, from, end, maxBytes, maxRecords }
-    const attempt = (): Promise<Buffer[]> => segment.use((database) => readBatches(database, range))
+    const attempt = (): Promise<Buffer[]> => segment.use((source) => readBatches(source, range))
     try {
       const read = await attempt().catch(async (error) => {
         if (!(error instanceof SluiceError) || error.code !== 'STORAGE_FULL') throw error
@@ -120,7 +120,7 @@ export class Fetcher {
   private async passOver(segment: Segment, partition: PartitionId, offset: number): Promise<void> {
     const extent = segment.extents[partition]
     const [first, last] = await segment
-      .use((database) => damagedRange(database, partition, offset, extent))
+      .use((source) => damagedRange(source, partition, offset, extent))
       .catch((error) => {
         if (!isDamage(error)) throw error
         return [offset, extent.end - 1] as const

@@ -8,6 +8,7 @@ import type { Logger } from '../base/logger.js'
 import { baseOffsetOf, decodeRecords } from '../record/record-batch.js'
 import { makeDirectory, syncDirectory } from '../state/durable-files.js'
 import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
+import { damagedTables } from '../state/table-check.js'
 import { addedPartition } from './added-partition.js'
 import { allBatches } from './batch-reader.js'
 import { metaKey } from './keys.js'
@@ -22,6 +23,7 @@ import {
   type SegmentHeader,
   type SegmentSummary,
 } from './segment-index.js'
+import { LevelSource } from './segment-source.js'
 
 export interface RecoverOptions {
   readonly logger: Logger
@@ -34,13 +36,17 @@ export async function recoverSegment(
   directory: string,
   { logger, hasHoles = false }: RecoverOptions,
 ): Promise<Segment> {
+  // LevelDB's asserts would end the process, at every start.
+  const damaged = await damagedTables(directory)
+  if (damaged.length > 0)
+    throw new SluiceError('CORRUPT_MESSAGE', `bytes have changed in ${damaged.join(', ')} of the segment ${directory}`)
   const database = await openLevel(directory, { writeBufferBytes: UNSEALED_WRITE_BUFFER_BYTES, createIfMissing: false })
   let segment: Segment
   try {
     const header = await readHeader(database, directory)
     segment = Segment.unsealed(directory, header, database)
     const index = await readIndex(database)
-    const found = await readFacts(database)
+    const found = await readFacts(new LevelSource(database))
     if (hasHoles || (index !== null && !isSameDigest(index.facts, found.digest)))
       await forgetDoubtful(database, found, logger)
     addPartitions(segment, found.facts)
@@ -85,7 +91,7 @@ function addPartitions({ extents }: Segment, facts: ReadonlyMap<string, Uint8Arr
 
 /** Walks all batches; a bad one, and what is missing between two, becomes a gap. */
 async function scan(database: LevelDatabase, { extents, topics }: Segment): Promise<void> {
-  for await (const { partition, batch } of allBatches(database)) {
+  for await (const { partition, batch } of allBatches(new LevelSource(database))) {
     const extent = extents[partition]
     if (extent === undefined) continue
     const base = baseOffsetOf(batch)

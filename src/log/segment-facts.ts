@@ -6,6 +6,7 @@ import { CHECK_BYTES, withCheck, withoutCheck } from '../state/checked-value.js'
 import type { LevelDatabase } from '../state/level-database.js'
 import { FACT_END, FACT_START, factKey, nameOfFactKey } from './keys.js'
 import type { SegmentList } from './segment-list.js'
+import type { SegmentSource } from './segment-source.js'
 
 /** Of all facts in a segment, whatever their order. */
 export interface FactsDigest {
@@ -38,15 +39,18 @@ export function factOperation(name: string, value: Uint8Array): { type: 'put'; k
   return { type: 'put', key, value: withCheck(value, key) }
 }
 
-export async function readFacts(database: LevelDatabase): Promise<FoundFacts> {
+export async function readFacts(source: SegmentSource): Promise<FoundFacts> {
   const facts = new Map<string, Buffer>()
   const damaged: string[] = []
   let sum = 0
-  for await (const [key, stored] of database.iterator({ gte: FACT_START, lt: FACT_END })) {
-    const value = withoutCheck(stored, key)
-    if (value === null) damaged.push(nameOfFactKey(key))
-    else facts.set(nameOfFactKey(key), value)
-    if (stored.length >= CHECK_BYTES) sum ^= stored.readUInt32BE(stored.length - CHECK_BYTES)
+  for await (const entries of source.entries(FACT_START, FACT_END)) {
+    for (const [key, stored] of entries) {
+      const value = withoutCheck(stored, key)
+      if (value === null) damaged.push(nameOfFactKey(key))
+      // A copy: what is read pins the block it lies in.
+      else facts.set(nameOfFactKey(key), Buffer.from(value))
+      if (stored.length >= CHECK_BYTES) sum ^= stored.readUInt32BE(stored.length - CHECK_BYTES)
+    }
   }
   return { facts, damaged, digest: { count: facts.size + damaged.length, sum: sum >>> 0 } }
 }

@@ -2,7 +2,7 @@
 
 import type { Segment } from './segment.js'
 
-/** Sealed segments kept open for reading, over all streams of a node: each costs about four descriptors and its mapped table. */
+/** Sealed segments kept open for reading, over all streams of a node: each costs a descriptor and the index of its table. */
 export const MAX_OPEN_SEALED_SEGMENTS = 8
 
 /** The least recently used sealed segments are closed when more than `maximum` are open. */

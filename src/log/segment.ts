@@ -35,6 +35,7 @@ import {
   type SegmentHeader,
   type SegmentSummary,
 } from './segment-index.js'
+import { LevelSource, SealedSource, type SegmentSource } from './segment-source.js'
 import { TopicSet } from './topic-set.js'
 import { WalLayout, walBytesOf } from './wal-layout.js'
 
@@ -45,7 +46,6 @@ const cbor = new Encoder({ useRecords: false })
 const SEALED_FILE = 'sealed'
 /** LevelDB's. */
 const LEVELS = 7
-const SEALED_WRITE_BUFFER_BYTES = 64 * 1024
 /** More than any segment holds. */
 export const UNSEALED_WRITE_BUFFER_BYTES = 128 * 1024 * 1024
 
@@ -86,6 +86,7 @@ export class Segment {
   /** While it is written. */
   private live: WitnessFile | null = null
   private layout: WalLayout | null = null
+  private source: SegmentSource | null
   private writingEnded: Promise<void> | null = null
   private operations = 0
   private users = 0
@@ -96,10 +97,12 @@ export class Segment {
   private constructor(
     readonly directory: string,
     readonly header: SegmentHeader,
+    /** While it is written or sealed. */
     private database: LevelDatabase | null,
     public state: 'active' | 'sealed' | 'dropped' | 'replaced',
     extents?: Extent[],
   ) {
+    this.source = database && new LevelSource(database)
     this.extents = extents ?? emptyExtents(header)
     this.lastWritePoweredOnMs = header.poweredOnMs
   }
@@ -161,7 +164,7 @@ export class Segment {
   }
 
   get isOpen(): boolean {
-    return this.database !== null
+    return this.source !== null
   }
 
   get isIdle(): boolean {
@@ -187,13 +190,13 @@ export class Segment {
   }
 
   /**
-   * Runs `read` with the open database; it stays open until `read` has settled.
+   * Runs `read` with what the segment holds; that stays open until `read` has settled.
    * @throws SluiceError OFFSET_OUT_OF_RANGE if the segment has been dropped or replaced meanwhile; as `openLevel` if it cannot be opened.
    */
-  async use<T>(read: (database: LevelDatabase) => Promise<T>): Promise<T> {
-    const database = await this.acquire()
+  async use<T>(read: (source: SegmentSource) => Promise<T>): Promise<T> {
+    const source = await this.acquire()
     try {
-      return await read(database)
+      return await read(source)
     } finally {
       this.users -= 1
       if (this.users === 0) for (const wake of this.idleWaiters.splice(0)) wake()
@@ -208,7 +211,7 @@ export class Segment {
     const database = this.database
     assert(this.state === 'active' && database !== null, 'only an active segment is sealed')
     try {
-      this.factsDigest = (await readFacts(database)).digest
+      this.factsDigest = (await readFacts(new LevelSource(database))).digest
       const summary = this.summary()
       const topics = withCheck(cbor.encode(this.topics.names()), metaKey('topics'))
       await database.batch(
@@ -242,7 +245,7 @@ export class Segment {
     if (this.state !== 'sealed') return this.topics.names()
     if (this.sealedTopics === undefined) {
       const key = metaKey('topics')
-      const stored = await this.use((database): Promise<Buffer | undefined> => database.get(key))
+      const stored = await this.use((source) => source.get(key))
       const bytes = stored && withoutCheck(stored, key)
       if (!bytes) throw new SluiceError('CORRUPT_MESSAGE', `the list of topics of ${this.directory} is damaged`)
       this.sealedTopics = cbor.decode(bytes) as readonly string[] | null
@@ -291,26 +294,31 @@ export class Segment {
     return encodeSummary({ header, extents, lastWritePoweredOnMs, facts: factsDigest })
   }
 
-  private async acquire(): Promise<LevelDatabase> {
+  private async acquire(): Promise<SegmentSource> {
     for (;;) {
       if (this.transition) await this.transition
       else if (this.state === 'dropped' || this.state === 'replaced')
         throw new SluiceError('OFFSET_OUT_OF_RANGE', 'retention has removed these records')
-      else if (this.database === null) await this.open()
+      else if (this.source === null) await this.open()
       else {
         // No await between the checks and this line: nobody can have begun to close it.
         this.users += 1
-        return this.database
+        return this.source
       }
     }
   }
 
   private open(): Promise<void> {
     return this.during(async () => {
-      if (this.database !== null) return
+      if (this.source !== null) return
+      if (this.state === 'sealed') {
+        this.source = await SealedSource.open(this.directory)
+        return
+      }
       // One that could not be sealed still has its records in the write-ahead log, which is replayed into one memtable.
-      const writeBufferBytes = this.state === 'sealed' ? SEALED_WRITE_BUFFER_BYTES : UNSEALED_WRITE_BUFFER_BYTES
-      this.database = await openLevel(this.directory, { writeBufferBytes, createIfMissing: false })
+      const options = { writeBufferBytes: UNSEALED_WRITE_BUFFER_BYTES, createIfMissing: false }
+      this.database = await openLevel(this.directory, options)
+      this.source = new LevelSource(this.database)
     })
   }
 
@@ -319,7 +327,8 @@ export class Segment {
     while (this.transition) await this.transition
     return this.during(async () => {
       if (this.users > 0) await new Promise<void>((resolve) => this.idleWaiters.push(resolve))
-      await this.database?.close()
+      await this.source?.close()
+      this.source = null
       this.database = null
       this.sealedTopics = undefined
       await this.endWriting()

@@ -13,9 +13,9 @@ import { crc32c } from '../base/crc32c.js'
 import { listDirectory } from './durable-files.js'
 import { unmaskedCrc } from './wal-check.js'
 
-const FOOTER_BYTES = 48
-const TRAILER_BYTES = 5
-const MAGIC = Buffer.from('57fb808b247547db', 'hex')
+export const FOOTER_BYTES = 48
+export const TRAILER_BYTES = 5
+export const MAGIC = Buffer.from('57fb808b247547db', 'hex')
 
 interface Handle {
   readonly offset: number
@@ -67,7 +67,8 @@ function* handlesIn(block: Buffer): Iterable<Handle> {
   }
 }
 
-class Varints {
+/** LevelDB's: unsigned, seven bits a byte, least significant first. Past the end there are zeros. */
+export class Varints {
   constructor(
     private readonly bytes: Buffer,
     public at: number,

@@ -172,8 +172,8 @@ test('what happens to files under a running node is named when a read meets it, 
     await stream.append(0 as PartitionId, recordOf('after')).durable()
     const tables = readdirSync(directory, { recursive: true, encoding: 'utf8' }).filter((one) => one.endsWith('.ldb'))
     assert.ok(tables.length >= 4)
-    for (const file of tables.slice(0, 3)) {
-      // In place: the table is mapped into memory, and a node that has it open sees the change.
+    for (const file of tables.slice(0, 2)) {
+      // In place: a node that has it open sees the change.
       const handle = openSync(join(directory, file), 'r+')
       const at = random.below(statSync(join(directory, file)).size)
       const byte = Buffer.alloc(1)
@@ -182,6 +182,8 @@ test('what happens to files under a running node is named when a read meets it, 
       writeSync(handle, byte, 0, 1, at)
       closeSync(handle)
     }
+    // Mapped into memory, this would end the process as soon as somebody reads there.
+    truncateSync(join(directory, tables[2]), Math.floor(statSync(join(directory, tables[2])).size / 2))
     rmSync(join(directory, tables[3]))
     const missing = await assertReadableOrNamed(node)
     await stream.append(0 as PartitionId, recordOf('after')).durable()

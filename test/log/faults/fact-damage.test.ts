@@ -4,7 +4,11 @@ import { cpSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync 
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { SluiceError } from '../../../src/base/errors.js'
 import { Logger } from '../../../src/base/logger.js'
+import { prepareSegment, Segment } from '../../../src/log/segment.js'
+import { factOperation } from '../../../src/log/segment-facts.js'
+import { SEGMENT_FORMAT } from '../../../src/log/segment-index.js'
 import type { PartitionId } from '../../../src/record/record.js'
 import { openLog, recordOf, type TestLog } from '../../helpers/open-log.js'
 import { withSeed } from '../../helpers/seeded-random.js'
@@ -26,6 +30,65 @@ async function openLoud(directory: string): Promise<{ node: TestLog; said: () =>
   })
   return { node: await openLog(directory, [{ name: 's' }], { logger }), said: () => said }
 }
+
+/** A sealed segment in which facts were changed and removed before it came to FACTS. */
+async function sealedSegment(): Promise<{ directory: string; table: string }> {
+  const directory = join(tempDir(), '000000000001')
+  const prepared = await prepareSegment(directory, { writeBufferBytes: 1 << 20, laidOutBytes: 0 })
+  const header = { format: SEGMENT_FORMAT, stream: 's', sequence: 1, createdAtMs: 0, poweredOnMs: 0 } as const
+  const before = new Map([
+    ['numbered/serial/meter', Buffer.from('eleven byte')],
+    ['qos2/device-1/77/2', Buffer.alloc(0)],
+  ])
+  const segment = await Segment.birth(prepared, { ...header, bases: [0], epochs: [0] } as const, before)
+  const { key } = factOperation('qos2/device-1/77/2', Buffer.alloc(0))
+  await segment.write(
+    [{ type: 'del', key }, ...[...FACTS].map(([name, value]) => factOperation(name, Buffer.from(value)))],
+    () => {},
+  )
+  segment.topics.add(Buffer.from('plant/1/temp'))
+  segment.topics.add(Buffer.from('plant/2/temp'))
+  await segment.seal()
+  const [table] = readdirSync(directory).filter((name) => name.endsWith('.ldb'))
+  return { directory, table: join(directory, table) }
+}
+
+test('whichever byte of a table changes, a fact is what was stored or is known to be lost, and so is a list of topics', async () => {
+  const { directory, table } = await sealedSegment()
+  const sound = readFileSync(table)
+  const counts = { unnoticed: 0, facts: 0, topics: 0, unreadable: 0 }
+  await withSeed(async (random) => {
+    for (let at = 0; at < sound.length; at++) {
+      const changed = Buffer.from(sound)
+      changed[at] ^= 1 << random.below(8)
+      writeFileSync(table, changed)
+      const segment = (await Segment.openSealed(directory)) as Segment
+      try {
+        assert.ok(segment !== null)
+        const { facts, damaged, complete } = await segment.facts()
+        for (const [name, value] of facts) {
+          if (complete) assert.is(value.toString(), FACTS.get(name), `byte ${at}: ${name}`)
+        }
+        const isWhole = complete && damaged.length === 0
+        if (isWhole) assert.is(facts.size, FACTS.size, `byte ${at}`)
+        else counts.facts += 1
+        const topics = await segment.topicNames().catch((error) => {
+          assert.is(error.code, 'CORRUPT_MESSAGE', `byte ${at}: ${error}`)
+          counts.topics += 1
+          return null
+        })
+        if (topics !== null) assert.equal(topics, ['plant/1/temp', 'plant/2/temp'], `byte ${at}`)
+        if (isWhole && topics !== null) counts.unnoticed += 1
+      } catch (error) {
+        assert.is((error as SluiceError).code, 'CORRUPT_MESSAGE', `byte ${at}: ${error}`)
+        counts.unreadable += 1
+      }
+      await segment.close()
+    }
+  })
+  console.log(`${sound.length} bytes: ${JSON.stringify(counts)}`)
+  assert.ok(counts.facts > 60 && counts.topics > 30, 'the damage reached what it was meant for')
+})
 
 test('a start with damaged facts forgets them, says so, and goes on', async () => {
   const directory = tempDir()
