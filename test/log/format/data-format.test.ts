@@ -1,0 +1,111 @@
+// DATA_FORMAT.md is exact enough to write a reader from: one in Python, which shares no line with ours, reads what we have written.
+
+import { spawnSync } from 'node:child_process'
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { attributesOf, type PartitionId } from '../../../src/record/record.js'
+import { claimDataDirectory } from '../../../src/state/data-directory.js'
+import { openLog, readAll, recordOf } from '../../helpers/open-log.js'
+import { unlessSkipped } from '../../helpers/skip.js'
+import { tempDir } from '../../helpers/temp-dir.js'
+import { witnessed } from '../../helpers/witnessed.js'
+
+const READER = join(process.cwd(), 'test', 'log', 'format', 'read_data_directory.py')
+const hasPython = spawnSync('python3', ['--version']).status === 0
+const withPython = unlessSkipped(test, hasPython ? null : 'python3 is not installed')
+
+const STREAMS = [
+  { name: 'plain', partitions: 3 },
+  { name: 'zipped', partitions: 1, compression: 'gzip' as const },
+]
+const OPTIONS = { segmentBytes: 256 * 1024, maxBatchBytes: 8 * 1024 }
+
+interface Line {
+  readonly kind: 'segment' | 'record' | 'row'
+  readonly [field: string]: unknown
+}
+
+function readByPython(directory: string): Line[] {
+  const { status, stdout, stderr } = spawnSync('python3', [READER, directory], {
+    encoding: 'utf8',
+    maxBuffer: 256 * 1024 * 1024,
+  })
+  assert.is(status, 0, stderr)
+  return stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Line)
+}
+
+withPython(
+  'a reader written from DATA_FORMAT.md alone finds the records, facts and topics that were stored',
+  async () => {
+    const live = tempDir()
+
+    await claimDataDirectory(live)
+    const node = await openLog(live, STREAMS, OPTIONS)
+    for (const { name, partitions } of STREAMS) {
+      const stream = node.log.stream(name)
+      for (let i = 0; i < 1500; i++) {
+        const partition = (i % partitions) as PartitionId
+        const commit = stream.append(
+          partition,
+          recordOf(`${name} ${i} ${'äx'.repeat((i * 31) % 200)}`, {
+            key: i % 50 === 0 ? null : Buffer.from(`plant/${i % 7}/temp`),
+            timestampMs: 1_700_000_000_000 + ((i * 7919) % 5000),
+            headers: i % 3 === 0 ? [{ key: 'unit', value: Buffer.from('°C') }] : [],
+            attributes: attributesOf((i % 3) as 0 | 1 | 2, i % 5 === 0),
+          }),
+        )
+        if (i % 10 === 0) stream.setFact(`qos2/device/7/${i % 30}`, i % 20 === 0 ? Buffer.alloc(0) : null)
+        if (i % 40 === 0) await commit.durable()
+      }
+      await stream.setFact('numbered/serial/meter', Buffer.from([1, 2, 3])).durable()
+    }
+    await witnessed(live, 'plain')
+    await witnessed(live, 'zipped')
+    const directory = tempDir()
+    cpSync(live, directory, { recursive: true })
+    const lines = readByPython(directory)
+    for (const { name, partitions } of STREAMS) {
+      const segments = lines.filter(({ kind, stream }) => kind === 'segment' && stream === name)
+      assert.equal(
+        new Set(segments.map(({ sealed }) => sealed)),
+        new Set(name === 'plain' ? [true, false] : [false]),
+        'sealed segments and one that was not',
+      )
+      const facts = segments.at(-1)?.facts as Record<string, string>
+      assert.equal(
+        Object.keys(facts).sort(),
+        [...node.log.stream(name).facts('').keys()].sort(),
+        'what held when the node was killed',
+      )
+      for (let partition = 0; partition < partitions; partition++) {
+        const found = lines.filter((one) => one.kind === 'record' && one.stream === name && one.partition === partition)
+        const stored = await readAll(node.log, name, partition)
+        assert.is(found.length, stored.length)
+        stored.forEach(({ offset, timestampMs, key, value, headers, attributes }, i) => {
+          const { offset: at, timestamp_ms, key: mqttTopic, value: base64, headers: pairs, qos, retain } = found[i]
+          assert.equal(
+            [at, timestamp_ms, mqttTopic, base64, pairs, qos, retain],
+            [
+              offset,
+              timestampMs,
+              key?.toString() ?? null,
+              value?.toString('base64') ?? null,
+              headers.map((header) => [header.key, header.value?.toString()]),
+              (attributes & 3) ^ 1,
+              (attributes & 4) !== 0,
+            ],
+          )
+        })
+      }
+    }
+    assert.ok(lines.some(({ kind, table, key }) => kind === 'row' && table === 'ceilings' && key === 'plain/0'))
+    await node.close()
+  },
+)
+
+test.run()
