@@ -46,10 +46,6 @@ export function partitionOfKey(key: Buffer): PartitionId {
   return key.readUInt32BE(0) as PartitionId
 }
 
-export function lastOffsetOfKey(key: Buffer): number {
-  return key.readUInt32BE(4) * 0x1_0000_0000 + key.readUInt32BE(8)
-}
-
 export function metaKey(name: 'header' | 'index' | 'topics'): Buffer {
   return Buffer.concat([META_PREFIX, Buffer.from(name)])
 }
