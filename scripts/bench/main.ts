@@ -7,6 +7,7 @@ import { findProgram } from '../../test/helpers/mosquitto.js'
 import { MAX_RSS_MB, mosquittoVersion, sluiceMemory } from './contestants.js'
 import { deviceBytes } from './device-bytes.js'
 import { drain } from './drain.js'
+import { drainBeside } from './drain-beside.js'
 import { fanOut } from './fan-out.js'
 import { firmware } from './firmware.js'
 import { followers } from './followers.js'
@@ -35,6 +36,7 @@ const WORKLOADS: readonly Workload[] = [
   pull,
   followers,
   drain,
+  drainBeside,
   logAppend,
   logRead,
   logStart,
