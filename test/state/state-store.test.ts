@@ -4,9 +4,9 @@ import { SluiceError } from '../../src/base/errors.js'
 import { silentLogger } from '../../src/base/logger.js'
 import type { Offset } from '../../src/record/record.js'
 import { Cursors } from '../../src/state/cursors.js'
-import { GroupOffsets } from '../../src/state/group-offsets.js'
+import { GroupOffsets, MAX_OFFSET_METADATA_LENGTH } from '../../src/state/group-offsets.js'
 import { Ledger, type LedgerEntry } from '../../src/state/ledger.js'
-import { LevelStateStore } from '../../src/state/state-store.js'
+import { LevelStateStore, MAX_STATE_KEY_BYTES, MAX_STATE_VALUE_BYTES } from '../../src/state/state-store.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
 async function withStore(run: (open: () => Promise<LevelStateStore>) => Promise<void>): Promise<void> {
@@ -56,6 +56,31 @@ test('tables keep their rows apart, in order, across a reopening', () =>
     ])
     assert.is(await store.table('one-more').get('a'), 'other')
     assert.is(await store.table('one').get('b'), undefined)
+  }))
+
+test('keys, values and metadata are taken up to their maximum, and not a byte more', () =>
+  withStore(async (open) => {
+    const store = await open()
+    const table = store.table<string | Buffer>('t')
+    const key = 'k'.repeat(MAX_STATE_KEY_BYTES - 't\0'.length)
+    await table.put(key, 'v')
+    assert.throws(() => table.put(`${key}k`, 'v'), /at most 1024 bytes/)
+    // Five bytes say that so many follow.
+    const value = Buffer.alloc(MAX_STATE_VALUE_BYTES - 5, 1)
+    await table.put('large', value)
+    assert.equal(await table.get('large'), value)
+    assert.throws(() => table.put('large', Buffer.alloc(value.length + 1)), /at most 1048576 bytes/)
+    const offsets = await GroupOffsets.open(store, () => 0)
+    const commit = { stream: 's', partition: 0, offset: 1 as Offset }
+    await offsets.commit('g', [{ ...commit, metadata: 'm'.repeat(MAX_OFFSET_METADATA_LENGTH) }])
+    const longer = 'm'.repeat(MAX_OFFSET_METADATA_LENGTH + 1)
+    assert.match(
+      await offsets.commit('g', [{ ...commit, metadata: longer }]).then(
+        () => '',
+        (error: Error) => error.message,
+      ),
+      /too long/,
+    )
   }))
 
 test('a second node on the same directory is refused by name', () =>
