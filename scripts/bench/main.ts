@@ -4,6 +4,7 @@
 import { cpus, tmpdir } from 'node:os'
 import { parseArgs } from 'node:util'
 import { findProgram } from '../../test/helpers/mosquitto.js'
+import { commits } from './commits.js'
 import { MAX_RSS_MB, mosquittoVersion, sluiceMemory } from './contestants.js'
 import { deviceBytes } from './device-bytes.js'
 import { drain } from './drain.js'
@@ -18,6 +19,7 @@ import { latency } from './latency.js'
 import { logAppend } from './log-append.js'
 import { logRead } from './log-read.js'
 import { logStart } from './log-start.js'
+import { longPolls } from './long-polls.js'
 import { busyShare } from './machine-load.js'
 import { mqttsn } from './mqttsn.js'
 import { pull } from './pull.js'
@@ -34,7 +36,9 @@ const WORKLOADS: readonly Workload[] = [
   latency,
   idleConnections,
   pull,
+  commits,
   followers,
+  longPolls,
   drain,
   drainBeside,
   logAppend,

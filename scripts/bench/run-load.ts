@@ -6,7 +6,14 @@ import type { BenchOptions } from './workload.js'
 
 /** @returns the JSON that the program prints last. @throws Error with its words when it fails. */
 export async function runLoad<R>(
-  name: 'load-generator' | 'fan-out-load' | 'latency-load' | 'followers-load' | 'firmware-load' | 'pull-load',
+  name:
+    | 'load-generator'
+    | 'fan-out-load'
+    | 'latency-load'
+    | 'followers-load'
+    | 'firmware-load'
+    | 'pull-load'
+    | 'commit-load',
   shape: unknown,
   { loadCore }: BenchOptions,
   /** Called at each `at NAME` that the program prints; it goes on afterwards. */
