@@ -245,6 +245,7 @@ function mqttLimits(mqtt: Config['mqtt']): Partial<MqttLimits> {
     ),
     maxRetainedMessages: mqtt.maxRetained,
     maxQueuedBytesPerConnection: mqtt.maxPendingBytes,
+    maxHeldBytes: mqtt.maxUnfinishedBytes,
     onQueueFull: mqtt.onQueueFull,
     connectTimeoutMs: mqtt.connectTimeoutMs,
     maxKeepaliveSeconds: Math.ceil(mqtt.maxKeepalive / 1000),

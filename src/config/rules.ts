@@ -103,6 +103,7 @@ function clash(a: ListenAddress, b: ListenAddress): boolean {
 function checkLimits({ mqtt, http, storage, stream }: WrittenConfig, report: RuleReport): void {
   const limits: readonly [path: KeyPath, value: number, container: string, room: number][] = [
     [['mqtt', 'max_packet_size'], mqtt.maxPacketSize, 'mqtt.max_pending_bytes', mqtt.maxPendingBytes],
+    [['mqtt', 'max_packet_size'], mqtt.maxPacketSize, 'mqtt.max_unfinished_bytes', mqtt.maxUnfinishedBytes],
     [['mqtt', 'max_packet_size'], mqtt.maxPacketSize, 'storage.max_pending_bytes', storage.maxPendingBytes],
     [['mqtt', 'max_packet_size'], mqtt.maxPacketSize, 'storage.segment_size', storage.segmentSize],
     [['http', 'max_body_size'], http.maxBodySize, 'storage.max_pending_bytes', storage.maxPendingBytes],

@@ -6,7 +6,7 @@ import { type Duplex, duplexPair } from 'node:stream'
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import { AedesBack, type AedesBackHost } from './aedes-back.js'
-import { ACCESS_REVOKED, type CloseReason, NODE_STOPPING } from './close-reason.js'
+import { ACCESS_REVOKED, type CloseReason, NODE_STOPPING, pastLimit } from './close-reason.js'
 import type { ConnectPacket } from './connect-packet.js'
 import { Gate, type GateHost } from './gate.js'
 import type { IncidentLog } from './incident-log.js'
@@ -17,6 +17,7 @@ import type { NodeLinks } from './node-links.js'
 import { OpenConnections } from './open-connections.js'
 import type { Outbox } from './outbox.js'
 import type { PublishPath } from './publish-path.js'
+import { ReadMemory } from './read-memory.js'
 import type { Router } from './router.js'
 import type { Session } from './session.js'
 import type { SessionRegistry } from './session-registry.js'
@@ -59,6 +60,7 @@ export class Connections implements GateHost, AedesBackHost {
   readonly router: Router
   readonly publishPath: PublishPath
   readonly nodes: NodeLinks | null
+  readonly readMemory: ReadMemory
   private readonly gates = new OpenConnections()
   /** Gates whose client is told that its session was there before. */
   private readonly present = new WeakSet<Gate>()
@@ -73,6 +75,7 @@ export class Connections implements GateHost, AedesBackHost {
     this.router = options.router
     this.publishPath = options.publishPath
     this.nodes = options.nodes
+    this.readMemory = new ReadMemory(options.limits.maxHeldBytes)
   }
 
   static async start(options: ConnectionsOptions): Promise<Connections> {
@@ -179,6 +182,22 @@ export class Connections implements GateHost, AedesBackHost {
 
   acknowledged(gate: Gate, type: number, packetId: number): string | null {
     return gate.session?.pump?.acknowledged(type, packetId) ?? null
+  }
+
+  /** Who holds most gives way: a client that is in the middle of a small packet does not pay for one that never ends a large one. */
+  relieveReadMemory(): void {
+    const { readMemory, gates } = this
+    while (readMemory.isOver) {
+      let most: Gate | null = null
+      for (const gate of gates) if (gate.heldBytes > (most?.heldBytes ?? 0)) most = gate
+      if (most === null) return
+      most.close(
+        pastLimit(
+          `${most.heldBytes} bytes of it wait, and all clients together have more than ${readMemory.maxBytes}`,
+          'mqtt.max_unfinished_bytes',
+        ),
+      )
+    }
   }
 
   drained(gate: Gate): void {

@@ -17,6 +17,7 @@ import { encodeForNode, type NodeLink, ORIGIN_TOPIC_PREFIX } from './node-links.
 import { Outbox } from './outbox.js'
 import { PacketFramer } from './packet-framer.js'
 import { type IntakeHost, PublishIntake } from './publish-intake.js'
+import type { ReadMemory } from './read-memory.js'
 import type { Session } from './session.js'
 import { readChunks } from './shared-reads.js'
 import { SignsOfLife, TOO_SLOW } from './signs-of-life.js'
@@ -40,6 +41,9 @@ export interface GateHost extends IntakeHost {
   schedule(outbox: Outbox): void
   /** The outbox has room again. */
   drained(gate: Gate): void
+  readonly readMemory: ReadMemory
+  /** All connections together hold more than they may: some give way, this one perhaps. */
+  relieveReadMemory(): void
   closed(gate: Gate, reason: CloseReason): void
   /** QoS 0 messages to this connection are being dropped: it reads too slowly. */
   dropping(gate: Gate): void
@@ -80,7 +84,8 @@ export class Gate {
   ) {
     const { limits, clock } = host
     this.life = new SignsOfLife(limits, clock.monotonicMs())
-    this.framer = new PacketFramer(this, Math.min(limits.maxConnectPacketBytes, limits.maxPacketBytes))
+    const firstLimit = Math.min(limits.maxConnectPacketBytes, limits.maxPacketBytes)
+    this.framer = new PacketFramer(this, firstLimit, host.readMemory)
     this.acks = new AckQueue(this, limits.maxUnacknowledged)
     this.outbox = new Outbox(socket, this, limits.maxQueuedBytesPerConnection)
     readChunks(socket, (chunk) => this.onChunk(chunk))
@@ -90,6 +95,10 @@ export class Gate {
 
   get paused(): boolean {
     return this.holds !== 0
+  }
+  /** Received, and no message yet. */
+  get heldBytes(): number {
+    return this.framer.heldBytes
   }
   /** Acknowledgements this connection is owed. */
   get unacknowledged(): number {
@@ -152,6 +161,7 @@ export class Gate {
   }
 
   private afterReading(): void {
+    if (this.host.readMemory.isOver) this.host.relieveReadMemory()
     this.acks.release()
     this.life.chunkRead(this.framer.partialBytes, this.host.clock.monotonicMs())
     if (this.acks.isFull) this.hold(HOLD_ACKS)

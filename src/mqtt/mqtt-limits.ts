@@ -5,6 +5,8 @@ export interface MqttLimits {
   readonly maxPacketBytes: number
   /** The same before CONNECT has been accepted. */
   readonly maxConnectPacketBytes: number
+  /** Received over all connections and no message yet: packets that are not whole, and what waits while reading is held back. */
+  readonly maxHeldBytes: number
   readonly maxConnections: number
   readonly maxConnectionsPerAddress: number
   /** New connections, on average, over all listeners. */
@@ -45,6 +47,7 @@ export interface MqttLimits {
 export const DEFAULT_MQTT_LIMITS: MqttLimits = {
   maxPacketBytes: 256 * 1024,
   maxConnectPacketBytes: 64 * 1024,
+  maxHeldBytes: 64 * 1024 * 1024,
   maxConnections: 10_000,
   maxConnectionsPerAddress: 10_000,
   maxConnectionsPerSecond: 1_000,

@@ -10,6 +10,7 @@
 
 import { assert } from '../base/assert.js'
 import { headerProblem } from './header-problem.js'
+import type { ReadMemory } from './read-memory.js'
 
 export interface PacketSink {
   /** While true no packet is offered; call `resume` when it is false again. */
@@ -33,6 +34,8 @@ export class PacketFramer {
   get partialBytes(): number {
     return this.carried
   }
+  /** Bytes it keeps allocated between chunks. */
+  heldBytes = 0
   private carry = NOTHING
   private carried = 0
   private waiting: Buffer | null = null
@@ -41,10 +44,14 @@ export class PacketFramer {
   private bodyStart = 0
   private packetEnd = 0
 
-  /** @param maxPacketBytes Inclusive, header and all; may be changed between packets. */
+  /**
+   * @param maxPacketBytes Inclusive, header and all; may be changed between packets.
+   * @param memory Told of what is held.
+   */
   constructor(
     private readonly sink: PacketSink,
     public maxPacketBytes: number,
+    private readonly memory: ReadMemory | null = null,
   ) {}
 
   /** Takes the next chunk of the stream, whose bytes are not needed afterwards. Must not be called between a refusal and `resume`. */
@@ -52,6 +59,7 @@ export class PacketFramer {
     if (this.ended) return
     assert(this.waiting === null, 'no chunk arrives while an earlier one waits')
     this.consume(chunk)
+    this.countHeld()
   }
 
   /** Offers again what was refused, and goes on. */
@@ -60,6 +68,7 @@ export class PacketFramer {
     if (chunk === null || this.ended) return
     this.waiting = null
     this.consume(chunk)
+    this.countHeld()
   }
 
   /** Forgets everything; nothing is offered any more. */
@@ -68,6 +77,14 @@ export class PacketFramer {
     this.waiting = null
     this.carry = NOTHING
     this.carried = 0
+    this.countHeld()
+  }
+
+  private countHeld(): void {
+    const now = this.carry.length + (this.waiting?.length ?? 0)
+    if (now === this.heldBytes) return
+    this.memory?.changed(now - this.heldBytes)
+    this.heldBytes = now
   }
 
   private consume(chunk: Buffer): void {

@@ -111,6 +111,13 @@ export const mqttFields = {
     min: '1KB',
     max: '1GB',
   }),
+  max_unfinished_bytes: bytes({
+    description:
+      'Bytes from all clients of packets that are not whole yet, or that the disk is not ready for; beyond, who has most is disconnected.',
+    default: '64MB',
+    min: '1MB',
+    max: '16GB',
+  }),
   on_queue_full: choice({
     description: 'What a client costs that reads too slowly: its QoS 0 messages, or its connection.',
     of: ['drop', 'disconnect'],
