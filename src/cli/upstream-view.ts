@@ -31,6 +31,9 @@ interface Partition {
   readonly stream: string
   readonly partition: number
   readonly next_offset: number
+  /** Where new records go first and some of the older ones wait. */
+  readonly live_offset?: number
+  readonly acked_ranges?: readonly (readonly [first: number, next: number])[]
   readonly high_watermark: number
   readonly problem?: string
 }
@@ -52,10 +55,15 @@ const PARTITION_COLUMNS: readonly Column<Partition>[] = [
   { title: 'STREAM', value: ({ stream }) => stream },
   { title: 'PARTITION', value: ({ partition }) => partition },
   { title: 'NEXT', value: ({ next_offset: next }) => next },
+  { title: 'LIVE', value: ({ live_offset: live }) => live },
   { title: 'END', value: ({ high_watermark: end }) => end },
-  { title: 'BACKLOG', value: ({ next_offset: next, high_watermark: end }) => formatCount(end - next), align: 'right' },
+  { title: 'BACKLOG', value: (partition) => formatCount(waitingIn(partition)), align: 'right' },
   { title: 'PROBLEM', value: ({ problem }) => problem },
 ]
+
+function waitingIn({ next_offset: next, high_watermark: end, acked_ranges: acked = [] }: Partition): number {
+  return acked.reduce((left, [first, behind]) => left - (behind - first), end - next)
+}
 
 /** A row each. */
 export function upstreamTable(upstreams: readonly Upstream[]): string {
@@ -64,7 +72,9 @@ export function upstreamTable(upstreams: readonly Upstream[]): string {
 
 /** One upstream: its row, what the row has no room for, its partitions. */
 export function upstreamDetails(upstream: Upstream): string {
-  const partitions = formatTable(PARTITION_COLUMNS, upstream.partitions)
+  const isSplit = upstream.partitions.some(({ live_offset: live }) => live !== undefined)
+  const columns = PARTITION_COLUMNS.filter(({ title }) => title !== 'LIVE' || isSplit)
+  const partitions = formatTable(columns, upstream.partitions)
   return `${upstreamTable([upstream])}\n${factsOf(upstream)}\n${partitions}`
 }
 

@@ -19,6 +19,10 @@ const IDLE_ENVELOPE: Readonly<Record<string, unknown>> = {
   envelope_max_records: upstreamFields.envelope_max_records.default,
   envelope_linger_ms: upstreamFields.envelope_linger_ms.default,
 }
+const IDLE_ORDER: Readonly<Record<string, unknown>> = {
+  live_share: upstreamFields.live_share.default,
+  backlog_after_ms: upstreamFields.backlog_after_ms.default,
+}
 const REFUSES_NOTHING = 'a Sluice node refuses no message'
 const WHOLE_BATCHES = 'to a Sluice node go whole batches'
 const ONLY_FOR_BROKERS: Readonly<Record<string, string>> = {
@@ -29,6 +33,7 @@ const ONLY_FOR_BROKERS: Readonly<Record<string, string>> = {
   max_rate: WHOLE_BATCHES,
   retain: WHOLE_BATCHES,
   ledger_topic: 'a Sluice node is told anyway',
+  order: 'a Sluice node keeps the order',
 }
 
 export function checkUpstreams(config: WrittenConfig, report: RuleReport): void {
@@ -59,6 +64,9 @@ export function checkUpstreams(config: WrittenConfig, report: RuleReport): void 
       if (written(key)) report.error(path(key), `has no effect: ${why}`, 'remove it')
     for (const [key, what, fix] of presetProblems(upstream, written)) report.error(path(key), what, fix)
     checkEnvelope(upstream, (key, what, fix) => report.error(path(key), what, fix), written)
+    for (const key of upstream.order === 'live_first' ? [] : ['live_share', 'backlog_after_ms'])
+      if (written(key) && (upstream as Record<string, unknown>)[camel(key)] !== IDLE_ORDER[key])
+        report.error(path(key), 'has no effect in order', 'add order = "live_first" or remove it')
     if (upstream.deadLetter === UNROUTED)
       report.error(path('dead_letter'), `is "${UNROUTED}", the name of a built-in stream`, 'name another')
     if (written('password') && written('password_file'))

@@ -2,7 +2,7 @@
 // ledger before the segment leaves the disk (Promise 2).
 
 import type { Offset } from '../record/record.js'
-import type { Cursors } from '../state/cursors.js'
+import { type Cursors, notAcked } from '../state/cursors.js'
 import type { Ledger, LedgerEntry, LedgerReason } from '../state/ledger.js'
 import type { Segment } from './segment.js'
 import type { SegmentStore } from './segment-store.js'
@@ -23,7 +23,7 @@ export interface Place {
 export interface RetentionOptions {
   readonly policy: RetentionPolicy
   readonly store: SegmentStore
-  readonly cursors: Pick<Cursors, 'get'>
+  readonly cursors: Pick<Cursors, 'get' | 'acked'>
   readonly ledger: Ledger
   /** What upstreams and the ledger call a partition of this stream. */
   readonly placeOf: (partition: number) => Place
@@ -105,8 +105,11 @@ function owedOf(
     for (const destination of destinationsOf(stream)) {
       const firstOffset = Math.max(base, cursors.get(destination, stream, partition) ?? 0) as Offset
       if (firstOffset >= end) continue
-      const lastOffset = (end - 1) as Offset
-      owed.push({ destination, stream, partition, firstOffset, lastOffset, reason, atMs: wallMs() })
+      const range = { first: firstOffset, last: (end - 1) as Offset }
+      for (const { first, last } of notAcked(range, cursors.acked(destination, stream, partition))) {
+        const offsets = { firstOffset: first, lastOffset: last }
+        owed.push({ destination, stream, partition, ...offsets, reason, atMs: wallMs() })
+      }
     }
   })
   return owed

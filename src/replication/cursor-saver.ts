@@ -6,17 +6,17 @@
 import type { Clock } from '../base/clock.js'
 import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
-import type { Offset } from '../record/record.js'
+import type { CursorPosition } from '../state/cursors.js'
 
 /** What it needs of a lane. */
 export interface CursorHolder {
-  readonly cursor: Offset
+  readonly position: CursorPosition
 }
 
 export interface CursorSaverOptions<L extends CursorHolder> {
   readonly lanes: readonly L[]
   /** Durable when it resolves. */
-  readonly save: (lane: L, cursor: Offset) => Promise<void>
+  readonly save: (lane: L, position: CursorPosition) => Promise<void>
   readonly clock: Clock
   readonly logger: Logger
   /** So much that was acknowledged starts a write at once. */
@@ -31,7 +31,7 @@ export interface CursorSaverOptions<L extends CursorHolder> {
 const RETRY_MS = 1_000
 
 export class CursorSaver<L extends CursorHolder> {
-  private readonly saved: Map<L, Offset>
+  private readonly saved: Map<L, CursorPosition>
   /** Why the last write failed, for people; null once one has not. */
   problem: string | null = null
   /** Acknowledged since the last write began. */
@@ -48,14 +48,14 @@ export class CursorSaver<L extends CursorHolder> {
   constructor(
     private readonly options: CursorSaverOptions<L>,
     /** What is on disk; lanes that are left out have nothing there yet. */
-    onDisk: ReadonlyMap<L, Offset>,
+    onDisk: ReadonlyMap<L, CursorPosition>,
   ) {
     this.saved = new Map(onDisk)
   }
 
   /** What is on disk of a lane that came later. */
-  onDisk(lane: L, cursor: Offset): void {
-    this.saved.set(lane, cursor)
+  onDisk(lane: L, position: CursorPosition): void {
+    this.saved.set(lane, position)
   }
 
   /** What was acknowledged and is not on disk. */
@@ -145,10 +145,15 @@ export class CursorSaver<L extends CursorHolder> {
   private async writeAll(): Promise<void> {
     const writes: Promise<void>[] = []
     for (const lane of this.options.lanes) {
-      const { cursor } = lane
-      if (this.saved.get(lane) === cursor) continue
-      writes.push(this.options.save(lane, cursor).then(() => void this.saved.set(lane, cursor)))
+      const { position } = lane
+      if (isSame(this.saved.get(lane), position)) continue
+      writes.push(this.options.save(lane, position).then(() => void this.saved.set(lane, position)))
     }
     await Promise.all(writes)
   }
+}
+
+function isSame(a: CursorPosition | undefined, b: CursorPosition): boolean {
+  if (a === undefined || a.next !== b.next || a.acked.length !== b.acked.length) return false
+  return a.acked.every(({ first, next }, i) => first === b.acked[i].first && next === b.acked[i].next)
 }

@@ -9,10 +9,12 @@ import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { StreamReader } from '../log/types.js'
 import type { Offset, PartitionId } from '../record/record.js'
+import type { CursorPosition } from '../state/cursors.js'
 import type { Ledger, LedgerReason } from '../state/ledger.js'
 import { uncoveredRanges } from '../state/uncovered-ranges.js'
 import { AckLine, type Flight } from './ack-line.js'
 import type { DeadLetters, Undeliverable } from './dead-letters.js'
+import type { LiveFirst } from './live-first.js'
 import { ReadAhead } from './read-ahead.js'
 import type { TakesTurns } from './stream-turns.js'
 import type { Shipment, Target } from './targets/target.js'
@@ -27,6 +29,8 @@ export interface LaneOptions<S extends Shipment> {
   readonly maxInFlight: number
   /** Of its stream: see stream-turns.ts. Default 1. */
   readonly weight?: number
+  /** See TakesTurns. Default: the stream. */
+  readonly turnsWith?: object
   readonly fetchBytes: number
   readonly target: Pick<Target<S>, 'pack' | 'packBatches' | 'gathering' | 'tellsPositions'>
   readonly ledger: LedgerPort
@@ -53,6 +57,12 @@ export class Lane<S extends Shipment> implements TakesTurns {
   /** Why it cannot go on, for people; null if it can. */
   problem: string | null = null
   queued = false
+  /** Set where it shares its partition with another lane. */
+  course: LiveFirst<S> | null = null
+  /** Nothing more is sent for the time being; what is under way is waited for. */
+  halted = false
+  /** One past the last offset it sends. */
+  until = Number.MAX_SAFE_INTEGER as Offset
   /** Until the destination has said where to go on, nothing is sent. */
   held: boolean
   /** The destination does not want it. */
@@ -82,7 +92,9 @@ export class Lane<S extends Shipment> implements TakesTurns {
         partition,
         fetchBytes,
         packBatches: target.packBatches,
-        pack: (batches, from) => target.pack({ stream: stream.name, partition }, batches, from, this.singlyBelow),
+        pack: (batches, from) =>
+          target.pack({ stream: stream.name, partition }, batches, from, this.singlyBelow, this.until),
+        until: () => this.until,
         mayGather: (records) =>
           this.lingers(records) ||
           (target.packBatches > 1 && records < GATHERED_RECORDS && this.acks.underWay >= UNGATHERED),
@@ -102,7 +114,7 @@ export class Lane<S extends Shipment> implements TakesTurns {
   }
 
   get turnsWith(): object {
-    return this.options.stream
+    return this.options.turnsWith ?? this.options.stream
   }
 
   get weight(): number {
@@ -113,6 +125,16 @@ export class Lane<S extends Shipment> implements TakesTurns {
     return this.acks.cursor
   }
 
+  /** Stands for its partition: all there is of it, or what is new of it. */
+  get leads(): boolean {
+    return this.course === null || this.course.live === this
+  }
+
+  /** What is acknowledged of its partition. */
+  get position(): CursorPosition {
+    return this.course?.position ?? { next: this.acks.cursor, acked: [] }
+  }
+
   get highWatermark(): Offset {
     return this.options.stream.highWatermark(this.options.partition)
   }
@@ -120,7 +142,8 @@ export class Lane<S extends Shipment> implements TakesTurns {
   get backlog(): number {
     const { stream, partition } = this.options
     if (this.unwanted) return 0
-    return Math.max(0, this.highWatermark - Math.max(this.acks.cursor, stream.logStartOffset(partition)))
+    const end = Math.min(this.highWatermark, this.until)
+    return Math.max(0, end - Math.max(this.acks.cursor, stream.logStartOffset(partition)))
   }
 
   /** Of the oldest record not acknowledged, if it is known. */
@@ -143,7 +166,8 @@ export class Lane<S extends Shipment> implements TakesTurns {
 
   /** The next shipment to send, or undefined if there is none now. Follow it with `sent`. */
   next(): S | undefined {
-    if (this.held || this.passing || this.closed || this.problem !== null || this.acks.isFull) return undefined
+    if (this.held || this.halted || this.passing || this.closed || this.problem !== null || this.acks.isFull)
+      return undefined
     if (this.overtaken) {
       this.passRetention()
       return undefined
@@ -185,6 +209,12 @@ export class Lane<S extends Shipment> implements TakesTurns {
     this.recover()
   }
 
+  /** Sends up to `until`, exclusive; call `restart` where it is less than before. */
+  extend(until: Offset): void {
+    this.until = until
+    this.wake()
+  }
+
   close(): void {
     this.closed = true
     this.cancelRetry()
@@ -210,7 +240,8 @@ export class Lane<S extends Shipment> implements TakesTurns {
   }
 
   private get overtaken(): boolean {
-    return this.reader.position < this.options.stream.logStartOffset(this.options.partition)
+    const { position } = this.reader
+    return position < this.until && position < this.options.stream.logStartOffset(this.options.partition)
   }
 
   private passKnown(shipment: S): void {
@@ -221,7 +252,7 @@ export class Lane<S extends Shipment> implements TakesTurns {
   private passRetention(): void {
     const { stream, partition } = this.options
     const first = this.reader.position
-    const next = stream.logStartOffset(partition)
+    const next = Math.min(stream.logStartOffset(partition), this.until) as Offset
     this.reader.restart(next)
     this.pass(first, next, 'retention')
     this.options.logger.warn('retention was faster than the link: records are lost to this upstream, see the ledger', {

@@ -13,6 +13,8 @@ export interface ReadAheadOptions<S> {
   readonly fetchBytes: number
   /** Batches that `pack` takes at once. */
   readonly packBatches: number
+  /** Nothing at or beyond this offset is read. */
+  readonly until?: () => number
   readonly pack: (batches: readonly Buffer[], from: Offset) => S[] | Promise<S[]>
   /** Whether so few records had better wait for more; then `read` is called again when that may have changed. */
   readonly mayGather: (records: number) => boolean
@@ -64,10 +66,11 @@ export class ReadAhead<S extends Shipment> {
    * `peek`.
    */
   get nextKnown(): Offset {
-    return (
+    const next =
       this.shipments[this.index]?.offset ??
       (this.batches.length === 0 && !this.packing ? this.fetchFrom : this.position)
-    )
+    // What lies behind the bound is no gap.
+    return Math.max(this.position, Math.min(next, this.until)) as Offset
   }
 
   /** Moves over a gap, up to `nextKnown`. */
@@ -89,9 +92,9 @@ export class ReadAhead<S extends Shipment> {
   /** Starts a fetch if there is something to fetch and nothing left to take on. Cheap: call it whenever the stream has changed. */
   read(): void {
     const { stream, partition } = this.options
-    if (this.fetching || this.batches.length > 0) return
+    if (this.fetching || this.batches.length > 0 || this.fetchFrom >= this.until) return
     if (this.fetchFrom >= stream.highWatermark(partition) && this.fetchFrom >= stream.logStartOffset(partition)) return
-    const records = stream.highWatermark(partition) - this.fetchFrom
+    const records = Math.min(stream.highWatermark(partition), this.until) - this.fetchFrom
     if (records > 0 && this.options.mayGather(records)) return
     void this.fetch(this.round)
   }
@@ -106,6 +109,10 @@ export class ReadAhead<S extends Shipment> {
     this.fetchFrom = from
     this.fetching = false
     this.packing = false
+  }
+
+  private get until(): number {
+    return this.options.until?.() ?? Number.POSITIVE_INFINITY
   }
 
   /** What takes its time to pack shall be ready when it is this partition's turn. */

@@ -27,7 +27,7 @@ import type { LanePosition, Link, OfferedLane, Shipment, Target } from './target
 import type { UpstreamOptions } from './upstream-options.js'
 import { Window } from './window.js'
 
-export type CursorsPort = Pick<Cursors, 'get' | 'set' | 'note'>
+export type CursorsPort = Pick<Cursors, 'get' | 'acked' | 'set' | 'note'>
 
 export interface SenderOptions<S extends Shipment> {
   readonly upstream: UpstreamOptions
@@ -57,11 +57,15 @@ const MAX_BUDGET_WAIT_MS = 60 * 60 * 1000
 export const MAX_LANES = 4096
 /** Where the destination knows better, saved cursors only tell retention what is spent. */
 const MAX_UNSAVED_HINTS = 1_000_000
+/** How often it is looked for what has waited too long to be new. */
+const LOOK_EVERY_MS = 1_000
 /** Weight of the latest record in the running average of sizes. */
 const SIZE_WEIGHT = 1 / 64
 
 export class Sender<S extends Shipment> {
   readonly lanes: Lane<S>[] = []
+  /** One of each partition. */
+  readonly leading: Lane<S>[] = []
   readonly keeper: LinkKeeper<S>
   readonly deadline: AckDeadline
   readonly delivered: RateMeter
@@ -86,6 +90,7 @@ export class Sender<S extends Shipment> {
   private budgetTimerRuns = false
   private closing = false
   private onSettled = (): void => {}
+  private cancelLook = (): void => {}
   /** Pauses, resumptions and the stop take place one after the other. */
   private switching: Promise<void> = Promise.resolve()
   private drain: { readonly startedAtMs: number; readonly deliveredBefore: number } | null = null
@@ -112,8 +117,9 @@ export class Sender<S extends Shipment> {
     this.forgotten = new ForgottenWatch(clock, upstream.ackTimeoutMs, this.lanes, (lane) => this.resendForgotten(lane))
     this.saver = new CursorSaver<Lane<S>>(
       {
-        lanes: this.lanes,
-        save: (lane, cursor) => options.cursors.set(upstream.name, lane.stream.name, lane.partition, cursor),
+        lanes: this.leading,
+        save: (lane, { next, acked }) =>
+          options.cursors.set(upstream.name, lane.stream.name, lane.partition, next, acked),
         ...{ clock, logger },
         maxUnsaved: target.tellsPositions ? MAX_UNSAVED_HINTS : Math.ceil(this.window.size / 2),
         onSaved: () => this.schedulePump(),
@@ -139,6 +145,7 @@ export class Sender<S extends Shipment> {
     for (const lane of this.lanes) lane.open()
     // Retention asks the cursors what is still needed: a new upstream shall be among them from the start.
     this.saver.flush().catch((error) => logger.warn('cursors cannot be saved yet', { reason: messageOf(error) }))
+    if (this.options.upstream.order === 'live_first') this.lookLater()
     if (!this.paused) this.keeper.start()
   }
 
@@ -167,6 +174,7 @@ export class Sender<S extends Shipment> {
       cursors.note(upstream.name, formerName, lane.partition, lane.cursor)
       lane.close()
       this.lanes.splice(this.lanes.indexOf(lane), 1)
+      if (lane.leads) this.leading.splice(this.leading.indexOf(lane), 1)
       this.laneOf.delete(lane.acks)
       if (this.first === lane) this.first = null
     }
@@ -194,7 +202,10 @@ export class Sender<S extends Shipment> {
 
   /** Sends a lane again from an earlier offset. Durable when it resolves. */
   async rewind(moves: readonly { readonly lane: Lane<S>; readonly to: Offset }[]): Promise<void> {
-    for (const { lane, to } of moves) lane.restart(to)
+    for (const { lane, to } of moves) {
+      if (lane.course === null) lane.restart(to)
+      else lane.course.rewind(to)
+    }
     await this.saver.flush()
   }
 
@@ -205,6 +216,7 @@ export class Sender<S extends Shipment> {
     for (const unfollow of this.followed.values()) unfollow()
     this.followed.clear()
     for (const lane of this.lanes) lane.close()
+    this.cancelLook()
     this.deadline.linkDown()
     this.budget.daily?.settle()
     this.saver.stop()
@@ -217,7 +229,7 @@ export class Sender<S extends Shipment> {
 
   /** Makes the lanes of a stream that it has none for yet. */
   private enter(stream: StreamReader): Lane<S>[] {
-    const before = this.lanes.filter((lane) => lane.stream === stream).length
+    const before = this.leading.filter((lane) => lane.stream === stream).length
     const { lanes, onDisk } = makeLanes<S>({
       ...this.options,
       stream,
@@ -228,9 +240,10 @@ export class Sender<S extends Shipment> {
     })
     for (const lane of lanes) {
       this.lanes.push(lane)
+      if (lane.leads) this.leading.push(lane)
       this.laneOf.set(lane.acks, lane)
     }
-    for (const [lane, cursor] of onDisk) this.saver.onDisk(lane, cursor)
+    for (const [lane, position] of onDisk) this.saver.onDisk(lane, position)
     return lanes
   }
 
@@ -240,13 +253,25 @@ export class Sender<S extends Shipment> {
       for (const lane of this.lanes) {
         if (lane.stream !== stream) continue
         const { highWatermark } = lane
-        this.arrived.add(highWatermark - (watermarks.get(lane) ?? highWatermark))
+        if (lane.leads) this.arrived.add(highWatermark - (watermarks.get(lane) ?? highWatermark))
         watermarks.set(lane, highWatermark)
         lane.wake()
       }
     }
     changed()
     this.followed.set(stream, stream.onChange(changed))
+  }
+
+  /** Where new records go first, what has waited too long becomes backlog. */
+  private lookForBacklog(): void {
+    for (const lane of this.leading) lane.course?.look(this.keeper.link !== null)
+  }
+
+  private lookLater(): void {
+    this.cancelLook = this.options.clock.after(LOOK_EVERY_MS, () => {
+      this.lookForBacklog()
+      this.lookLater()
+    })
   }
 
   private offeredLanes(): OfferedLane[] {
@@ -348,6 +373,7 @@ export class Sender<S extends Shipment> {
 
   private linkUp(): void {
     this.deadline.linkUp()
+    this.lookForBacklog()
     this.forgotten.start()
     this.drain = { startedAtMs: this.options.clock.monotonicMs(), deliveredBefore: this.deliveredTotal }
     this.schedulePump()
@@ -375,6 +401,7 @@ export class Sender<S extends Shipment> {
     const wasFull = lane.acks.isFull
     const { underWay } = lane.acks
     const moved = lane.acks.acked(flight)
+    if (moved > 0 || lane.halted) lane.course?.advance()
     if (moved > 0) this.hasMoved(lane, this.options.target.tellsPositions ? moved : underWay - lane.acks.underWay)
     if (moved > 0 && wasFull) this.laneReady(lane)
     // It may have let records gather meanwhile.
@@ -382,6 +409,7 @@ export class Sender<S extends Shipment> {
   }
 
   private passed(lane: Lane<S>): void {
+    lane.course?.advance()
     this.saver.moved(1)
     const { stream, partition, cursor } = lane
     this.keeper.link?.passed?.({ stream: stream.name, partition }, cursor)

@@ -15,6 +15,12 @@ export interface UpstreamOptions {
   readonly streams: readonly string[]
   /** By a name of `streams`: bytes it gets relative to the others while they compete. Default 1 each. */
   readonly weights?: Readonly<Record<string, number>>
+  /** `live_first`: new records before what has waited, to an MQTT broker only: see live-first.ts. Default: in order. */
+  readonly order?: 'in_order' | 'live_first'
+  /** Of the bytes, in percent: what new records get while there is a backlog. Default 80. */
+  readonly liveShare?: number
+  /** What has waited longer is backlog. Default 10 s. */
+  readonly backlogAfterMs?: number
   /** Where an MQTT broker gets records: see targets/topic-template.ts. */
   readonly topic: string
   /** Records (to a Sluice node: frames, at most 16) sent and not yet acknowledged, inclusive. */
@@ -111,6 +117,10 @@ export interface UpstreamPartition {
   readonly partition: number
   /** The next offset not acknowledged. */
   readonly nextOffset: number
+  /** Acknowledged above it, where new records go first: ascending pairs of a first offset and one past the last. */
+  readonly ackedRanges?: readonly (readonly [first: number, next: number])[]
+  /** The next offset of what is new, where that goes first. */
+  readonly liveOffset?: number
   readonly highWatermark: number
   /** Why it cannot be forwarded. */
   readonly problem?: string

@@ -3,9 +3,16 @@
 import type { StreamReader } from '../log/types.js'
 import { type DailyAllowance, waitForDaysMs } from './daily-allowance.js'
 import type { Downlink } from './downlink.js'
+import type { Lane } from './lane.js'
 import type { Sender } from './sender.js'
 import type { Shipment } from './targets/target.js'
-import type { DailyStatus, UpstreamOptions, UpstreamState, UpstreamStatus } from './upstream-options.js'
+import type {
+  DailyStatus,
+  UpstreamOptions,
+  UpstreamPartition,
+  UpstreamState,
+  UpstreamStatus,
+} from './upstream-options.js'
 
 /** Silence of the far side, as a share of the ack deadline, from which a connection is called stalled. */
 const STALLED_SHARE = 1 / 3
@@ -41,13 +48,22 @@ export function upstreamStatus<S extends Shipment>(
     oldestWaitingTimestampMs: oldestOf(lanes.map((lane) => lane.oldestTimestampMs)),
     drainForecastMs: forecastMs(upstream, sender, backlogRecords),
     daily: sender.budget.daily && dailyOf(sender.budget.daily),
-    partitions: lanes.map((lane) => ({
-      stream: lane.stream.name,
-      partition: lane.partition,
-      nextOffset: lane.cursor,
-      highWatermark: lane.highWatermark,
-      ...(lane.problem !== null && { problem: lane.problem }),
-    })),
+    partitions: sender.leading.map(partitionOf),
+  }
+}
+
+function partitionOf<S extends Shipment>(lane: Lane<S>): UpstreamPartition {
+  const { stream, partition, position, course, highWatermark, problem } = lane
+  return {
+    stream: stream.name,
+    partition,
+    nextOffset: position.next,
+    ...(course?.isSplit && {
+      liveOffset: lane.cursor,
+      ackedRanges: position.acked.map(({ first, next }) => [first, next] as const),
+    }),
+    highWatermark,
+    ...(problem !== null && { problem }),
   }
 }
 

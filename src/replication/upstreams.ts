@@ -142,7 +142,7 @@ export class Upstreams {
         'INVALID_REQUEST',
         `${name} is a Sluice node: it says itself where to go on, and has what it has`,
       )
-    const lanes = lanesOf(sender.lanes, name, request)
+    const lanes = lanesOf(sender.leading, name, request)
     const moves: { lane: Lane<Shipment>; to: Offset }[] = []
     for (const lane of lanes) {
       const to = await destinationOf(lane, request)

@@ -1,17 +1,38 @@
 // How far each destination has come: the next offset it has not acknowledged, per partition. Kept in memory as it is on disk; retention
 // asks it what was not delivered, replication resumes from it.
 
+import { assert } from '../base/assert.js'
 import type { Offset } from '../record/record.js'
 import type { StateStore, StateTable } from './types.js'
 
 interface Row {
   readonly next: number
+  /** First offset and one past the last, by turns. Left out: none. */
+  readonly acked?: readonly number[]
 }
+
+/** Acknowledged, above the next offset that is not. */
+export interface AckedRange {
+  readonly first: Offset
+  /** One past its last offset. */
+  readonly next: Offset
+}
+
+/** How far a destination has come with a partition that is not sent in order. */
+export interface CursorPosition {
+  /** All below it is acknowledged. */
+  readonly next: Offset
+  /** Ascending, apart, at most MAX_ACKED_RANGES. */
+  readonly acked: readonly AckedRange[]
+}
+
+export const MAX_ACKED_RANGES = 8
 
 export interface Cursor {
   readonly destination: string
   readonly partition: number
   readonly next: Offset
+  readonly acked: readonly AckedRange[]
 }
 
 export class Cursors {
@@ -22,9 +43,9 @@ export class Cursors {
 
   static async open(state: StateStore): Promise<Cursors> {
     const cursors = new Cursors(state.table<Row>('cursors'))
-    for await (const [key, { next }] of cursors.table.entries()) {
+    for await (const [key, { next, acked = [] }] of cursors.table.entries()) {
       const [destination, stream, partition] = key.split('/')
-      cursors.remember(destination, stream, Number(partition), next as Offset)
+      cursors.remember(destination, stream, Number(partition), next as Offset, rangesOf(acked))
     }
     return cursors
   }
@@ -33,10 +54,23 @@ export class Cursors {
     return this.byStream.get(stream)?.get(`${destination}/${partition}`)?.next
   }
 
+  /** What is acknowledged above `get`, of a destination that is not sent everything in order. */
+  acked(destination: string, stream: string, partition: number): readonly AckedRange[] {
+    return this.byStream.get(stream)?.get(`${destination}/${partition}`)?.acked ?? NONE
+  }
+
   /** Durable when it resolves; grouped with other writes. `get` shows it from then on. */
-  async set(destination: string, stream: string, partition: number, next: Offset): Promise<void> {
-    await this.table.put(`${destination}/${stream}/${partition}`, { next })
-    this.remember(destination, stream, partition, next)
+  async set(
+    destination: string,
+    stream: string,
+    partition: number,
+    next: Offset,
+    acked: readonly AckedRange[] = NONE,
+  ): Promise<void> {
+    assert(acked.length <= MAX_ACKED_RANGES, 'a cursor has a bounded number of ranges')
+    const flat = acked.flatMap((range) => [range.first, range.next])
+    await this.table.put(`${destination}/${stream}/${partition}`, flat.length === 0 ? { next } : { next, acked: flat })
+    this.remember(destination, stream, partition, next, acked)
   }
 
   /** `get` shows it at once, the disk when `set` says so: for a destination that knows it durably itself. */
@@ -71,9 +105,40 @@ export class Cursors {
     await this.table.write(operations)
   }
 
-  private remember(destination: string, stream: string, partition: number, next: Offset): void {
+  private remember(
+    destination: string,
+    stream: string,
+    partition: number,
+    next: Offset,
+    acked: readonly AckedRange[] = NONE,
+  ): void {
     let cursors = this.byStream.get(stream)
     if (!cursors) this.byStream.set(stream, (cursors = new Map()))
-    cursors.set(`${destination}/${partition}`, { destination, partition, next })
+    cursors.set(`${destination}/${partition}`, { destination, partition, next, acked })
   }
+}
+
+/** What is left of a range (both ends inclusive) without what was acknowledged. */
+export function notAcked(
+  { first, last }: { readonly first: Offset; readonly last: Offset },
+  acked: readonly AckedRange[],
+): { readonly first: Offset; readonly last: Offset }[] {
+  const left: { first: Offset; last: Offset }[] = []
+  let from = first
+  for (const range of acked) {
+    if (range.next <= from) continue
+    if (range.first > last) break
+    if (range.first > from) left.push({ first: from, last: (range.first - 1) as Offset })
+    from = range.next
+  }
+  if (from <= last) left.push({ first: from, last })
+  return left
+}
+
+const NONE: readonly AckedRange[] = []
+
+function rangesOf(flat: readonly number[]): AckedRange[] {
+  const ranges: AckedRange[] = []
+  for (let i = 0; i + 1 < flat.length; i += 2) ranges.push({ first: flat[i] as Offset, next: flat[i + 1] as Offset })
+  return ranges
 }

@@ -31,4 +31,13 @@ test('a weight for what is not forwarded, or that is none, is a problem that say
   assert.match(problem('weights = 8'), /table of whole numbers/)
 })
 
+test('keys of live first are a problem without it, and it is one between nodes', () => {
+  const problem = (lines: string): string => problemsOf(upstream(lines)).join('\n')
+  assert.is(problem('order = "live_first"\nlive_share = 60\nbacklog_after_ms = 500'), '')
+  assert.match(problem('live_share = 60'), /live_share.*has no effect in order/)
+  assert.match(problem('order = "newest"'), /in_order.*live_first/)
+  const toNode = upstream('order = "live_first"').replace('type = "mqtt"', 'type = "sluice"')
+  assert.match(problemsOf(toNode).join('\n'), /order.*has no effect: a Sluice node keeps the order/)
+})
+
 test.run()

@@ -22,7 +22,7 @@ test(`a forwarder killed ${KILLS} times at random moments, on a link that is cut
     const start = (records: number): Program =>
       new Program(process.execPath, [
         join(import.meta.dirname, 'forwarder.js'),
-        ...[directory, String(proxy.port), String(records)],
+        ...[directory, String(proxy.port), String(records), 'in_order'],
       ])
     for (let round = 0; round < KILLS; round++) {
       const forwarder = start(RECORDS_PER_LIFE)

@@ -1,5 +1,5 @@
 // Writes to a real log and forwards it to a broker until it is killed. Started by forwarder-killed.test.ts:
-//   node forwarder.js DATA_DIRECTORY BROKER_PORT RECORDS
+//   node forwarder.js DATA_DIRECTORY BROKER_PORT RECORDS ORDER
 // Writes at most RECORDS more, then only forwards; prints `drained END` once everything stored is acknowledged, and goes on.
 
 import { writeSync } from 'node:fs'
@@ -12,7 +12,7 @@ import { openLog, recordOf } from '../helpers/open-log.js'
 import { upstreamTo } from '../replication/upstream-bench.js'
 import { FORWARDER } from './forwarder-setup.js'
 
-const [dataDirectory, port, records] = process.argv.slice(2)
+const [dataDirectory, port, records, order] = process.argv.slice(2)
 const { log, cursors, ledger, facts } = await openLog(
   dataDirectory,
   [{ name: 'telemetry', partitions: FORWARDER.partitions }],
@@ -23,7 +23,13 @@ const { log, cursors, ledger, facts } = await openLog(
 const stream = log.stream('telemetry')
 const upstreams = Upstreams.start({
   nodeId: 'gw-17',
-  upstreams: [upstreamTo(Number(port), { maxInFlight: FORWARDER.maxInFlight })],
+  upstreams: [
+    upstreamTo(Number(port), {
+      maxInFlight: FORWARDER.maxInFlight,
+      order: order as 'in_order' | 'live_first',
+      backlogAfterMs: 20,
+    }),
+  ],
   catalog: log,
   mirrors: log.mirrors,
   groups: { groups: () => [], ofGroup: () => [] },

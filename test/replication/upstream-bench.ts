@@ -79,6 +79,7 @@ export class UpstreamBench {
     const { cursors } = this.test
     return {
       get: (...place) => cursors.get(...place),
+      acked: (...place) => cursors.acked(...place),
       note: (...place) => cursors.note(...place),
       set: async (...place) => {
         await this.beforeCursor()

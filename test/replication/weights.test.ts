@@ -16,7 +16,7 @@ const SIZES: Readonly<Record<string, number>> = { alarms: 60, telemetry: 400, pi
 /** What part of the bytes that arrive while all compete is of each stream. */
 async function sharesAt(weights: Record<string, number>, bytesPerSecond: { link?: number; budget?: number }) {
   const names = Object.keys(weights)
-  const bench = await UpstreamBench.open(names.map((name) => ({ name, maxBytes: 64 * 1024 * 1024 })))
+  const bench = await UpstreamBench.open(names.map((name) => ({ name })))
   const broker = await MiniBroker.start()
   const proxy = await TcpProxy.start(broker.port)
   try {

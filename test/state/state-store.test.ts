@@ -3,7 +3,7 @@ import * as assert from 'uvu/assert'
 import { SluiceError } from '../../src/base/errors.js'
 import { silentLogger } from '../../src/base/logger.js'
 import type { Offset } from '../../src/record/record.js'
-import { Cursors } from '../../src/state/cursors.js'
+import { Cursors, notAcked } from '../../src/state/cursors.js'
 import { GroupOffsets, MAX_OFFSET_METADATA_LENGTH } from '../../src/state/group-offsets.js'
 import { Ledger, type LedgerEntry } from '../../src/state/ledger.js'
 import { LevelStateStore, MAX_STATE_KEY_BYTES, MAX_STATE_VALUE_BYTES } from '../../src/state/state-store.js'
@@ -101,15 +101,15 @@ test('cursors and committed offsets come back after a restart', () =>
     const cursors = await Cursors.open(store)
     await Promise.all([
       cursors.set('cloud', 'telemetry', 0, 7 as Offset),
-      cursors.set('cloud', 'telemetry', 1, 9 as Offset),
+      cursors.set('cloud', 'telemetry', 1, 9 as Offset, [{ first: 12 as Offset, next: 20 as Offset }]),
     ])
     await (await GroupOffsets.open(store, () => 5)).commit('g', [
       { stream: 'telemetry', partition: 1, offset: 3 as Offset, metadata: 'x' },
     ])
     store = await open()
     assert.equal((await Cursors.open(store)).ofStream('telemetry'), [
-      { destination: 'cloud', partition: 0, next: 7 },
-      { destination: 'cloud', partition: 1, next: 9 },
+      { destination: 'cloud', partition: 0, next: 7, acked: [] },
+      { destination: 'cloud', partition: 1, next: 9, acked: [{ first: 12, next: 20 }] },
     ])
     assert.equal((await GroupOffsets.open(store, () => 6)).get('g', 'telemetry', 1), {
       stream: 'telemetry',
@@ -120,6 +120,19 @@ test('cursors and committed offsets come back after a restart', () =>
       leaderEpoch: null,
     })
   }))
+
+test('what is left of a range is what lies between the acknowledged stretches', () => {
+  const range = (first: number, last: number) => ({ first: first as Offset, last: last as Offset })
+  const acked = [
+    { first: 5 as Offset, next: 10 as Offset },
+    { first: 20 as Offset, next: 30 as Offset },
+  ]
+  assert.equal(notAcked(range(0, 40), acked), [range(0, 4), range(10, 19), range(30, 40)])
+  assert.equal(notAcked(range(7, 24), acked), [range(10, 19)])
+  assert.equal(notAcked(range(21, 29), acked), [])
+  assert.equal(notAcked(range(10, 10), acked), [range(10, 10)])
+  assert.equal(notAcked(range(1, 2), []), [range(1, 2)])
+})
 
 test('what groups have committed of a stream follows it under its new name, also over a restart', () =>
   withStore(async (open) => {

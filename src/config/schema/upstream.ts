@@ -73,6 +73,24 @@ export const upstreamFields = {
     min: 1,
     max: 1000,
   }),
+  order: choice({
+    description:
+      'What goes first after an outage: the oldest, or what is new, with the backlog behind it. "live_first" gives up the order, to MQTT brokers only.',
+    of: ['in_order', 'live_first'],
+    default: 'in_order',
+  }),
+  live_share: integer({
+    description: 'What new messages get of the link while there is a backlog, percent; for order = "live_first".',
+    default: 80,
+    min: 1,
+    max: 99,
+  }),
+  backlog_after_ms: integer({
+    description: 'What has waited longer is backlog, milliseconds; for order = "live_first".',
+    default: 10_000,
+    min: 0,
+    max: 86_400_000,
+  }),
   topic: parsed(
     {
       description:

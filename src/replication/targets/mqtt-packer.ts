@@ -68,11 +68,12 @@ export class MqttPacker {
     batches: readonly Buffer[],
     from: Offset,
     singlyBelow: Offset,
+    until = Number.MAX_SAFE_INTEGER as Offset,
   ): MqttShipment[] | Promise<MqttShipment[]> {
     const mapper = this.mapperOf(source)
     if (this.options.envelope !== undefined)
-      return this.envelopes(this.options.envelope, mapper, source, batches, from, singlyBelow)
-    return batches.flatMap((batch) => decodeRecords(batch, from).map((record) => this.single(mapper, record)))
+      return this.envelopes(this.options.envelope, mapper, source, recordsOf(batches, from, until), singlyBelow)
+    return recordsOf(batches, from, until).map((record) => this.single(mapper, record))
   }
 
   private mapperOf({ stream, partition }: Source): TopicMapper {
@@ -118,8 +119,7 @@ export class MqttPacker {
     envelope: EnvelopeOptions,
     mapper: TopicMapper,
     source: Source,
-    batches: readonly Buffer[],
-    from: Offset,
+    records: readonly LogRecord[],
     singlyBelow: Offset,
   ): Promise<MqttShipment[]> {
     const recordSource = this.recordSourceOf(source)
@@ -131,7 +131,7 @@ export class MqttPacker {
       open = []
       bytes = 0
     }
-    for (const record of batches.flatMap((batch) => decodeRecords(batch, from))) {
+    for (const record of records) {
       if (record.headers.length > 0 && cameFrom(record, this.options.name)) {
         close()
         shipments.push(Promise.resolve({ ...this.single(mapper, record), rejected: undefined, known: true }))
@@ -177,6 +177,11 @@ export class MqttPacker {
       ? { node: this.options.nodeId, stream, partition }
       : { node: origin, stream: name, partition }
   }
+}
+
+function recordsOf(batches: readonly Buffer[], from: Offset, until: Offset): LogRecord[] {
+  const records = batches.flatMap((batch) => decodeRecords(batch, from))
+  return (records.at(-1)?.offset ?? 0) < until ? records : records.filter(({ offset }) => offset < until)
 }
 
 const NOWHERE = { parts: OWN_TOPIC, topic: EMPTY, topicBytes: 0 }

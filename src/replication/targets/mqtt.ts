@@ -51,8 +51,9 @@ export class MqttTarget implements Target<MqttShipment> {
     batches: readonly Buffer[],
     from: Offset,
     singlyBelow = 0 as Offset,
+    until = Number.MAX_SAFE_INTEGER as Offset,
   ): MqttShipment[] | Promise<MqttShipment[]> {
-    return this.packer.pack(source, batches, from, singlyBelow)
+    return this.packer.pack(source, batches, from, singlyBelow, until)
   }
 
   connect(events: LinkEvents): MqttLink {

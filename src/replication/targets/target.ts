@@ -110,9 +110,16 @@ export interface Target<S extends Shipment> {
   /**
    * Makes shipments of consecutive stored batches, in order; records below `from` are left out. May keep views into the batches.
    * @param singlyBelow Records below this offset get a shipment each, where several could share one.
+   * @param until Records at or beyond it are left out.
    * @throws SluiceError CORRUPT_MESSAGE
    */
-  pack(source: Source, batches: readonly Buffer[], from: Offset, singlyBelow?: Offset): S[] | Promise<S[]>
+  pack(
+    source: Source,
+    batches: readonly Buffer[],
+    from: Offset,
+    singlyBelow?: Offset,
+    until?: Offset,
+  ): S[] | Promise<S[]>
   /** Begins a connection. */
   connect(events: LinkEvents): Link<S>
 }
