@@ -5,83 +5,25 @@
 // available, so that a receive that waits looks again exactly then.
 
 import { randomBytes } from 'node:crypto'
-import type { Clock } from '../base/clock.js'
-import { messageOf, SluiceError } from '../base/errors.js'
-import type { Logger } from '../base/logger.js'
-import { murmur2 } from '../base/murmur2.js'
-import type { Stream, StreamReader } from '../log/types.js'
+import { SluiceError } from '../base/errors.js'
 import { type LogRecord, toOffset, toPartitionId } from '../record/record.js'
 import { decodeRecords } from '../record/record-batch.js'
-import { appendDeadLetter, originOf } from './dead-letter.js'
+import { DEAD_LETTER_RETRY_MS, DeadLetters } from './dead-letters.js'
 import { QueuePartition } from './queue-partition.js'
 import { readOffsets } from './queue-reading.js'
-import type { QueueSaver } from './queue-saver.js'
+import type {
+  LostRange,
+  QueueMessage,
+  QueueOutcome,
+  QueueReceive,
+  QueueReceived,
+  QueueSettings,
+  WaitForMessages,
+  WorkQueueOptions,
+} from './queue-words.js'
+import { hashOf } from './queue-words.js'
 
 const READ_BYTES = 256 * 1024
-const DEAD_LETTER_RETRY_MS = 1_000
-const TIMED_OUT = 'visibility time-out'
-
-export interface QueueSettings {
-  /** Attempts after which a message becomes a dead letter; without a dead letter stream they have no limit. */
-  readonly maxAttempts: number
-  readonly deadLetters: Stream | null
-  readonly visibilityTimeoutMs: number
-}
-
-export interface QueueReceive {
-  readonly maxMessages: number
-  /** Bounds the payloads of an answer; the first message comes whatever its size. */
-  readonly maxBytes: number
-  /** How long the messages are this worker's. Default: the queue's. */
-  readonly visibilityTimeoutMs?: number
-  readonly waitMs: number
-  /** Messages of one key one at a time, in order. */
-  readonly orderedByKey: boolean
-}
-
-export interface QueueMessage {
-  readonly partition: number
-  readonly record: LogRecord
-  /** Counted from 1. */
-  readonly attempt: number
-  readonly receipt: string
-}
-
-/** Messages that retention has taken before they were done; both ends inclusive. */
-export interface LostRange {
-  readonly partition: number
-  readonly firstOffset: number
-  readonly lastOffset: number
-}
-
-export interface QueueReceived {
-  readonly messages: readonly QueueMessage[]
-  readonly lost: readonly LostRange[]
-}
-
-/** What became of receipts. */
-export interface QueueOutcome {
-  readonly done: number
-  /** Receipts of messages that were handed to somebody else meanwhile, or, but for an ack, that are done. */
-  readonly stale: readonly string[]
-}
-
-/** Waits until `ready`, at most `waitMs`. @returns false when nobody will read the answer. */
-export type WaitForMessages = (
-  work: { ready(): boolean; subscribe(wake: () => void): () => void },
-  waitMs: number,
-) => Promise<boolean>
-
-export interface WorkQueueOptions {
-  readonly group: string
-  readonly stream: StreamReader
-  /** Shared with `saver`; grows with the stream. */
-  readonly partitions: QueuePartition[]
-  readonly saver: QueueSaver
-  readonly settings: QueueSettings
-  readonly clock: Clock
-  readonly logger: Logger
-}
 
 interface Gathering extends QueueReceive {
   readonly messages: QueueMessage[]
@@ -92,17 +34,23 @@ interface Gathering extends QueueReceive {
 export class WorkQueue {
   received = 0
   acknowledged = 0
-  deadLettered = 0
   private version = 0
   private isClosed = false
   private turn = 0
   private lease = 0
   /** Receipts of an earlier process are never taken for those of this one. */
   private readonly run = randomBytes(4).toString('hex')
+  private readonly deadLetters: DeadLetters
   private readonly listeners = new Set<() => void>()
   private last: Promise<unknown> = Promise.resolve()
 
-  constructor(private readonly options: WorkQueueOptions) {}
+  constructor(private readonly options: WorkQueueOptions) {
+    this.deadLetters = new DeadLetters(options)
+  }
+
+  get deadLettered(): number {
+    return this.deadLetters.count
+  }
 
   get settings(): QueueSettings {
     return this.options.settings
@@ -168,7 +116,7 @@ export class WorkQueue {
     try {
       while (dead.length > 0) {
         const { index, offset } = dead[0]
-        await this.exclusive(() => this.bury(index, [{ offset, reason }]))
+        await this.exclusive(() => this.deadLetters.bury(index, [{ offset, reason }]))
         dead.shift()
       }
     } finally {
@@ -198,32 +146,10 @@ export class WorkQueue {
     save: () => Promise<void>,
   ): Promise<{ readonly redriven: number; readonly gone: number }> {
     return this.exclusive(async () => {
-      const { deadLetters } = this.options.settings
-      let redriven = 0
-      let gone = 0
-      for (let dead = 0; deadLetters !== null && dead < deadLetters.partitions; dead++) {
-        const id = toPartitionId(dead)
-        from[dead] = Math.max(from[dead] ?? 0, deadLetters.logStartOffset(id))
-        while (from[dead] < deadLetters.highWatermark(id) && redriven < maximum) {
-          const { batches, nextOffset } = await deadLetters.fetch(id, toOffset(from[dead]), { maxBytes: READ_BYTES })
-          let end: number = nextOffset
-          for (const record of batches.flatMap((batch) => decodeRecords(batch, toOffset(from[dead])))) {
-            const back = redriven < maximum ? this.bringBack(record) : 'full'
-            if (back === 'full') {
-              end = record.offset
-              break
-            }
-            if (back === 'back') redriven += 1
-            if (back === 'gone') gone += 1
-          }
-          const isStuck = end === from[dead]
-          from[dead] = end
-          if (isStuck) break
-        }
-      }
+      const brought = await this.deadLetters.bringBack(from, maximum)
       await save()
       this.changed()
-      return { redriven, gone }
+      return brought
     })
   }
 
@@ -238,16 +164,6 @@ export class WorkQueue {
     for (const listener of [...this.listeners]) listener()
   }
 
-  private bringBack(letter: LogRecord): 'back' | 'gone' | 'other' | 'full' {
-    const { group, stream } = this.options
-    const origin = originOf(letter.headers)
-    if (origin === null || origin.group !== group || origin.stream !== stream.name) return 'other'
-    const partition = this.partitions[origin.partition]
-    if (partition === undefined || origin.offset < stream.logStartOffset(toPartitionId(origin.partition))) return 'gone'
-    if (!partition.hasRoom) return 'full'
-    return partition.bringBack(origin.offset, hashOf(letter)) ? 'back' : 'other'
-  }
-
   private async gather(request: QueueReceive): Promise<QueueReceived> {
     const gathering: Gathering = { ...request, messages: [], lost: [], bytes: 0 }
     if (this.isClosed) return gathering
@@ -257,7 +173,7 @@ export class WorkQueue {
     for (let i = 0; i < length; i++) {
       const index = (this.turn + i) % length
       this.dropLost(index, gathering)
-      await this.buryWornOut(index)
+      await this.deadLetters.buryWornOut(index)
       const taken = request.orderedByKey ? new Set<number>() : null
       await this.gatherDue(index, gathering, taken)
       await this.gatherNew(index, gathering, taken)
@@ -282,48 +198,6 @@ export class WorkQueue {
     const logStart = this.options.stream.logStartOffset(toPartitionId(index))
     for (const [firstOffset, lastOffset] of this.partitions[index].dropBelow(logStart))
       lost.push({ partition: index, firstOffset, lastOffset })
-  }
-
-  /** Messages whose last worker has let the time pass, once too often. */
-  private async buryWornOut(index: number): Promise<void> {
-    const { clock, settings, logger, stream, group } = this.options
-    if (settings.deadLetters === null) return
-    const partition = this.partitions[index]
-    const nowMs = clock.monotonicMs()
-    const wornOut = partition
-      .due(nowMs, Number.POSITIVE_INFINITY, null)
-      .filter(({ attempts }) => attempts >= settings.maxAttempts)
-    if (wornOut.length === 0) return
-    try {
-      await this.bury(index, wornOut)
-    } catch (error) {
-      // Neither lost nor handed out again: it is tried once more in a while.
-      logger.warn('dead letters cannot be stored', { stream: stream.name, group, reason: messageOf(error) })
-      for (const { offset, reason } of wornOut) partition.release(offset, nowMs + DEAD_LETTER_RETRY_MS, reason)
-    }
-  }
-
-  private async bury(
-    index: number,
-    letters: readonly { readonly offset: number; readonly reason: string }[],
-  ): Promise<void> {
-    const { stream, group, settings, clock } = this.options
-    const { deadLetters } = settings
-    if (deadLetters === null) return
-    const partition = this.partitions[index]
-    const offsets = letters.map(({ offset }) => offset)
-    const records = await readOffsets(stream, toPartitionId(index), offsets)
-    for (const { offset, reason } of letters) {
-      const record = records.get(offset)
-      if (record !== undefined) {
-        const attempts = partition.attemptsOf(offset)
-        const letter = { stream: stream.name, group, partition: index, record, attempts, reason: reason || TIMED_OUT }
-        await appendDeadLetter(deadLetters, letter, clock.wallMs()).durable()
-      }
-      // Only now: a crash in between makes a second dead letter of it, which names the same position.
-      partition.done(offset)
-      this.deadLettered += 1
-    }
   }
 
   private async gatherDue(index: number, gathering: Gathering, taken: Set<number> | null): Promise<void> {
@@ -433,10 +307,6 @@ export class WorkQueue {
     this.last = result.catch(() => {})
     return result
   }
-}
-
-function hashOf({ key }: LogRecord): number {
-  return key === null ? 0 : murmur2(key)
 }
 
 function sizeOf({ key, value }: LogRecord): number {

@@ -10,13 +10,8 @@ import { toOffset, toPartitionId } from '../record/record.js'
 import type { StateStore, StateTable } from '../state/types.js'
 import { QueuePartition, type QueueRow } from './queue-partition.js'
 import { QueueSaver } from './queue-saver.js'
-import {
-  type QueueOutcome,
-  type QueueReceive,
-  type QueueReceived,
-  type WaitForMessages,
-  WorkQueue,
-} from './work-queue.js'
+import type { QueueOutcome, QueueReceive, QueueReceived, WaitForMessages } from './queue-words.js'
+import { WorkQueue } from './work-queue.js'
 
 /** What the configuration says of a queue. */
 export interface QueueConfig {
