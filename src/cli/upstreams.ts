@@ -25,6 +25,7 @@ const OPTIONS = {
     value: 'TIME',
     description: 'rewind: to the first record of this time (ISO 8601, or milliseconds since 1970)',
   },
+  'dry-run': { type: 'boolean', description: 'rewind: only say what would be sent again' },
 } as const
 
 type Context = CommandContext<typeof OPTIONS>
@@ -36,7 +37,7 @@ export const command = defineCommand({
   usage: [
     'upstreams [NAME] [--watch]',
     'upstreams NAME pause | resume',
-    'upstreams NAME rewind --stream NAME [--partition N] --to-offset N | --to-datetime TIME',
+    'upstreams NAME rewind --stream NAME [--partition N] --to-offset N | --to-datetime TIME [--dry-run]',
   ],
   description:
     'A rewind goes back only; what is sent again arrives twice at a broker that had it. A pause lasts until resume, also over restarts.',
@@ -46,6 +47,7 @@ export const command = defineCommand({
     'sluice upstreams --watch',
     'sluice upstreams cloud',
     'sluice upstreams cloud pause',
+    'sluice upstreams cloud rewind --stream telemetry --to-datetime 2026-01-31T06:00:00Z --dry-run',
     'sluice upstreams cloud rewind --stream telemetry --to-datetime 2026-01-31T06:00:00Z',
   ],
   async run(context) {
@@ -133,7 +135,7 @@ async function steer({ api, values, stdout, stderr }: Context, name: string, act
 }
 
 async function rewind({ api, values, stdout, stderr }: Context, name: string): Promise<number> {
-  const { stream, 'to-offset': offset, 'to-datetime': datetime } = values
+  const { stream, 'to-offset': offset, 'to-datetime': datetime, 'dry-run': dryRun } = values
   if (stream === undefined) throw new UsageError('rewind needs --stream')
   if ((offset === undefined) === (datetime === undefined))
     throw new UsageError('rewind needs either --to-offset or --to-datetime')
@@ -142,13 +144,16 @@ async function rewind({ api, values, stdout, stderr }: Context, name: string): P
     partition: integerOption('partition', values.partition),
     offset: integerOption('to-offset', offset),
     timestamp_ms: datetime === undefined ? undefined : timeOption(datetime),
+    dry_run: dryRun,
   })
   if (values.json) {
     for (const one of rewound) await stdout.json(one)
     return 0
   }
   for (const { stream: of, partition, from_offset: from, to_offset: to } of rewound)
-    await stderr.line(`${of}/${partition}: sends again from ${to} on (was at ${from}).`)
+    await stderr.line(
+      `${of}/${partition}: ${dryRun ? 'would send' : 'sends'} again from ${to} on (${dryRun ? 'is' : 'was'} at ${from}).`,
+    )
   if (rewound.length === 0) await stderr.line('Nothing to send again: it has not come that far.')
   return 0
 }
@@ -167,7 +172,7 @@ function screenOf(upstreams: readonly Upstream[], name: string | undefined): str
 }
 
 function refuseRewindOptions({ values }: Context): void {
-  for (const name of ['stream', 'partition', 'to-offset', 'to-datetime'] as const)
+  for (const name of ['stream', 'partition', 'to-offset', 'to-datetime', 'dry-run'] as const)
     if (values[name] !== undefined) throw new UsageError(`--${name} goes with rewind only`)
 }
 

@@ -191,7 +191,13 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
   },
   'POST /v1/upstreams/{upstream}/rewind': {
     summary: 'Sends again from an offset or a time',
-    body: { stream: 'string', partition: 'integer?', offset: 'integer?', timestamp_ms: 'integer?' },
+    body: {
+      stream: 'string',
+      partition: 'integer?',
+      offset: 'integer?',
+      timestamp_ms: 'integer?',
+      dry_run: 'boolean?',
+    },
     answer: { rewound: 'array of object' },
   },
   'GET /v1/origins': {

@@ -133,6 +133,8 @@ export interface RewindRequest {
   readonly partition?: number
   readonly offset?: number
   readonly timestampMs?: number
+  /** Only say what would be moved. Default: false. */
+  readonly dryRun?: boolean
 }
 
 export interface RewoundPartition {

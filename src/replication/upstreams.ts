@@ -132,7 +132,7 @@ export class Upstreams {
   /**
    * Sends records again from an offset or a time on. Only backwards: what would be skipped forwards would be lost in silence.
    * Partitions that have not come so far stay where they are. Durable when it resolves.
-   * @returns the partitions that were moved.
+   * @returns the partitions that were moved, or would be.
    * @throws SluiceError UNKNOWN_UPSTREAM, UNKNOWN_STREAM_OR_PARTITION, OFFSET_OUT_OF_RANGE, INVALID_REQUEST
    */
   async rewind(name: string, request: RewindRequest): Promise<RewoundPartition[]> {
@@ -158,7 +158,7 @@ export class Upstreams {
       const { stream, partition, cursor: fromOffset } = lane
       return { stream: stream.name, partition, fromOffset, toOffset: to }
     })
-    await sender.rewind(moves)
+    if (!request.dryRun) await sender.rewind(moves)
     return moved
   }
 

@@ -55,6 +55,8 @@ test('pauses, resumes and rewinds', async () => {
   await bench.write(20)
   await bench.drained()
   assert.equal(await run(['cloud', 'pause']), { code: 0, stdout: '', stderr: 'cloud: paused.\n' })
+  const tried = await run(['cloud', 'rewind', '--stream', 'telemetry', '--to-offset', '5', '--dry-run'])
+  assert.equal(tried, { code: 0, stdout: '', stderr: 'telemetry/0: would send again from 5 on (is at 20).\n' })
   const back = await run(['cloud', 'rewind', '--stream', 'telemetry', '--to-offset', '5'])
   assert.equal(back, { code: 0, stdout: '', stderr: 'telemetry/0: sends again from 5 on (was at 20).\n' })
   const again = await run(['cloud', 'rewind', '--stream', 'telemetry', '--to-datetime', '2999-01-01'])

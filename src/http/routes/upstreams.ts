@@ -1,6 +1,6 @@
 // Upstreams: how each is doing, and what an operator may do to it. Every GET carries the same object per upstream.
 
-import { integerOf, objectOf, textOf } from '../json-body.js'
+import { booleanOf, integerOf, objectOf, textOf } from '../json-body.js'
 import { checkParameter } from '../parameters.js'
 import type { UpstreamNumbers } from '../part-metrics.js'
 import { type HttpRequest, jsonReply, type Route } from '../route.js'
@@ -25,6 +25,7 @@ export interface UpstreamsPort {
       readonly partition?: number
       readonly offset?: number
       readonly timestampMs?: number
+      readonly dryRun?: boolean
     },
   ): Promise<readonly Plain[]>
 }
@@ -70,12 +71,13 @@ export function upstreamRoutes({ upstreams }: { readonly upstreams: UpstreamsPor
 }
 
 async function rewindOf(request: HttpRequest): Promise<Parameters<UpstreamsPort['rewind']>[1]> {
-  const body = objectOf(await request.json(), 'the body', ['stream', 'partition', 'offset', 'timestamp_ms'])
+  const body = objectOf(await request.json(), 'the body', ['stream', 'partition', 'offset', 'timestamp_ms', 'dry_run'])
   const optional = (name: string) => (body[name] === undefined ? undefined : integerOf(body[name], name))
   return {
     stream: checkParameter('stream', textOf(body['stream'], 'stream')),
     partition: optional('partition'),
     offset: optional('offset'),
     timestampMs: optional('timestamp_ms'),
+    dryRun: booleanOf(body['dry_run'], 'dry_run', false),
   }
 }
