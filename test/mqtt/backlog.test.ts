@@ -83,6 +83,7 @@ for (const qos of [1, 2] as const) {
     const memory = new MemoryWatch(() => node.pid)
     const begunAt = performance.now()
     await publishNumbers(node.mqttPort, 0, Math.ceil(BACKLOG / 10))
+    memory.look()
     const beforeMb = memory.peakMb
     await publishNumbers(node.mqttPort, Math.ceil(BACKLOG / 10), BACKLOG)
     const storedMb = memory.peakMb
