@@ -310,6 +310,19 @@ withSetup('a queue that began at the end begins there still after a crash', asyn
   assert.equal(await setup.values('q', { start: { at: 'latest' } }), ['new'])
 })
 
+test('as many queues as there may be, and one more is refused; those there are go on, also after a restart', async () => {
+  const setup = await Setup.start({ maxQueues: 2 })
+  setup.stream.add(0, 'a')
+  assert.equal(await setup.values('one'), ['a'])
+  assert.equal(await setup.values('two'), ['a'])
+  assert.is(await codeOf(setup.values('three')), 'TOO_MANY_REQUESTS')
+  await setup.restart({ maxQueues: 2 })
+  assert.is(await codeOf(setup.values('three')), 'TOO_MANY_REQUESTS')
+  await setup.queues.remove('jobs', 'two')
+  assert.equal(await setup.values('three'), ['a'])
+  await setup.close()
+})
+
 test('the number of pending messages is bounded: no more are handed out until some are done', async () => {
   const setup = await Setup.start({ maxPendingPerPartition: 3 })
   setup.stream.add(0, 'a', 'b', 'c', 'd', 'e')
