@@ -118,7 +118,7 @@ export class Segment {
       await layout.begin()
       const operations: SegmentOperation[] = [{ type: 'put', key: metaKey('header'), value: encodeHeader(header) }]
       for (const [name, value] of facts) operations.push(factOperation(name, value))
-      await layout.beforeWrite(walBytesOf(operations))
+      // Not laid out for: whether what follows is small enough to gain by it is not known yet.
       await database.batch(operations, { sync: true })
       segment.operations = operations.length
       await createLiveFile(directory, { count: segment.operations, succeeded: false })

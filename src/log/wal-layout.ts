@@ -1,6 +1,6 @@
 // Fills a segment's write-ahead log with zeros ahead of LevelDB. Appending to a file makes each fdatasync write the file system's journal as
 // well, for the new length: on ext4 some 20 KB a commit. Writing over what is there does not: a commit of 1.4 KB then costs the device 7 KB
-// instead of 20, the zeros counted in, and takes half the time; from LARGE_WRITE_BYTES on the zeros would cost more than the journal.
+// instead of 20, the zeros counted in, and a third to two thirds less time; from LARGE_WRITE_BYTES on the zeros would cost more than the journal.
 // LevelDB's own reader skips zeros, and so does wal-check.ts.
 //
 // Only bytes that LevelDB has not reached may be filled. Before the segment's birth that is all of its log, filled at leisure. From then on it is
@@ -25,7 +25,7 @@ export class WalLayout {
   private file: FileHandle | null = null
   /** Bytes from the start that are zeros or written. */
   private laidOut = 0
-  /** Where LevelDB writes next, at most. */
+  /** Where LevelDB writes next, about: put right whenever LevelDB has come beyond what is laid out. */
   private position = 0
 
   /** @param directory Of a LevelDB that nobody has written to. @param atLeisure Bytes to fill before the segment's birth. */
@@ -46,7 +46,7 @@ export class WalLayout {
   }
 
   /**
-   * To be awaited before each write, while no other is under way: lays out a step where the write would come to the end of what is laid out.
+   * To be awaited before each write but the first, while no other is under way: lays out a step where the write would come to the end of what is laid out.
    * @param bytes What it takes in the log, at most: see walBytesOf. @throws SluiceError unless all that is wrong is a want of room.
    */
   async beforeWrite(bytes: number): Promise<void> {
