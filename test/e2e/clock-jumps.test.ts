@@ -1,3 +1,4 @@
+// test-run: limit 240 s
 // A gateway has no clock battery: its time of day jumps by a year, forwards and back, while it replicates. libfaketime makes the real program see
 // that; durations (monotonic clock) stay real, as they do on a real machine.
 

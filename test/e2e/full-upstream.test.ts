@@ -1,3 +1,4 @@
+// test-run: limit 240 s
 // The disk of an upstream node fills up: its gateway waits, both say why, and once there is room everything arrives, once and in order.
 
 import { join } from 'node:path'

@@ -1,3 +1,4 @@
+// test-run: limit 240 s
 // What is left when a gateway is gone for good: consumers go on at the site where they had committed, and a gateway set up anew under the same
 // name is refused until an operator has a say.
 

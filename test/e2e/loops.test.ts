@@ -1,3 +1,4 @@
+// test-run: limit 240 s
 // Nodes that forward to each other in a circle, everything they have to the next: each record arrives at every node once, and nothing goes round.
 
 import { test } from 'uvu'

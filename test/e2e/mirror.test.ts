@@ -1,3 +1,4 @@
+// test-run: limit 240 s
 import { cpSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
