@@ -70,6 +70,8 @@ export class NodeSession implements LinkOwner, DeliveryOwner {
     const link = (this.link ??= this.connect())
     const opened = await link.opened
     if (link !== this.link) return null
+    // From here on silence means something.
+    if (opened && !this.isOpen) this.lastActivityMs = performance.now()
     this.isOpen = opened
     return opened ? link : null
   }

@@ -70,6 +70,7 @@ export class BridgeDevices implements DevicesPort {
     }
     if (!this.said.has(bridge) && this.said.size >= MAX_BRIDGES)
       throw new SluiceError('TOO_MANY_REQUESTS', `${MAX_BRIDGES} bridges have spoken to this node since its start`)
+    said.devices.sort((a, b) => compare(a.line, b.line) || compare(a.id, b.id))
     this.said.set(bridge, said)
   }
 
@@ -139,6 +140,10 @@ function isText(value: unknown): boolean {
 
 function snake(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0
 }
 
 function wrong(where: string, what: string): SluiceError {

@@ -1,6 +1,6 @@
 // test-run: limit 300 s
 // The C client as a process, on a link that damages, loses, doubles and delays datagrams; it and the node are killed again and again.
-// `node mqttsn-kill.test.js 100000` for longer, with 20 kills of the device and 10 of the node.
+// `node mqttsn-kill.test.js 100000` for longer: 20 devices, 20 kills of one, 10 of the node.
 
 import { join } from 'node:path'
 import { test } from 'uvu'
@@ -19,7 +19,10 @@ import { numbered, stopPrograms, watched } from './kill-helpers.js'
 const withCompiler = unlessSkipped(test, noCompiler)
 test.after.each(stopPrograms)
 const IS_LONG = process.argv[2] !== undefined
-const MESSAGES = Number(process.argv[2] ?? 150)
+/** Each has one message on its way at a time: several fill the link. */
+const DEVICES = IS_LONG ? 20 : 2
+const EACH = Math.ceil(Number(process.argv[2] ?? 150) / DEVICES)
+const MESSAGES = EACH * DEVICES
 /** It takes 64 without a kill to know how a client counts. */
 const KEYLESS_MESSAGES = 180
 /** Two kills of the device for each of the node. */
@@ -41,28 +44,18 @@ if (noCompiler === null)
 interface Bench {
   readonly node: NodeProcess
   readonly proxy: UdpProxy
-  start(mode: keyof typeof devices, key: string, ...flash: string[]): Program
+  start(mode: keyof typeof devices, id: string, last: number, key: string, ...flash: string[]): Program
 }
 
 async function withBench(random: SeededRandom, entry: string, body: (bench: Bench) => Promise<void>): Promise<void> {
   const udpPort = await freeUdpPort()
   const node = await NodeProcess.start({
-    config: `[[firmware]]\nname = "air"\ntype = "mqtt-sn"\nlisten = ["127.0.0.1:${udpPort}"]\nretry_interval = "150ms"\n${entry}`,
+    config: `[[firmware]]\nname = "air"\ntype = "mqtt-sn"\nlisten = ["127.0.0.1:${udpPort}"]\nretry_interval = "150ms"\nmax_packet_rate_per_address = 100000\n${entry}`,
   })
   // Without a seal, damage is left to UDP's own checksum: such a datagram does not arrive.
   const proxy = await UdpProxy.start(udpPort, entry === '' ? { ...BAD_LINK, damage: 0, loss: 0.07 } : BAD_LINK, random)
-  const start: Bench['start'] = (mode, key, ...flash) =>
-    watched(
-      new Program(join(folder, mode), [
-        String(proxy.port),
-        'pump',
-        key,
-        mode,
-        'a',
-        String(key === '-' ? KEYLESS_MESSAGES : MESSAGES),
-        ...flash,
-      ]),
-    )
+  const start: Bench['start'] = (mode, id, last, key, ...flash) =>
+    watched(new Program(join(folder, mode), [String(proxy.port), id, key, mode, 'a', String(last), ...flash]))
   try {
     await body({ node, proxy, start })
   } finally {
@@ -95,30 +88,39 @@ withCompiler(
   'a device with a key that keeps its numbers loses nothing and doubles nothing, whatever the link does and whoever is killed',
   () =>
     withSeed(async (random) => {
-      const entry = `authentication = true\n[[firmware.device]]\nid = "pump"\nkey = "${KEY}"\n`
-      await withBench(random, entry, async (bench) => {
-        const flash = join(tempDir(), 'flash')
-        const start = () => bench.start('keep', KEY, flash)
-        let program = start()
+      const ids = Array.from({ length: DEVICES }, (_, i) => `pump-${i}`)
+      const known = ids.map((id) => `[[firmware.device]]\nid = "${id}"\nkey = "${KEY}"\n`)
+      await withBench(random, `authentication = true\n${known.join('')}`, async (bench) => {
+        const flashes = ids.map(() => join(tempDir(), 'flash'))
+        const start = (i: number) => bench.start('keep', ids[i], EACH, KEY, flashes[i])
+        const programs = ids.map((_, i) => start(i))
         for (const [step, victim] of VICTIMS.entries()) {
-          await program.waitFor(new Told(Math.floor((MESSAGES * (step + 1)) / (VICTIMS.length + 1))), 'stdout', WAIT_MS)
+          const i = step % DEVICES
+          await programs[i].waitFor(new Told(Math.floor((EACH * (step + 1)) / (VICTIMS.length + 1))), 'stdout', WAIT_MS)
           if (victim === 'node') await killNode(bench)
           else {
-            await program.stop('SIGKILL')
-            program = start()
+            await programs[i].stop('SIGKILL')
+            programs[i] = start(i)
           }
         }
-        assert.is((await program.ended).code, 0, program.stderr)
-        assert.equal(await storedAt(bench.node), numbered('a', 1, MESSAGES))
+        for (const program of programs) assert.is((await program.ended).code, 0, program.stderr)
+        const stored = await readStream(bench.node, 'mqtt')
+        for (const id of ids)
+          assert.equal(
+            stored.filter(({ mqttTopic }) => mqttTopic.startsWith(`devices/${id}/`)).map(({ payload }) => payload),
+            numbered('a', 1, EACH),
+            id,
+          )
+        assert.is(stored.length, MESSAGES)
         const { lost, damaged, doubled, delayed } = bench.proxy
         assert.ok(damaged > MESSAGES / 20 && doubled > MESSAGES / 20 && delayed > MESSAGES / 20)
         const { devices } = await getJson<{ devices: { published: number; resends: number }[] }>(
           `${bench.node.httpUrl}/v1/devices`,
         )
-        const [{ published, resends }] = devices
+        const total = (what: 'published' | 'resends') => devices.reduce((sum, row) => sum + row[what], 0)
         console.log(
-          `  ${MESSAGES} messages, ${VICTIMS.length} kills; datagrams: ${damaged} damaged, ${lost} lost, ${doubled} doubled, ${delayed} delayed; ` +
-            `at the node: ${published} published, ${resends} resends`,
+          `  ${MESSAGES} messages of ${DEVICES} devices, ${VICTIMS.length} kills; datagrams: ${damaged} damaged, ${lost} lost, ${doubled} doubled, ${delayed} delayed; ` +
+            `at the node since its last start: ${total('published')} published, ${total('resends')} resends`,
         )
       })
     }),
@@ -127,7 +129,7 @@ withCompiler(
 withCompiler('without a key too, but for the first messages, of which the ids say nothing yet', () =>
   withSeed((random) =>
     withBench(random, '', async (bench) => {
-      const program = bench.start('publish', '-')
+      const program = bench.start('publish', 'pump', KEYLESS_MESSAGES, '-')
       await program.waitFor(new Told(KEYLESS_MESSAGES / 2), 'stdout', WAIT_MS)
       await killNode(bench)
       assert.is((await program.ended).code, 0, program.stderr)

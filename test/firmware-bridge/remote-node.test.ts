@@ -6,12 +6,15 @@ import * as assert from 'uvu/assert'
 import { MqttLink } from '../../firmware-bridge/devices/mqtt-link.js'
 import { PublishQueue } from '../../firmware-bridge/remote/publish-queue.js'
 import { RemoteNode } from '../../firmware-bridge/remote/remote-node.js'
+import { startRemoteBridge } from '../../firmware-bridge/start-remote-bridge.js'
 import { Logger, loadValidConfig, type RunningNode, SluiceError, startNode } from '../../src/index.js'
 import { Authority, opensslMissing } from '../helpers/certificates.js'
 import { codeOf } from '../helpers/rejection.js'
 import { unlessSkipped } from '../helpers/skip.js'
 import { TcpProxy } from '../helpers/tcp-proxy.js'
 import { tempDir } from '../helpers/temp-dir.js'
+import { freeUdpPort } from '../helpers/udp-proxy.js'
+import { RawSnClient, w } from './raw-sn-client.js'
 
 const quiet = new Logger('test', 'error', () => {})
 const stops: (() => Promise<unknown>)[] = []
@@ -221,6 +224,34 @@ test('a connection to the node is a session like any other, and ends with the li
   assert.equal(received, ['open'])
   proxy.cutAll()
   await lost
+})
+
+test('a sleeping client behind a bridge elsewhere is given all that waits before it is told to sleep on, over a slow link', async () => {
+  const { node, proxy } = await bench()
+  const udpPort = await freeUdpPort()
+  const text = `[[firmware]]\nname = "air"\ntype = "mqtt-sn"\nlisten = ["127.0.0.1:${udpPort}"]\ntopic_prefix = ""\n`
+  const { firmware } = loadValidConfig({ text, dataDir: tempDir(), environment: {} })
+  const bridge = await startRemoteBridge(firmware, {
+    ...{ url: `http://127.0.0.1:${proxy.port}`, name: 'shed', logger: quiet },
+  })
+  stops.push(() => bridge.stop())
+  const client = await RawSnClient.open(udpPort)
+  stops.push(async () => client.close())
+  assert.is(await client.connect('pump'), '030500')
+  client.send(0x12, 0x20, w(2), 'ab') // SUBSCRIBE to the short topic ab, QoS 1
+  assert.match(await client.next(), /^0813/)
+  client.send(0x18, w(60))
+  assert.is(await client.next(), '0218')
+  for (const value of ['one', 'two']) await node.publish({ mqttTopic: 'ab', payload: Buffer.from(value) }).durable
+  proxy.delay(400)
+  client.send(0x16, 'pump')
+  for (const value of ['one', 'two']) {
+    const message = await client.next()
+    assert.ok(message.endsWith(Buffer.from(value).toString('hex')), message)
+    client.sendBytes(Buffer.from(`070d6162${message.slice(10, 14)}00`, 'hex'))
+  }
+  assert.is(await client.next(), '0217')
+  proxy.delay(0)
 })
 
 test('a node that asks for a token lets a bridge in with one of scope bridge only', async () => {
