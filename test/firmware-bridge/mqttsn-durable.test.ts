@@ -1,0 +1,174 @@
+// What an MQTT-SN client is owed when things go wrong around it: crashes in the middle of a handshake, a full disk, sleep that nobody wakes from,
+// retention that overtakes it.
+
+import { join } from 'node:path'
+import { test } from 'uvu'
+import * as assert from 'uvu/assert'
+import { getJson, requestJson } from '../helpers/http.js'
+import { NodeProcess } from '../helpers/node-process.js'
+import { SmallDisk } from '../helpers/small-disk.js'
+import { readStream } from '../helpers/stream-reader.js'
+import { freeUdpPort } from '../helpers/udp-proxy.js'
+import { withBench } from './mqttsn-bench.js'
+import { RawSnClient, w } from './raw-sn-client.js'
+
+const WAIT_MS = 60_000
+const stops: (() => unknown)[] = []
+test.after.each(async () => {
+  for (const stop of stops.splice(0).reverse()) await stop()
+})
+
+/** A node in a process of its own, and a client of its gateway. */
+async function nodeAndClient(config = '', dataDir?: string) {
+  const udpPort = await freeUdpPort()
+  const entry = `[[firmware]]\nname = "air"\ntype = "mqtt-sn"\nlisten = ["127.0.0.1:${udpPort}"]\ntopic_prefix = ""\nretry_interval = "200ms"\nmax_packet_rate_per_address = 100000\n`
+  const node = await NodeProcess.start({ config: `${config}\n${entry}`, ...(dataDir !== undefined && { dataDir }) })
+  stops.push(() => node.kill('SIGKILL'))
+  const client = await RawSnClient.open(udpPort)
+  stops.push(() => client.close())
+  return { node, client }
+}
+
+/** Looks again until it is so. */
+async function until<T>(look: () => Promise<T>, isSo: (seen: T) => boolean): Promise<T> {
+  const deadline = performance.now() + WAIT_MS
+  for (;;) {
+    const seen = await look()
+    if (isSo(seen)) return seen
+    if (performance.now() > deadline) throw new Error(`not within ${WAIT_MS} ms: ${JSON.stringify(seen)}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+/** CONNECT with a will, clean. */
+async function connectWithWill(client: RawSnClient, keepalive: number): Promise<void> {
+  client.send(0x04, 0x0c, 1, w(keepalive), 'pump')
+  assert.is(await client.next(), '0206')
+  client.send(0x07, 0x20, 'down/pump')
+  assert.is(await client.next(), '0208')
+  client.send(0x09, 'gone')
+  assert.is(await client.next(), '030500')
+}
+
+test('the will of a client that was lost with its node is published by the next start', async () => {
+  const { node, client } = await nodeAndClient()
+  await connectWithWill(client, 2)
+  await node.kill('SIGKILL')
+  await node.startAgain()
+  const stored = await until(
+    () => readStream(node, 'mqtt'),
+    (messages) => messages.length > 0,
+  )
+  assert.equal(stored, [{ mqttTopic: 'down/pump', payload: 'gone' }])
+})
+
+test('a client that does not wake in time is lost, and its will published', () =>
+  withBench('', async (bench) => {
+    const client = await bench.client()
+    await connectWithWill(client, 60)
+    client.send(0x18, w(1))
+    assert.is(await client.next(), '0218')
+    assert.equal(await bench.values(), [])
+    const began = performance.now()
+    const stored = await until(
+      () => bench.records(),
+      (records) => records.length > 0,
+    )
+    assert.equal(stored, [{ topic: 'down/pump', value: 'gone' }])
+    assert.ok(performance.now() - began > 500, 'it slept for a second, and half of one is granted')
+    client.send(0x16, 'pump')
+    assert.is(await client.next(), '0218', 'it is told to connect again')
+  }))
+
+test('a QoS 2 message to a client whose PUBREC came before a SIGKILL of the node is released after it, and not sent twice', async () => {
+  const { node, client } = await nodeAndClient()
+  await client.connect('pump', { flags: 0 })
+  client.send(0x12, 0x42, w(2), 'ab')
+  assert.match(await client.next(), /^0813/)
+  const body = { topic: 'ab', value: 'once', qos: 2 }
+  assert.is((await requestJson(`${node.httpUrl}/v1/streams/mqtt/records`, { method: 'POST', body })).status, 200)
+  const publish = await client.next()
+  assert.match(publish, /6f6e6365$/)
+  const id = publish.slice(10, 14)
+  client.sendBytes(Buffer.from(`040f${id}`, 'hex'))
+  assert.is(await client.next(), `0410${id}`)
+  await node.kill('SIGKILL')
+  await node.startAgain()
+  // Nothing of it is sent but PUBREL, until PUBCOMP has come.
+  assert.is(await client.next(WAIT_MS), `0410${id}`)
+  client.sendBytes(Buffer.from(`040e${id}`, 'hex'))
+  client.send(0x16)
+  let answer = await client.next()
+  while (answer === `0410${id}`) answer = await client.next() // sent again before PUBCOMP came
+  assert.is(answer, '0217')
+})
+
+test('on a full disk a message is not acknowledged but put off, and taken once when there is room again', async () => {
+  const disk = SmallDisk.make(64)
+  if (disk === null) {
+    console.log('  skipped: a file system cannot be mounted here')
+    return
+  }
+  stops.push(() => disk.remove())
+  const storage =
+    '[storage]\nballast_size = "1MB"\n[[stream]]\nname = "mqtt"\ntopics = ["#"]\nretention = { max_bytes = "16MB" }\n'
+  const { node, client } = await nodeAndClient(storage, join(disk.path, 'data'))
+  await client.connect('pump', { flags: 0 })
+  const contentOf = (messageId: number) => `m${messageId}`.padEnd(900, '.')
+  const send = async (messageId: number, dup: boolean): Promise<string> => {
+    client.send(0x0c, dup ? 0xa2 : 0x22, 'ab', w(messageId), contentOf(messageId))
+    return client.next()
+  }
+  const accepted = (messageId: number) => `070d6162${Buffer.from(w(messageId)).toString('hex')}00`
+  assert.is(await send(1, false), accepted(1))
+  await disk.fillUp()
+  // Small writes fit into what is there for a while.
+  let messageId = 1
+  let answer: string
+  do answer = await send(++messageId, false)
+  while (answer === accepted(messageId) && messageId < 20_000)
+  assert.is(answer, `${accepted(messageId).slice(0, -2)}01`, 'congestion: try again later')
+  disk.free()
+  await until(
+    () => send(messageId, true),
+    (again) => again === accepted(messageId),
+  )
+  const stored = (await readStream(node, 'mqtt')).map(({ payload }) => payload)
+  assert.equal(
+    stored,
+    Array.from({ length: messageId }, (_, i) => contentOf(i + 1)),
+  )
+})
+
+test('what retention takes from a client that sleeps is in the ledger by its name', async () => {
+  const { node, client } = await nodeAndClient(
+    '[[stream]]\nname = "mqtt"\ntopics = ["#"]\nretention = { max_bytes = "1MB" }\n',
+  )
+  await client.connect('pump', { flags: 0 })
+  client.send(0x12, 0x20, w(2), 'ab')
+  assert.match(await client.next(), /^0813/)
+  client.send(0x18, w(600))
+  assert.is(await client.next(), '0218')
+  const value = 'x'.repeat(50_000)
+  const records = Array.from({ length: 40 }, () => ({ topic: 'other', value }))
+  const post = (body: object) => requestJson(`${node.httpUrl}/v1/streams/mqtt/records`, { method: 'POST', body })
+  assert.is((await post({ topic: 'ab', value: 'lost' })).status, 200)
+  for (let i = 0; i < 4; i++) assert.is((await post({ records })).status, 200)
+  assert.is((await post({ topic: 'ab', value: 'kept' })).status, 200)
+  await until(
+    () => getJson<{ partitions: { log_start_offset: number }[] }>(`${node.httpUrl}/v1/streams/mqtt`),
+    ({ partitions }) => partitions[0].log_start_offset > 0,
+  )
+  client.send(0x16, 'pump')
+  assert.match(await client.next(), /6b657074$/)
+  const { entries } = await getJson<{ entries: { destination: string; reason: string; first_offset: number }[] }>(
+    `${node.httpUrl}/v1/ledger`,
+  )
+  const own = entries.filter(({ destination }) => destination === 'session:mqttsn/air/pump')
+  assert.equal(
+    own.map(({ reason, first_offset: first }) => [reason, first]),
+    [['session_overtaken', 0]],
+  )
+})
+
+test.run()
