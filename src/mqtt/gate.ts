@@ -7,47 +7,21 @@
 // Reading stops, and TCP holds the sender back, while any bit of `holds` is set.
 
 import type { Duplex } from 'node:stream'
-import type { Clock } from '../base/clock.js'
 import type { Commit } from '../log/types.js'
 import { AckQueue } from './ack-queue.js'
 import { CLIENT_DISCONNECTED, type CloseReason, CONNECTION_LOST, fault, ordinary, violation } from './close-reason.js'
 import { type ConnectPacket, readConnect } from './connect-packet.js'
 import { encodeConnack, PINGRESP } from './encode.js'
+import type { GateHost } from './gate-host.js'
 import { encodeForNode, type NodeLink, ORIGIN_TOPIC_PREFIX } from './node-links.js'
 import { Outbox } from './outbox.js'
 import { PacketFramer } from './packet-framer.js'
-import { type IntakeHost, PublishIntake } from './publish-intake.js'
-import type { ReadMemory } from './read-memory.js'
+import { PublishIntake } from './publish-intake.js'
+import { isHoarding } from './read-memory.js'
 import type { Session } from './session.js'
 import { readChunks } from './shared-reads.js'
 import { SignsOfLife, TOO_SLOW } from './signs-of-life.js'
-import { type FilterPacket, readFilters } from './subscribe-packet.js'
-
-/** What the gate needs of the front. */
-export interface GateHost extends IntakeHost {
-  readonly clock: Clock
-  /** CONNECT is well formed: see to CONNACK. `packet` is a copy of the whole packet, with its keepalive set to zero. */
-  connect(gate: Gate, connect: ConnectPacket, packet: Buffer): void
-  /** The gate is held until the promise has settled; a rejection closes the connection. */
-  subscribe(gate: Gate, packet: FilterPacket): Promise<void>
-  unsubscribe(gate: Gate, packet: FilterPacket): Promise<void>
-  /**
-   * PUBACK, PUBREC or PUBCOMP for something that was delivered; `type` is the packet type, 4, 5 or 7.
-   * @returns what is wrong with it, as a phrase, or null.
-   */
-  acknowledged(gate: Gate, type: number, packetId: number): string | null
-  /** The client has said goodbye: no will. */
-  disconnect(gate: Gate): void
-  schedule(outbox: Outbox): void
-  /** The outbox has room again. */
-  drained(gate: Gate): void
-  readonly readMemory: ReadMemory
-  /** All connections together hold more than they may: some give way, this one perhaps. */
-  relieveReadMemory(): void
-  closed(gate: Gate, reason: CloseReason): void
-  /** QoS 0 messages to this connection are being dropped: it reads too slowly. */
-  dropping(gate: Gate): void
-}
+import { readFilters } from './subscribe-packet.js'
 
 /** Why reading is held. */
 const HOLD_CONNECTING = 1
@@ -72,6 +46,8 @@ export class Gate {
   private readonly acks: AckQueue
   private readonly life: SignsOfLife
   private holds = 0
+  /** What the stream below keeps. */
+  private hoarded = 0
   private nodeLink: NodeLink | null = null
   private closeReason: CloseReason = CONNECTION_LOST
 
@@ -89,6 +65,7 @@ export class Gate {
     this.acks = new AckQueue(this, limits.maxUnacknowledged)
     this.outbox = new Outbox(socket, this, limits.maxQueuedBytesPerConnection)
     readChunks(socket, (chunk) => this.onChunk(chunk))
+    if (isHoarding(socket)) socket.onHeld = () => this.afterReading()
     socket.on('error', (error) => this.note(ordinary(error.message)))
     socket.on('close', () => this.onSocketClosed())
   }
@@ -98,7 +75,7 @@ export class Gate {
   }
   /** Received, and no message yet. */
   get heldBytes(): number {
-    return this.framer.heldBytes
+    return this.framer.heldBytes + this.hoarded
   }
   /** Acknowledgements this connection is owed. */
   get unacknowledged(): number {
@@ -126,6 +103,7 @@ export class Gate {
     this.framer.end()
     this.acks.end()
     this.socket.destroy()
+    this.countHoard()
   }
 
   /** Closes after what has been written so far has left, or at the next sweep's time-out. */
@@ -161,11 +139,22 @@ export class Gate {
   }
 
   private afterReading(): void {
+    const unfinished = this.countHoard()
     if (this.host.readMemory.isOver) this.host.relieveReadMemory()
     this.acks.release()
-    this.life.chunkRead(this.framer.partialBytes, this.host.clock.monotonicMs())
+    this.life.chunkRead(this.framer.partialBytes + unfinished, this.host.clock.monotonicMs())
     if (this.acks.isFull) this.hold(HOLD_ACKS)
     if (this.socket.writableLength > this.host.limits.maxQueuedBytesPerConnection) this.hold(HOLD_OUTPUT)
+  }
+
+  /** @returns what the stream below has received, and not handed on. */
+  private countHoard(): number {
+    const { socket } = this
+    if (!isHoarding(socket)) return 0
+    const now = socket.destroyed ? 0 : socket.heldBytes
+    this.host.readMemory.changed(now - this.hoarded)
+    this.hoarded = now
+    return socket.unfinishedBytes
   }
 
   onPacket(buffer: Buffer, start: number, bodyStart: number, end: number): boolean {
@@ -331,6 +320,7 @@ export class Gate {
   private onSocketClosed(): void {
     this.state = 'closed'
     this.framer.end()
+    this.countHoard()
     this.acks.end()
     this.outbox.end()
     this.nodeLink?.end()

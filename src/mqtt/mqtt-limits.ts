@@ -5,7 +5,7 @@ export interface MqttLimits {
   readonly maxPacketBytes: number
   /** The same before CONNECT has been accepted. */
   readonly maxConnectPacketBytes: number
-  /** Received over all connections and no message yet: packets that are not whole, and what waits while reading is held back. */
+  /** Received over all connections and no message yet: packets and WebSocket messages that are not whole, and what waits while reading is held back. */
   readonly maxHeldBytes: number
   readonly maxConnections: number
   readonly maxConnectionsPerAddress: number

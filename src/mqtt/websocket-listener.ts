@@ -15,6 +15,8 @@ import { WebSocketStream } from './websocket-stream.js'
 /** What clients of MQTT 3.1 asked for; 3.1.1 has `mqtt` [MQTT-6.0.0-3]. */
 const SUBPROTOCOLS = ['mqtt', 'mqttv3.1']
 const MAX_HEADER_BYTES = 8 * 1024
+/** Of one message. Each costs some hundred bytes, however small it is. */
+const MAX_FRAGMENTS = 1024
 
 export async function webSocketUpgrade(options: ListenOptions, secure: boolean): Promise<Upgrade> {
   const { door, accept, tls, allowedOrigins, maxMessageBytes } = options
@@ -26,6 +28,7 @@ export async function webSocketUpgrade(options: ListenOptions, secure: boolean):
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: maxMessageBytes,
+    maxFragments: MAX_FRAGMENTS,
     handleProtocols: (offered) => SUBPROTOCOLS.find((known) => offered.has(known)) ?? false, // [MQTT-6.0.0-4]
   })
   server.on('request', (_request, response) => {
@@ -47,7 +50,7 @@ export async function webSocketUpgrade(options: ListenOptions, secure: boolean):
       sockets.handleUpgrade(request, socket, head, (webSocket) => {
         door.handshakeDone(request.socket)
         accept({
-          stream: new WebSocketStream(webSocket),
+          stream: new WebSocketStream(webSocket, socket),
           remoteAddress: request.socket.remoteAddress ?? '',
           certificateName: tlsServer === null ? undefined : certificateNameOf(request.socket as TLSSocket),
         })

@@ -113,7 +113,7 @@ export const mqttFields = {
   }),
   max_unfinished_bytes: bytes({
     description:
-      'Bytes from all clients of packets that are not whole yet, or that the disk is not ready for; beyond, who has most is disconnected.',
+      'Bytes from all clients of packets and WebSocket messages that are not whole, or that the disk is not ready for; beyond, who has most is disconnected.',
     default: '64MB',
     min: '1MB',
     max: '16GB',
