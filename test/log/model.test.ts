@@ -12,9 +12,9 @@ import { decodeRecords } from '../../src/record/record-batch.js'
 import { openLog, recordOf, type TestLog } from '../helpers/open-log.js'
 import { codeOf } from '../helpers/rejection.js'
 import { type SeededRandom, withSeed } from '../helpers/seeded-random.js'
-import { tempDir } from '../helpers/temp-dir.js'
+import { tempDirInMemory } from '../helpers/temp-dir.js'
 
-const STEPS = Number(process.env['SLUICE_TEST_STEPS'] ?? 5000)
+const STEPS = Number(process.env['SLUICE_TEST_STEPS'] ?? 3000)
 const PARTITIONS = [0, 1, 2] as PartitionId[]
 const MAX_BYTES = 1024 * 1024
 const SEGMENT_BYTES = 256 * 1024
@@ -40,7 +40,7 @@ interface ModelPartition {
 class ModelledLog {
   readonly model: ModelPartition[] = PARTITIONS.map(() => ({ records: [], acked: 0, cursor: 0 }))
   readonly counts = new Map<string, number>()
-  private directory = tempDir()
+  private directory = tempDirInMemory()
   private node!: TestLog
   private commits: Commit[] = []
   private life = 0
@@ -244,7 +244,7 @@ class ModelledLog {
 
 /** @returns null if a database that was being opened meanwhile has removed a file. */
 function copyOf(directory: string): string | null {
-  const copy = tempDir()
+  const copy = tempDirInMemory()
   try {
     cpSync(directory, copy, { recursive: true })
     return copy

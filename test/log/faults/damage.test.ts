@@ -20,21 +20,21 @@ import * as assert from 'uvu/assert'
 import type { PartitionId } from '../../../src/record/record.js'
 import { openLog, readAll, recordOf, type TestLog } from '../../helpers/open-log.js'
 import { type SeededRandom, withSeed } from '../../helpers/seeded-random.js'
-import { tempDir } from '../../helpers/temp-dir.js'
+import { tempDirInMemory } from '../../helpers/temp-dir.js'
 import { witnessed } from '../../helpers/witnessed.js'
 
 const STREAM = { name: 's', partitions: 2 }
 const OPTIONS = { segmentBytes: 256 * 1024, maxBatchBytes: 4096, destinations: ['cloud'] }
-const ENDS = [3000, 1500]
+const ENDS = [1200, 600]
 /** Of every kind of file. */
 const DAMAGES = Number(process.env['SLUICE_TEST_DAMAGES'] ?? 1)
 
 const payload = (partition: number, offset: number): string =>
-  `${partition}:${offset}:${'x'.repeat((offset * 31) % 400)}`
+  `${partition}:${offset}:${'x'.repeat((offset * 31) % 1600)}`
 
 /** A node killed with sealed segments, one under way, and some state. */
 async function original(): Promise<string> {
-  const node = await openLog(tempDir(), [STREAM], OPTIONS)
+  const node = await openLog(tempDirInMemory(), [STREAM], OPTIONS)
   const stream = node.log.stream('s')
   for (let i = 0; i < ENDS[0]; i++) {
     for (const partition of [0, 1] as PartitionId[]) {
@@ -42,11 +42,11 @@ async function original(): Promise<string> {
       const commit = stream.append(partition, recordOf(payload(partition, stream.nextOffset(partition))))
       if (i % 20 === 0) await commit.durable()
     }
-    if (i % 500 === 0) await node.cursors.set('cloud', 's', 0, i as never)
+    if (i % 200 === 0) await node.cursors.set('cloud', 's', 0, i as never)
   }
   await stream.append(0 as PartitionId, recordOf(payload(0, ENDS[0]++))).durable()
   await witnessed(node.directory)
-  const copy = tempDir()
+  const copy = tempDirInMemory()
   cpSync(node.directory, copy, { recursive: true })
   await node.close()
   return copy
@@ -142,7 +142,7 @@ test('whatever happens to one file, the node starts, returns nothing wrong, and 
     const damages = damagesOf(source, random)
     let worst = 0
     for (const damage of damages) {
-      const directory = tempDir()
+      const directory = tempDirInMemory()
       cpSync(source, directory, { recursive: true })
       inflict(directory, damage)
       try {
@@ -161,7 +161,7 @@ test('whatever happens to one file, the node starts, returns nothing wrong, and 
 })
 
 test('what happens to files under a running node is named when a read meets it, and writing goes on', async () => {
-  const directory = tempDir()
+  const directory = tempDirInMemory()
   cpSync(await original(), directory, { recursive: true })
   await withSeed(async (random) => {
     const node = await openLog(directory, [STREAM], OPTIONS)

@@ -12,7 +12,7 @@ import { SEGMENT_FORMAT } from '../../../src/log/segment-index.js'
 import type { PartitionId } from '../../../src/record/record.js'
 import { openLog, recordOf, type TestLog } from '../../helpers/open-log.js'
 import { withSeed } from '../../helpers/seeded-random.js'
-import { tempDir } from '../../helpers/temp-dir.js'
+import { tempDirInMemory } from '../../helpers/temp-dir.js'
 import { witnessed } from '../../helpers/witnessed.js'
 
 const DAMAGES = Number(process.env['SLUICE_TEST_DAMAGES'] ?? 40)
@@ -33,7 +33,7 @@ async function openLoud(directory: string): Promise<{ node: TestLog; said: () =>
 
 /** A sealed segment in which facts were changed and removed before it came to FACTS. */
 async function sealedSegment(): Promise<{ directory: string; table: string }> {
-  const directory = join(tempDir(), '000000000001')
+  const directory = join(tempDirInMemory(), '000000000001')
   const prepared = await prepareSegment(directory, { writeBufferBytes: 1 << 20, laidOutBytes: 0 })
   const header = { format: SEGMENT_FORMAT, stream: 's', sequence: 1, createdAtMs: 0, poweredOnMs: 0 } as const
   const before = new Map([
@@ -98,7 +98,7 @@ const DAMAGED_FACTS = [
 ]
 for (const { what, at, left } of DAMAGED_FACTS) {
   test(`a start with facts damaged in ${what} forgets what may not hold, says so, and goes on`, async () => {
-    const directory = tempDir()
+    const directory = tempDirInMemory()
     let { node, said } = await openLoud(directory)
     const stream = node.log.stream('s')
     stream.append(P0, recordOf('a'))
@@ -126,7 +126,7 @@ for (const { what, at, left } of DAMAGED_FACTS) {
 }
 
 test('whichever byte of the log of a killed node changes or is cut off, no fact comes back that held no longer', async () => {
-  const { node } = await openLoud(tempDir())
+  const { node } = await openLoud(tempDirInMemory())
   const stream = node.log.stream('s')
   for (let i = 0; i < 20; i++) {
     stream.append(P0, recordOf(`${i}:${'x'.repeat(50)}`))
@@ -135,7 +135,7 @@ test('whichever byte of the log of a killed node changes or is cut off, no fact 
     await stream.setFact('qos2/device-1/77/1', null).durable()
   }
   await witnessed(node.directory)
-  const source = tempDir()
+  const source = tempDirInMemory()
   cpSync(node.directory, source, { recursive: true })
   await node.close()
   const inSegment = join('streams', 's', '000000000001')
@@ -144,7 +144,7 @@ test('whichever byte of the log of a killed node changes or is cut off, no fact 
   const used = sound.findLastIndex((byte) => byte !== 0) + 1
   await withSeed(async (random) => {
     for (let i = 0; i < DAMAGES; i++) {
-      const directory = tempDir()
+      const directory = tempDirInMemory()
       cpSync(source, directory, { recursive: true })
       const path = join(directory, inSegment, log)
       const at = random.below(used)
