@@ -7,9 +7,10 @@ import { join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { listDirectory, makeDirectory, syncDirectory, writeFileDurably } from './durable-files.js'
-import { storageError } from './level-database.js'
+import { assertUnlocked, storageError } from './level-database.js'
 import { OffsetCeilings } from './offset-ceilings.js'
 import { LevelStateStore, type StateStoreOptions } from './state-store.js'
+import { damagedTables } from './table-check.js'
 import { checkWal } from './wal-check.js'
 
 /** Raised when older versions could no longer read what this one writes. */
@@ -84,14 +85,14 @@ export async function openState(
   const isThere = names.includes('CURRENT')
   if (names.length === 0 && (await listDirectory(join(directory, 'streams'))).length > 0)
     options.logger.error('the state database is gone; a new one is begun', { meaning: WHAT_IS_LOST })
-  // LevelDB removes the log, and with it what this would find, when it opens.
-  let problem = (await checkWal(inState.directory)).damaged ? 'its write-ahead log is damaged' : null
-  if (isThere && !names.some((name) => name.endsWith('.log'))) problem = 'its write-ahead log is missing'
+  let problem = await problemOfFiles(inState.directory, isThere, names)
   try {
-    const state = await LevelStateStore.open({ ...inState, createIfMissing: names.length === 0 || isThere })
-    problem ??= await state.problem()
-    if (problem === null) return await counting(state, options.logger)
-    await state.close()
+    if (problem === null) {
+      const state = await LevelStateStore.open({ ...inState, createIfMissing: names.length === 0 || isThere })
+      problem = await state.problem()
+      if (problem === null) return await counting(state, options.logger)
+      await state.close()
+    } else await assertUnlocked(inState.directory)
   } catch (error) {
     if (!(error instanceof SluiceError)) throw error
     if (error.code === 'DATA_DIR_LOCKED') {
@@ -112,6 +113,17 @@ export async function openState(
     meaning: WHAT_IS_LOST,
   })
   return counting(await LevelStateStore.open(inState), options.logger)
+}
+
+/**
+ * What its files say before LevelDB touches them: opening it removes the log, and with it what is found there, and may begin a compaction, whose
+ * asserts on a changed table end the process, at every start.
+ */
+async function problemOfFiles(directory: string, isThere: boolean, names: readonly string[]): Promise<string | null> {
+  if (isThere && !names.some((name) => name.endsWith('.log'))) return 'its write-ahead log is missing'
+  if ((await checkWal(directory)).damaged) return 'its write-ahead log is damaged'
+  const tables = await damagedTables(directory)
+  return tables.length > 0 ? `bytes have changed in ${tables.join(', ')}` : null
 }
 
 /** What is there of a state database that has gone back is still worth more than nothing, but for offsets that must not be given twice. */

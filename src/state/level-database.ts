@@ -47,6 +47,21 @@ export async function openLevel(directory: string, options: LevelOptions): Promi
   }
 }
 
+/**
+ * Takes the lock of a database and lets it go; nothing of it is read or written. (LevelDB locks before it finds that there is one already.)
+ * @throws SluiceError DATA_DIR_LOCKED when another process (or this one) has it open.
+ */
+export async function assertUnlocked(directory: string): Promise<void> {
+  const database = new Level(directory, { createIfMissing: false, errorIfExists: true } as object)
+  try {
+    await database.open()
+    await database.close()
+  } catch (error) {
+    const failure = storageError(error, `the database ${directory} cannot be opened`)
+    if (failure.code === 'DATA_DIR_LOCKED') throw failure
+  }
+}
+
 const SYNC = { sync: true }
 
 /**

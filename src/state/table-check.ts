@@ -1,5 +1,5 @@
 // Checks the tables of a LevelDB block by block, because LevelDB here does not (D5): a changed byte would come back as good data, or bring
-// back a row that was deleted. Called for the state database, whose rows have no checksums of their own, while it is open.
+// back a row that was deleted, or fail an assert that ends the process. Called before a database is opened.
 //
 //   table  = (block type:u8 crc:u32le)* footer         crc of block and type: CRC-32C, "masked"
 //   footer = metaindex:handle index:handle zeros magic:u64le                        48 bytes

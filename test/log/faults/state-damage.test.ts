@@ -13,7 +13,7 @@ import type { LevelStateStore } from '../../../src/state/state-store.js'
 import { readWitness } from '../../../src/state/witness-file.js'
 import { codeOf } from '../../helpers/rejection.js'
 import { withSeed } from '../../helpers/seeded-random.js'
-import { tempDir } from '../../helpers/temp-dir.js'
+import { tempDirInMemory } from '../../helpers/temp-dir.js'
 
 const DAMAGES = Number(process.env['SLUICE_TEST_DAMAGES'] ?? 10)
 const ROWS = 300
@@ -29,7 +29,7 @@ async function open(directory: string): Promise<{ state: LevelStateStore; said: 
 
 /** A state database with tables and a log, as a killed node leaves it: each row holds its own name and the number of its last change. */
 async function original(): Promise<string> {
-  const directory = tempDir()
+  const directory = tempDirInMemory()
   mkdirSync(join(directory, 'streams', 's'), { recursive: true })
   // The second life finds the log of the first made into a table.
   for (let life = 0; life < 3; life++) {
@@ -40,7 +40,7 @@ async function original(): Promise<string> {
     if (life === 2) break
     await state.close()
   }
-  const copy = tempDir()
+  const copy = tempDirInMemory()
   cpSync(directory, copy, { recursive: true })
   return copy
 }
@@ -65,7 +65,7 @@ test('a damaged state database is set aside whole and a new one begun, and it is
     let begunAnew = 0
     for (const file of files) {
       for (let i = 0; i < DAMAGES; i++) {
-        const directory = tempDir()
+        const directory = tempDirInMemory()
         cpSync(source, directory, { recursive: true })
         const path = join(directory, 'state', file)
         const at = random.below(statSync(path).size)
@@ -108,7 +108,7 @@ function endsOf(log: Buffer): number[] {
 }
 
 test('wherever the log of a state database is cut short, it is said how much is gone, and no offset can be given twice', async () => {
-  const live = tempDir()
+  const live = tempDirInMemory()
   const { state } = await open(live)
   const ceilings = await OffsetCeilings.open(state)
   const reached: number[] = []
@@ -119,7 +119,7 @@ test('wherever the log of a state database is cut short, it is said how much is 
   }
   const witness = join(live, 'state', 'live')
   while ((await readWitness(witness))?.count !== 2 * reached.length) await wait(1)
-  const source = tempDir()
+  const source = tempDirInMemory()
   cpSync(live, source, { recursive: true })
   await state.close()
   const [log] = readdirSync(join(source, 'state')).filter((name) => name.endsWith('.log'))
@@ -127,7 +127,7 @@ test('wherever the log of a state database is cut short, it is said how much is 
   const ends = endsOf(sound)
   assert.is(ends.length, 2 * reached.length + 1)
   for (const [writes, end] of ends.entries()) {
-    const directory = tempDir()
+    const directory = tempDirInMemory()
     cpSync(source, directory, { recursive: true })
     const lost = 2 * reached.length - writes
     truncateSync(join(directory, 'state', log), end)
@@ -149,11 +149,11 @@ test('wherever the log of a state database is cut short, it is said how much is 
 })
 
 test('a state database that an older copy has taken the place of is noticed, and so is one without its witness', async () => {
-  const directory = tempDir()
+  const directory = tempDirInMemory()
   const first = await open(directory)
   await first.state.table('rows').put('a', 1)
   await first.state.close()
-  const older = tempDir()
+  const older = tempDirInMemory()
   cpSync(join(directory, 'state'), older, { recursive: true })
   const second = await open(directory)
   for (let i = 0; i < 3; i++) await second.state.table('rows').put('a', 2)
@@ -191,16 +191,55 @@ test('a state database that is gone is begun anew, and said', async () => {
   const { state, said } = await open(directory)
   assert.match(said, /state database is gone.*meaning=/)
   await state.close()
-  const first = await open(tempDir())
+  const first = await open(tempDirInMemory())
   assert.is(first.said, '', 'a new node has lost nothing')
   await first.state.close()
 })
+
+/** The bytes of some table, one of them changed. */
+function changedTable(directory: string): Buffer {
+  const [name] = readdirSync(join(directory, 'state')).filter((one) => one.endsWith('.ldb'))
+  const bytes = readFileSync(join(directory, 'state', name))
+  bytes[100] ^= 1
+  return bytes
+}
+
+test('LevelDB does not open what is set aside for a changed table or log: its asserts would end the process', async () => {
+  const source = await original()
+  const state = readdirSync(join(source, 'state'))
+  const table = state.find((name) => name.endsWith('.ldb')) as string
+  const log = state.find((name) => name.endsWith('.log')) as string
+  const changedLog = readFileSync(join(source, 'state', log))
+  changedLog[100] ^= 1
+  for (const [file, changed] of [
+    [table, changedTable(source)],
+    [log, changedLog],
+  ] as const) {
+    const directory = tempDirInMemory()
+    cpSync(source, directory, { recursive: true })
+    writeFileSync(join(directory, 'state', file), changed)
+    const before = contentsOf(join(directory, 'state'))
+    const { state, said } = await open(directory)
+    assert.match(said, /set aside/)
+    const [aside] = readdirSync(join(directory, 'quarantine'))
+    assert.equal(contentsOf(join(directory, 'quarantine', aside)), before)
+    await state.close()
+  }
+})
+
+/** Of all files that opening a database may change. */
+function contentsOf(directory: string): [name: string, bytes: string][] {
+  const names = readdirSync(directory).filter((name) => name !== 'LOCK' && !/^LOG/.test(name))
+  return names.map((name) => [name, readFileSync(join(directory, name), 'base64')])
+}
 
 test('a database that another node uses is left alone, whatever it looks like meanwhile', async () => {
   const directory = await original()
   const { state } = await open(directory)
   await state.table('rows').put('a', 1)
   writeFileSync(join(directory, 'state', '000099.ldb'), 'half a table')
+  assert.is(await codeOf(open(directory)), 'DATA_DIR_LOCKED')
+  writeFileSync(join(directory, 'state', '000098.ldb'), changedTable(directory))
   assert.is(await codeOf(open(directory)), 'DATA_DIR_LOCKED')
   assert.ok(await isWhole(state).catch(() => true))
   assert.not.ok(readdirSync(directory).includes('quarantine'))
