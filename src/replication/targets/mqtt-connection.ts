@@ -26,6 +26,10 @@ const MAX_FILTERS = 8
 const MAX_PACKET_ID = 65_535
 /** mqtt.js takes its own packet identifiers (SUBSCRIBE) from 1 up, slots take theirs from the top down. */
 const OWN_PACKET_IDS = 16
+const SESSION_LOST = {
+  reason: 'it was set up anew or does not keep sessions for so long: what was sent down meanwhile is gone',
+  see: '"sluice upstreams rewind", if what it had acknowledged is gone as well',
+}
 export const MAX_MQTT_SLOTS = MAX_PACKET_ID - OWN_PACKET_IDS
 
 /** Certificates and keys, PEM, as read from their files. */
@@ -205,6 +209,8 @@ export class MqttConnection {
     const { filters } = downlink
     const { subscribed, onSubscribed, logger } = downlink.options
     const known = sessionPresent ? subscribed() : []
+    if (!sessionPresent && subscribed().length > 0)
+      logger.warn('the upstream has lost the session of this node', SESSION_LOST)
     const missing = filters.filter((filter) => !known.includes(filter))
     const old = known.filter((filter) => !filters.includes(filter))
     if (old.length > 0) this.client.unsubscribe(old)
