@@ -32,6 +32,7 @@ export function hashPassword(password: string, salt: Buffer = randomBytes(SALT_B
 /** @returns what is wrong with a user name, as a phrase that follows it, or null. */
 export function userNameProblem(user: string): string | null {
   if (user === '') return 'is empty'
+  if (/^\s|\s$/.test(user)) return 'begins or ends with a blank, which is not read as a part of it'
   if (user.includes(':')) return 'contains a colon, which ends the name in the file'
   if (user.startsWith('#')) return 'begins with #, which makes the line a comment'
   if (/\p{Cc}/u.test(user)) return 'contains a control character'

@@ -11,6 +11,7 @@ import { BoundedQueue } from '../base/bounded-queue.js'
 
 const derive = promisify(pbkdf2)
 const KEY_BYTES = 64
+const EDGE_BLANKS = /^[ \t\v\f]+|[ \t\v\f]+$/g
 const MAX_ITERATIONS = 10_000_000
 /** Logins that may wait for the one that is being hashed; more are refused. */
 const MAX_WAITING = 1000
@@ -77,7 +78,8 @@ export class PasswordFile {
       const colon = line.indexOf(':')
       const hash = colon < 1 ? null : parseHash(line.slice(colon + 1))
       if (hash === null) return `line ${index + 1} is not "user:$7$…", as sluice passwd or mosquitto_passwd write it`
-      this.users.set(line.slice(0, colon), hash)
+      // As mosquitto has it.
+      this.users.set(line.slice(0, colon).replaceAll(EDGE_BLANKS, ''), hash)
     }
     return this.users.size === 0 ? 'it names no user' : null
   }

@@ -64,7 +64,7 @@ test('names and passwords that the file or MQTT cannot hold are misuse, up to th
   writeFileSync(file, '')
   const codeOf = async (user: string, password: string): Promise<number> =>
     (await runCli(['passwd', '-b', file, user, password])).code
-  for (const user of ['', 'a:b', '#a', 'a\nb', 'x'.repeat(MAX_CREDENTIAL_BYTES + 1)])
+  for (const user of ['', 'a:b', '#a', ' a', 'a ', 'a\nb', 'x'.repeat(MAX_CREDENTIAL_BYTES + 1)])
     assert.is(await codeOf(user, 'p'), 2, user)
   for (const password of ['', 'x'.repeat(MAX_CREDENTIAL_BYTES + 1)]) assert.is(await codeOf('a', password), 2)
   assert.is(readFileSync(file, 'utf8'), '')
