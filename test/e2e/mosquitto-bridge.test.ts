@@ -79,6 +79,8 @@ withMosquitto(
     const gateway = await bridgeTo(node.mqttPort)
     await state.until('the bridge says it is connected', last('1'))
     const arrivedDown = await Watcher.on(gateway.url, 'down/#', 'down')
+    // Written down now, its subscription is there again before the bridge brings what has waited; mosquitto does this each half hour.
+    process.kill(gateway.pid, 'SIGUSR1')
     const up = new ReliablePublisher({ url: gateway.url, clientId: 'device', window: 20, reconnectMs: 50 })
     const down = new ReliablePublisher({ url: node.mqttUrl, clientId: 'operator', window: 20, reconnectMs: 50 })
     const publish = (from: number) => {
