@@ -34,8 +34,10 @@ export class SmallDisk {
   /** Takes all that is left. */
   async fillUp(): Promise<void> {
     const filler = await open(join(this.path, 'filler'), 'w')
+    const bytes = Buffer.alloc(1 << 20)
     try {
-      for (;;) await filler.write(Buffer.alloc(4096))
+      // The last one takes what there is, and is short.
+      for (;;) await filler.write(bytes)
     } catch {
       // No space left: that was the aim.
     } finally {
