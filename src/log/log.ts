@@ -104,6 +104,7 @@ export class Log implements StreamCatalog {
       openLog: (stream, placeOf) => this.openMirrors(stream, placeOf),
       onReplaced: (mirror, formerName) => this.mirrorReplaced(mirror, formerName),
       catalog: this.streams,
+      logger: options.logger,
     })
   }
 

@@ -8,6 +8,7 @@
 // There are no ceilings here: where damage hides the end of a mirror, its origin is asked again, and the same offsets get the same records.
 
 import { SluiceError } from '../base/errors.js'
+import type { Logger } from '../base/logger.js'
 import type { PartitionId } from '../record/record.js'
 import { type AddedPartition, addedPartition, addedPartitionName, encodeAddedPartition } from './added-partition.js'
 import { MirrorStream } from './mirror-stream.js'
@@ -20,6 +21,9 @@ export const MAX_MIRRORED_STREAMS = 64
 /** Partitions of all origins in one shared log, inclusive. */
 export const MAX_MIRRORED_PARTITIONS = 4096
 
+const WHOSE_IS_LOST =
+  'damage has taken whose mirror a partition is: what it holds cannot be read any more; its origin is asked for it again'
+
 export interface MirrorsOptions {
   /** Opens the log of the mirrors of one stream. @param placeOf Whose a partition is. */
   readonly openLog: (stream: string, placeOf: (partition: number) => Place) => Promise<OpenedLog>
@@ -30,6 +34,7 @@ export interface MirrorsOptions {
   readonly onReplaced: (mirror: MirrorStream, formerName: string) => Promise<void>
   /** Where mirrors are entered under their names. */
   readonly catalog: Map<string, Stream>
+  readonly logger: Logger
 }
 
 export interface OpenedLog {
@@ -136,6 +141,8 @@ export class Mirrors {
     const facts = log.facts('')
     for (let index = 0; index < log.partitions; index++) {
       const label = addedPartition(facts, index)?.label
+      if (label === undefined)
+        this.options.logger.error(WHOSE_IS_LOST, { stream: placeOf(index).stream, partition: index })
       owners.push(label === undefined ? null : this.own(shared, stream, index, label))
     }
     await enterDamage()

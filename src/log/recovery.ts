@@ -50,7 +50,7 @@ export async function recoverSegment(
     if (hasHoles || (index !== null && !isSameDigest(index.facts, found.digest)))
       await forgetDoubtful(database, found, logger)
     addPartitions(segment, found.facts)
-    await scan(database, segment)
+    await scan(database, segment, logger)
     compareWithIndex(segment, index)
     await segment.seal()
   } catch (error) {
@@ -90,14 +90,26 @@ function addPartitions({ extents }: Segment, facts: ReadonlyMap<string, Uint8Arr
 }
 
 /** Walks all batches; a bad one, and what is missing between two, becomes a gap. */
-async function scan(database: LevelDatabase, { extents, topics }: Segment): Promise<void> {
+async function scan(database: LevelDatabase, { extents, topics, directory }: Segment, logger: Logger): Promise<void> {
+  const unknown = new Set<number>()
   for await (const { partition, batch } of allBatches(new LevelSource(database))) {
     const extent = extents[partition]
-    if (extent === undefined) continue
+    if (extent === undefined) {
+      unknown.add(partition)
+      continue
+    }
     const base = baseOffsetOf(batch)
     if (base < extent.end) continue
     extend(extent, batch)
     for (const { key } of decodeRecords(batch)) topics.add(key)
+  }
+  if (unknown.size > 0) {
+    const meaning = 'damage has taken where they begin; what is stored of them here cannot be read any more'
+    logger.error('a segment holds partitions it does not know', {
+      directory,
+      partitions: [...unknown].join(', '),
+      meaning,
+    })
   }
 }
 

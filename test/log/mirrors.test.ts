@@ -1,6 +1,8 @@
-import { cpSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { Logger } from '../../src/base/logger.js'
 import type { MirrorStream } from '../../src/log/mirror-stream.js'
 import type { Offset, PartitionId } from '../../src/record/record.js'
 import { baseOffsetOf, lastOffsetOf, leaderEpochOf } from '../../src/record/record-batch.js'
@@ -158,6 +160,44 @@ test('retention of a mirror owes to the upstreams that forward it, by its own na
   )
   await node.close()
 })
+
+for (const [how, extension, said] of [
+  ['an orderly end', '.ldb', /whose mirror a partition is.*stream=\*\.telemetry.*partition=1/],
+  ['a kill', '.log', /holds partitions it does not know.*partitions=1/],
+] as const) {
+  test(`damage that takes whose mirror a partition is, is said at the start after ${how}, and the origin begins again`, async () => {
+    const [running, killed] = [tempDir(), tempDir()]
+    let node = await openLog(running, [{ name: 'telemetry' }])
+    // The segment is born with the partition of the first, and the second comes later.
+    await append(await node.log.mirrors.open('gw-1', 'telemetry', [BEGIN], 'gw-1'), 0, 1)
+    const mirror = await node.log.mirrors.open('gw-17', 'telemetry', [BEGIN], 'gw-17')
+    // LevelDB goes on reading a damaged log at the next block of 32 KB.
+    await append(mirror, 0, 3, { bytes: 20_000 })
+    await append(mirror, 3, 3)
+    cpSync(running, killed, { recursive: true })
+    await node.close()
+    const directory = extension === '.log' ? killed : running
+    const segment = join(directory, 'mirrors', 'telemetry', '000000000001')
+    const [file] = readdirSync(segment).filter((name) => name.endsWith(extension))
+    const bytes = readFileSync(join(segment, file))
+    bytes[bytes.indexOf('gw-17')] ^= 1
+    writeFileSync(join(segment, file), bytes)
+    let lines = ''
+    const logger = new Logger('log', 'error', (line) => {
+      lines += line
+    })
+    node = await openLog(directory, [{ name: 'telemetry' }], { logger })
+    try {
+      assert.match(lines, said)
+      assert.is(node.log.mirrors.find('gw-17', 'telemetry'), undefined)
+      await append(await node.log.mirrors.open('gw-17', 'telemetry', [BEGIN], 'gw-17'), 0, 3)
+      assert.is((await readAll(node.log, 'gw-17.telemetry')).length, 3)
+      assert.is((await readAll(node.log, 'gw-1.telemetry')).length, 1)
+    } finally {
+      await node.close()
+    }
+  })
+}
 
 test('a stored batch begins where its key says', () => {
   const stored = batch(7, 3, 2)

@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SluiceError } from '../../src/base/errors.js'
@@ -7,7 +8,13 @@ import { Cursors, notAcked } from '../../src/state/cursors.js'
 import { GroupOffsets, MAX_OFFSET_METADATA_LENGTH } from '../../src/state/group-offsets.js'
 import { Ledger, type LedgerEntry } from '../../src/state/ledger.js'
 import { LevelStateStore, MAX_STATE_KEY_BYTES, MAX_STATE_VALUE_BYTES } from '../../src/state/state-store.js'
+import { codeOf } from '../helpers/rejection.js'
+import { unlessSkipped } from '../helpers/skip.js'
+import { SmallDisk } from '../helpers/small-disk.js'
 import { tempDir } from '../helpers/temp-dir.js'
+import { until } from '../helpers/until.js'
+
+const whereDisksCanBeMade = unlessSkipped(test, process.getuid?.() === 0 ? null : 'mounting a small tmpfs needs root')
 
 async function withStore(run: (open: () => Promise<LevelStateStore>) => Promise<void>): Promise<void> {
   const directory = tempDir()
@@ -57,6 +64,67 @@ test('tables keep their rows apart, in order, across a reopening', () =>
     assert.is(await store.table('one-more').get('a'), 'other')
     assert.is(await store.table('one').get('b'), undefined)
   }))
+
+whereDisksCanBeMade(
+  'after a write was refused for want of room, rows are what the disk holds, and are written again',
+  async () => {
+    const disk = SmallDisk.make(4)
+    if (disk === null) return
+    const directory = join(disk.path, 'state')
+    const open = () =>
+      LevelStateStore.open({ directory, logger: silentLogger, onFatal: (e) => assert.unreachable(e.message) })
+    let store = await open()
+    await disk.fillUp()
+    const acked = new Map<string, string>()
+    const value = 'x'.repeat(20_000)
+    let refused = 0
+    for (let i = 0; refused === 0; i++) {
+      const put = async (key: string) => {
+        const refusal = await store
+          .table('t')
+          .put(key, value)
+          .then(
+            () => null,
+            (error: SluiceError) => error.code,
+          )
+        if (refusal === null) acked.set(key, value)
+        else assert.is(refusal, 'STORAGE_FULL')
+        if (refusal !== null) refused += 1
+      }
+      // The second and the third go together.
+      await Promise.all([put(`${i}/0`), put(`${i}/1`), put(`${i}/2`)])
+    }
+    assert.is(
+      await codeOf(store.table('t').get('0/0')),
+      'STORAGE_FULL',
+      'not out of a memory that is not to be trusted',
+    )
+    assert.is(await codeOf(store.table('t').put('more', value)), 'STORAGE_FULL')
+    disk.free()
+    const putAfter = () =>
+      store
+        .table('t')
+        .put('after', 'there')
+        .then(
+          () => true,
+          () => false,
+        )
+    await until('a write is taken again', putAfter, (taken) => taken)
+    acked.set('after', 'there')
+    const rows = async () => {
+      const found = new Map<string, unknown>()
+      for await (const [key, row] of store.table('t').entries()) found.set(key, row)
+      return found
+    }
+    const running = await rows()
+    for (const [key, row] of acked) assert.is(running.get(key), row, `${key} was acknowledged`)
+    await store.close()
+    store = await open()
+    assert.equal(await rows(), running, 'the next start finds what the running node had read back')
+    await store.close()
+    disk.remove()
+  },
+)
 
 test('keys, values and metadata are taken up to their maximum, and not a byte more', () =>
   withStore(async (open) => {
