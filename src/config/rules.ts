@@ -116,12 +116,33 @@ function checkLimits({ mqtt, http, storage, stream }: WrittenConfig, report: Rul
         `(${formatSize(value)}) is more than ${container} (${formatSize(room)}) has room for`,
         'lower it or raise the other',
       )
+  checkBallast(storage, stream.length, report)
   const kept = stream.reduce((sum, { retention }) => sum + retention.maxBytes, 0)
   if (storage.diskBudget !== undefined && kept > storage.diskBudget)
     report.warning(
       ['storage', 'disk_budget'],
       `(${formatSize(storage.diskBudget)}) is less than the retention.max_bytes of all streams together (${formatSize(kept)}); streams will lose their oldest records earlier than they say`,
     )
+}
+
+/** What opening the databases of a node writes, besides the segment that a killed one left unsealed. */
+const OPENING_BYTES = 1024 * 1024
+
+function checkBallast(
+  { ballastSize, segmentSize, memoryBudget }: WrittenConfig['storage'],
+  streams: number,
+  report: RuleReport,
+): void {
+  // See Log: a stream holds the memtables of two segments.
+  const share = Math.ceil(memoryBudget / (2 * Math.max(streams, 1)) / 1024) * 1024
+  const segment = Math.min(segmentSize, share)
+  const needed = segment + OPENING_BYTES
+  if (ballastSize >= needed) return
+  report.warning(
+    ['storage', 'ballast_size'],
+    `(${formatSize(ballastSize)}) has no room for a segment (${formatSize(segment)}): a node that is killed while its disk is full cannot start again until somebody makes room`,
+    `set it to ${formatSize(Math.ceil(needed / OPENING_BYTES) * OPENING_BYTES)} or more, or lower storage.segment_size`,
+  )
 }
 
 function checkNames({ stream, upstream, queue }: WrittenConfig, report: RuleReport): void {

@@ -337,6 +337,16 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
     '[mqtt]\nmax_packet_size = "2MB"\nmax_pending_bytes = "1MB"',
     /max_packet_size \(2MB\) is more than mqtt\.max_pending_bytes \(1MB\) has room for/,
   ],
+  [
+    'a ballast smaller than a segment',
+    '[storage]\nballast_size = "16MB"',
+    /:2: warning: storage\.ballast_size \(16MB\) has no room for a segment \(16MB\): .* cannot start again .*; set it to 17MB or more, or lower/,
+  ],
+  [
+    'segments larger than the ballast there is',
+    '[storage]\nsegment_size = "64MB"',
+    /ballast_size \(20MB\) has no room for a segment \(64MB\): .*; set it to 65MB or more/,
+  ],
   // mqtt-sn
   [
     'an MQTT-SN gateway open to others without a key',

@@ -8,7 +8,7 @@ import type { Offset, PartitionId } from '../../src/record/record.js'
 import { baseOffsetOf, lastOffsetOf, leaderEpochOf } from '../../src/record/record-batch.js'
 import { encodeRecordBatch } from '../../src/record/record-batch-builder.js'
 import { openLog, readAll, recordOf } from '../helpers/open-log.js'
-import { tempDir } from '../helpers/temp-dir.js'
+import { tempDirInMemory } from '../helpers/temp-dir.js'
 
 const P0 = 0 as PartitionId
 const P1 = 1 as PartitionId
@@ -24,7 +24,7 @@ function append(mirror: MirrorStream, base: number, count: number, { partition =
 }
 
 test('a mirror keeps the bytes, offsets and epochs it was given, also over a restart that was not orderly', async () => {
-  const [directory, crashed] = [tempDir(), tempDir()]
+  const [directory, crashed] = [tempDirInMemory(), tempDirInMemory()]
   let node = await openLog(directory, [{ name: 'telemetry' }])
   await append(await node.log.mirrors.open('gw-1', 'telemetry', [BEGIN], 'gw-1'), 0, 1)
   const mirror = await node.log.mirrors.open('gw-17', 'telemetry', [{ base: 5000, epoch: 3 }, BEGIN], 'gw-17')
@@ -48,7 +48,7 @@ test('a mirror keeps the bytes, offsets and epochs it was given, also over a res
 })
 
 test('mirrors of many origins share one log, and partitions come while it is written', async () => {
-  const directory = tempDir()
+  const directory = tempDirInMemory()
   let node = await openLog(directory, [{ name: 'telemetry' }], { segmentBytes: 256 * 1024 })
   const origins = Array.from({ length: 20 }, (_, i) => `gw-${i}`)
   for (const [i, origin] of origins.entries()) {
@@ -74,7 +74,7 @@ test('mirrors of many origins share one log, and partitions come while it is wri
 
 test('origins arrive at every moment at which the segment they share is being begun', async () => {
   for (let round = 0; round < 20; round++) {
-    const directory = tempDir()
+    const directory = tempDirInMemory()
     let node = await openLog(directory, [{ name: 'telemetry' }])
     const arrivals: Promise<void>[] = []
     let begun = false
@@ -97,7 +97,7 @@ test('origins arrive at every moment at which the segment they share is being be
 })
 
 test('offsets that the ledger knows as gone are passed over, and are not called damage after a restart', async () => {
-  const directory = tempDir()
+  const directory = tempDirInMemory()
   let node = await openLog(directory, [{ name: 'telemetry' }])
   const mirror = await node.log.mirrors.open('gw-17', 'telemetry', [BEGIN], 'gw-17')
   await append(mirror, 0, 10)
@@ -116,7 +116,7 @@ test('offsets that the ledger knows as gone are passed over, and are not called 
 })
 
 test('a new incarnation takes the name, the one before keeps its records under its number', async () => {
-  const directory = tempDir()
+  const directory = tempDirInMemory()
   let node = await openLog(directory, [{ name: 'telemetry' }])
   const before = await node.log.mirrors.open('gw-17', 'telemetry', [BEGIN], 'gw-17')
   await append(before, 0, 10)
@@ -135,14 +135,14 @@ test('a new incarnation takes the name, the one before keeps its records under i
 })
 
 test('nobody appends to a mirror but its origin', async () => {
-  const node = await openLog(tempDir(), [{ name: 'telemetry' }])
+  const node = await openLog(tempDirInMemory(), [{ name: 'telemetry' }])
   await node.log.mirrors.open('gw-17', 'telemetry', [BEGIN], 'gw-17')
   assert.throws(() => node.log.stream('gw-17.telemetry').append(P0, recordOf('x')), /mirror/)
   await node.close()
 })
 
 test('retention of a mirror owes to the upstreams that forward it, by its own name', async () => {
-  const node = await openLog(tempDir(), [{ name: 'telemetry' }], {
+  const node = await openLog(tempDirInMemory(), [{ name: 'telemetry' }], {
     segmentBytes: 256 * 1024,
     mirrorRetention: { maxBytes: 600_000, maxAgeMs: null, onFull: 'drop_oldest' },
     destinations: ['cloud'],
@@ -166,7 +166,7 @@ for (const [how, extension, said] of [
   ['a kill', '.log', /holds partitions it does not know.*partitions=1/],
 ] as const) {
   test(`damage that takes whose mirror a partition is, is said at the start after ${how}, and the origin begins again`, async () => {
-    const [running, killed] = [tempDir(), tempDir()]
+    const [running, killed] = [tempDirInMemory(), tempDirInMemory()]
     let node = await openLog(running, [{ name: 'telemetry' }])
     // The segment is born with the partition of the first, and the second comes later.
     await append(await node.log.mirrors.open('gw-1', 'telemetry', [BEGIN], 'gw-1'), 0, 1)
