@@ -93,7 +93,7 @@ function report(measured: readonly Measured[], contestants: readonly Contestant[
     rows.push([
       nameOf(shape),
       ...contestants.map((one) => thousands(medians.get(one) ?? 0)),
-      ratio === null ? '–' : `${ratio.toFixed(2)}×`,
+      ratio === null ? '–' : `${boundSign(ours, theirs ?? 0, sinkRate)}${ratio.toFixed(2)}×`,
       `${shape.atLeast}×`,
       thousands(sinkRate),
     ])
@@ -126,12 +126,23 @@ function doubts(measured: readonly Measured[]): string[] {
           `${nameOf(shape)}, ${name}: rounds from ${spread}; the machine was busy with something else, run again.`,
         )
       }
-      if (median(ofRounds) > NEAR_CEILING * sinkRate) {
-        lines.push(`${nameOf(shape)}, ${name}: near the ceiling of the load generator; it may do more.`)
+      if (isNearCeiling(median(ofRounds), sinkRate)) {
+        lines.push(
+          `${nameOf(shape)}, ${name}: near the ceiling of the load generator; it may do more, and the ratio is marked.`,
+        )
       }
     }
   }
   return lines.length === 0 ? [] : ['', ...lines]
+}
+
+const isNearCeiling = (rate: number, sinkRate: number) => rate > NEAR_CEILING * sinkRate
+
+/** What stands before a ratio of which one figure, or both, may be the load generator's and not the broker's. */
+function boundSign(ours: number, theirs: number, sinkRate: number): string {
+  const [oursIs, theirsIs] = [isNearCeiling(ours, sinkRate), isNearCeiling(theirs, sinkRate)]
+  if (oursIs && theirsIs) return '~ '
+  return oursIs ? '≥ ' : theirsIs ? '≤ ' : ''
 }
 
 const nameOf = (shape: Shape) => `${shape.connections} × ${shape.inFlight}`

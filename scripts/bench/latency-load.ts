@@ -19,11 +19,14 @@ export interface LatencyShape {
   readonly idleConnectionsPerSecond: number
 }
 
-interface Latencies {
+export interface Latencies {
   readonly p50Ms: number
   readonly p99Ms: number
   readonly maxMs: number
   readonly messages: number
+  /** How much later than it ought to a message left this program; part of the latencies. */
+  readonly sentLateP50Ms: number
+  readonly sentLateP99Ms: number
 }
 
 export interface LatencyResult {
@@ -38,6 +41,7 @@ const packets: Buffer[][] = []
 /** When the message with this packet identifier ought to have left, per connection. */
 const intended: Float64Array[] = []
 let latencies: number[] = []
+let lateness: number[] = []
 const connections: LoadConnection[] = []
 
 for (let i = 0; i < shape.connections; i++) {
@@ -66,6 +70,7 @@ function publishFor(milliseconds: number): Promise<void> {
     const connection = sent % shape.connections
     const id = Math.floor(sent / shape.connections) % RING
     intended[connection][id] = dueMs
+    lateness.push(performance.now() - dueMs)
     connections[connection].socket.write(packets[connection][id])
     sent += 1
   })
@@ -75,6 +80,7 @@ async function measure(): Promise<Latencies> {
   await publishFor(shape.warmUpMs)
   await wait(200)
   latencies = []
+  lateness = []
   await publishFor(shape.measureMs)
   await wait(1000)
   const expected = Math.floor((shape.measureMs / 1000) * shape.messagesPerSecond)
@@ -85,6 +91,8 @@ async function measure(): Promise<Latencies> {
     p99Ms: quantile(latencies, 0.99),
     maxMs: quantile(latencies, 1),
     messages: latencies.length,
+    sentLateP50Ms: quantile(lateness, 0.5),
+    sentLateP99Ms: quantile(lateness, 0.99),
   }
 }
 
