@@ -43,7 +43,7 @@ export interface HttpParts {
   readonly storage: Pick<NodeStorage, 'state' | 'log' | 'ledger' | 'poweredOn'>
   readonly mqtt: {
     stats(): MqttNumbers
-    publish(message: { readonly mqttTopic: string; readonly payload: Buffer; readonly qos: 0 }): unknown
+    deliverUnstored(mqttTopic: string, payload: Buffer): void
   }
   /** Committed offsets of consumer groups. */
   readonly offsets: GroupOffsets
@@ -121,8 +121,11 @@ export async function startHttp(
     routes: [...routes, ...openApiRoutes(routes)],
   })
   metrics.register(...httpMetrics(() => server.stats()))
-  const publish = (mqttTopic: string, payload: Buffer) => void mqtt.publish({ mqttTopic, payload, qos: 0 })
-  const announcer = new StreamAnnouncer({ streams: log, clock, publish })
+  const announcer = new StreamAnnouncer({
+    streams: log,
+    clock,
+    tell: (mqttTopic, payload) => mqtt.deliverUnstored(mqttTopic, payload),
+  })
   return {
     addresses: server.addresses,
     async stop() {

@@ -1,11 +1,9 @@
-// Says on a local MQTT topic how far each stream has come, so that a program that pulls need not poll: a hint, published at QoS 0 and stored
+// Says on a local MQTT topic how far each stream has come, so that a program that pulls need not poll: a hint, told at QoS 0 and stored
 // nowhere. At most one per stream and interval, always with the newest offsets; none while nothing comes.
 //
 //   $SYS/sluice/streams/NAME/end    {"stream":"NAME","partitions":[{"partition":0,"high_watermark":123}]}
 
 import type { Clock } from '../base/clock.js'
-import { SluiceError } from '../base/errors.js'
-import { topicMatches } from '../base/topic-filter.js'
 import type { Stream, StreamCatalog } from '../log/types.js'
 import { toPartitionId } from '../record/record.js'
 
@@ -15,8 +13,8 @@ export const ANNOUNCE_EVERY_MS = 100
 export interface AnnouncerDependencies {
   readonly streams: Pick<StreamCatalog, 'streams'>
   readonly clock: Clock
-  /** Publishes at QoS 0, without keeping it. */
-  readonly publish: (mqttTopic: string, payload: Buffer) => void
+  /** At QoS 0, to whoever is subscribed now, without keeping it. */
+  readonly tell: (mqttTopic: string, payload: Buffer) => void
 }
 
 function announcementTopic(stream: string): string {
@@ -27,11 +25,7 @@ export class StreamAnnouncer {
   private readonly ends: (() => void)[] = []
 
   constructor(private readonly dependencies: AnnouncerDependencies) {
-    for (const stream of dependencies.streams.streams.values()) {
-      // One that stores its own announcements would have something to announce for ever.
-      const isOwn = stream.topics.some((filter) => topicMatches(filter, announcementTopic(stream.name)))
-      if (!isOwn) this.ends.push(this.watch(stream))
-    }
+    for (const stream of dependencies.streams.streams.values()) this.ends.push(this.watch(stream))
   }
 
   stop(): void {
@@ -53,7 +47,7 @@ export class StreamAnnouncer {
       const ends = endsOf(stream)
       if (ends.join() === announced) return
       announced = ends.join()
-      this.publish(stream.name, ends)
+      this.tell(stream.name, ends)
     }
     const endListening = stream.onChange(() => {
       isStale = true
@@ -65,14 +59,9 @@ export class StreamAnnouncer {
     }
   }
 
-  private publish(stream: string, ends: readonly number[]): void {
+  private tell(stream: string, ends: readonly number[]): void {
     const partitions = ends.map((end, partition) => ({ partition, high_watermark: end }))
-    try {
-      this.dependencies.publish(announcementTopic(stream), Buffer.from(JSON.stringify({ stream, partitions })))
-    } catch (error) {
-      // A hint that cannot be given is none.
-      if (!(error instanceof SluiceError)) throw error
-    }
+    this.dependencies.tell(announcementTopic(stream), Buffer.from(JSON.stringify({ stream, partitions })))
   }
 }
 

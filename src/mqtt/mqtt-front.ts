@@ -245,6 +245,13 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
       )
   }
 
+  /** Tells whoever is subscribed now, at QoS 0; nothing is stored. For what the node says of itself, below `$SYS/`. */
+  deliverUnstored(mqttTopic: string, payload: Buffer): void {
+    const topic = Buffer.from(mqttTopic)
+    const entry = this.router.resolve(topic, 0, topic.length)
+    if (!('problem' in entry)) this.fanOut.deliver(entry, 0, payload, 0, payload.length)
+  }
+
   /** Tells at once what has changed of `$SYS/…`. */
   tellSys(): void {
     this.sys.tell()
@@ -341,12 +348,6 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
 
   private tellDropped(): void {
     for (const range of this.publishPath.dropped.take()) this.options.onDropped?.(range)
-  }
-
-  private deliverUnstored(mqttTopic: string, payload: Buffer): void {
-    const topic = Buffer.from(mqttTopic)
-    const entry = this.router.resolve(topic, 0, topic.length)
-    if (!('problem' in entry)) this.fanOut.deliver(entry, 0, payload, 0, payload.length)
   }
 
   private may(who: Who & { readonly trusted?: boolean }, kind: AccessKind, topic: string): boolean {

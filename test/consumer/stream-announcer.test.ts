@@ -6,8 +6,8 @@ import { MemoryStream, memoryCatalog } from '../helpers/memory-streams.js'
 
 function announced(stream: MemoryStream, clock: FakeClock) {
   const said: [string, string][] = []
-  const publish = (topic: string, payload: Buffer) => void said.push([topic, String(payload)])
-  const announcer = new StreamAnnouncer({ streams: memoryCatalog(stream), clock, publish })
+  const tell = (topic: string, payload: Buffer) => void said.push([topic, String(payload)])
+  const announcer = new StreamAnnouncer({ streams: memoryCatalog(stream), clock, tell })
   return { said, announcer }
 }
 
