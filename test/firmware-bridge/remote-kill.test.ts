@@ -29,8 +29,11 @@ import {
 } from './kill-helpers.js'
 import { makeLine, noLine } from './line.js'
 
-const MESSAGES = Number(process.argv[2] ?? 600)
-const ROUNDS = process.argv[2] === undefined ? 1 : 5
+const MESSAGES = Number(process.argv[2] ?? 400)
+const IS_LONG = process.argv[2] !== undefined
+const ROUNDS = IS_LONG ? 5 : 1
+const SERIAL_VICTIMS = ['device', 'bridge', 'node', 'bridge', ...(IS_LONG ? ['node', 'device'] : [])]
+const RADIO_VICTIMS = ['bridge', 'node', ...(IS_LONG ? ['bridge'] : [])]
 const KEY = '000102030405060708090a0b0c0d0e0f'
 const withLine = unlessSkipped(test, noCompiler ?? noLine)
 const withCompiler = unlessSkipped(test, noCompiler)
@@ -60,8 +63,7 @@ withLine('a device behind a bridge elsewhere loses nothing and doubles nothing, 
     const flash = join(tempDir(), 'flash')
     let bridge = await startBridge()
     let device = startDevice('f', MESSAGES, flash)
-    const kills = ['device', 'bridge', 'node', 'bridge', 'node', 'device']
-    const steps = Array.from({ length: ROUNDS }, () => kills).flat()
+    const steps = Array.from({ length: ROUNDS }, () => SERIAL_VICTIMS).flat()
     let acked = 0
     for (const [step, victim] of steps.entries()) {
       acked = Math.max(acked, ackedTo(device)) + 1 + random.below(Math.floor((1.5 * MESSAGES) / steps.length))
@@ -102,7 +104,7 @@ withCompiler('so does one on a bad radio link, which sends each message again un
     let bridge = await startBridge()
     const proxy = await badLink(udpPort, random)
     const program = watched(new Program(device, [String(proxy.port), 'pump', KEY, 'publish', 'a', String(count)]))
-    const steps = Array.from({ length: ROUNDS }, () => ['bridge', 'node', 'bridge']).flat()
+    const steps = Array.from({ length: ROUNDS }, () => RADIO_VICTIMS).flat()
     for (const [step, victim] of steps.entries()) {
       await program.waitFor(
         new RegExp(`^A a-${Math.floor((count * (step + 1)) / (steps.length + 1))}$`, 'm'),

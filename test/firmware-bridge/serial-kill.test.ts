@@ -27,10 +27,12 @@ import {
 } from './kill-helpers.js'
 import { makeLine, noLine } from './line.js'
 
-const MESSAGES = Number(process.argv[2] ?? 3000)
+const MESSAGES = Number(process.argv[2] ?? 1200)
 const IS_LONG = MESSAGES > 10_000
 /** Two kills of the device for each of the node. */
-const STEPS = IS_LONG ? 30 : 9
+const STEPS = IS_LONG ? 30 : 6
+/** Every second one kills the node too. */
+const ROUNDS_WITHOUT_FLASH = IS_LONG ? 6 : 4
 const COMMANDS_PER_STEP = 3
 const withLine = unlessSkipped(test, noCompiler ?? noLine)
 test.after.each(stopPrograms)
@@ -146,7 +148,7 @@ withLine(
     withSeed(async (random) => {
       const bench = await makeBench(random, randomBytes(16).toString('hex'))
       const acked: string[] = []
-      for (let round = 0; round < 6; round++) {
+      for (let round = 0; round < ROUNDS_WITHOUT_FLASH; round++) {
         const device = bench.device(`r${round}`, 100_000_000, '-')
         const first = 1 + random.below(Math.min(MESSAGES, 3000) / 10)
         await device.waitFor(new AckedTo(first), 'stdout', WAIT_MS)
