@@ -18,3 +18,8 @@ export function describeEndpoint({ address, port, nodeId }: Endpoint): string {
   const host = address.includes(':') ? `[${address}]` : address
   return nodeId === '' ? `${host}:${port}` : `${host}:${port}/${nodeId}`
 }
+
+/** The same address, and behind a forwarder the same wireless node; the port may be another. */
+export function isSamePlace(a: Endpoint, b: Endpoint): boolean {
+  return a.address === b.address && a.nodeId === b.nodeId
+}

@@ -7,14 +7,16 @@ import type { Socket } from 'node:dgram'
 import type { Logger } from '../../src/index.js'
 import type { BridgeNode } from '../devices/bridge-node.js'
 import { countRejection, type DeviceRegistry, type LineStatus, type Rejection } from '../devices/device-registry.js'
-import type { DeviceTable, KnownDevice } from '../devices/device-table.js'
+import type { DeviceTable } from '../devices/device-table.js'
 import { mayUseTopic, topicNameProblem } from '../devices/topic-rules.js'
+import { type Admission, mayConnect, type Origin, REFUSALS } from './admission.js'
 import { asksForAnswer, giveTo } from './client-messages.js'
 import { ClientStore, type StoredClient, type StoredWill } from './client-store.js'
-import { decodeMessage, encodeMessage, PROTOCOL_ID } from './codec.js'
+import { decodeMessage, encodeMessage } from './codec.js'
 import { ConnectFlow } from './connect-flow.js'
-import { describeEndpoint, type Endpoint, endpointKey } from './endpoint.js'
+import { describeEndpoint, type Endpoint, endpointKey, isSamePlace } from './endpoint.js'
 import { unwrapForwarded, wrapForwarded } from './forwarder.js'
+import type { GatewayHost, GatewayOptions } from './gateway-options.js'
 import { HelloReminder } from './hello-reminder.js'
 import { type ConnectMessage, RETURN_CODE, type SnMessage } from './messages.js'
 import { rejectionOf } from './publish-intake.js'
@@ -25,49 +27,6 @@ import { bindUdp, joinGroup, type UdpAddress } from './udp-socket.js'
 
 const SWEEP_INTERVAL_MS = 250
 const FORWARDER_BYTES = 35
-
-export interface GatewayOptions {
-  /** Of the [[firmware]] entry. */
-  readonly name: string
-  readonly listen: readonly UdpAddress[]
-  /** Tells gateways apart that clients hear, 0 to 255. */
-  readonly gatewayId: number
-  /** Where the gateway says that it is there, and is searched. */
-  readonly multicast?: UdpAddress
-  readonly advertiseMs: number
-  /** Topic name, without the prefix, by id. */
-  readonly predefined: ReadonlyMap<number, string>
-  /** Sessions, of clients that are there and of those that may come back, inclusive; and of one address. */
-  readonly maxClients: number
-  readonly maxClientsPerAddress: number
-  /** Datagrams and bytes a second, of all and of one address. */
-  readonly maxPacketRate: number
-  readonly maxPacketRatePerAddress: number
-  readonly maxByteRatePerAddress: number
-  /** Longest message, bytes, inclusive. */
-  readonly maxMessageSize: number
-  readonly maxTopicIds: number
-  readonly retryMs: number
-  readonly maxRetries: number
-}
-
-export interface GatewayHost {
-  readonly node: BridgeNode
-  readonly devices: DeviceTable
-  /** A message without the key of its device is refused. */
-  readonly authenticated: boolean
-  /** In front of topics published without a connection by nobody in particular; null: such messages are refused. */
-  readonly anonymousPrefix: string | null
-  readonly registry: DeviceRegistry
-  readonly logger: Logger
-}
-
-/** Where a message came from, and who says so. */
-interface Origin {
-  readonly endpoint: Endpoint
-  /** Null for a message without a seal. */
-  readonly secure: SecureSession | null
-}
 
 /** @throws SluiceError ADDRESS_IN_USE, INVALID_CONFIG. */
 export async function startGateway(options: GatewayOptions, host: GatewayHost): Promise<Gateway> {
@@ -318,7 +277,7 @@ export class Gateway implements SnClientHost {
   }
 
   private onConnect(connect: ConnectMessage, from: Origin, status: LineStatus): void {
-    const known = this.mayConnect(connect, from)
+    const known = mayConnect(this.admission, connect, from)
     if (typeof known === 'object') {
       const key = endpointKey(from.endpoint)
       if (!connect.will) {
@@ -335,27 +294,13 @@ export class Gateway implements SnClientHost {
     this.sendTo(from, { type: 'connack', returnCode })
   }
 
-  private mayConnect(connect: ConnectMessage, { endpoint, secure }: Origin): KnownDevice | keyof typeof REFUSALS {
-    const { clientId, protocolId } = connect
-    if (protocolId !== PROTOCOL_ID) return 'version'
-    const known = this.devices.find(clientId)
-    if (known === null) return 'device'
-    if (secure !== null && secure.device.id !== clientId) return 'key'
-    const client = this.clients.get(clientId)
-    if (client !== undefined) {
-      // Without a key nobody but its own address can say that this is the client: others wait until it is gone.
-      const mine = secure !== null || client.state === 'gone' || isSamePlace(client.endpoint, endpoint)
-      return mine ? known : 'place'
-    }
-    if (this.clients.size >= this.options.maxClients) return 'full'
-    let atAddress = 0
-    for (const { endpoint: other } of this.clients.values()) if (other.address === endpoint.address) atAddress += 1
-    return atAddress >= this.options.maxClientsPerAddress ? 'full' : known
+  private get admission(): Admission {
+    return { options: this.options, devices: this.devices, clients: this.clients }
   }
 
   private accept(connect: ConnectMessage, will: StoredWill | null | undefined, from: Origin, status: LineStatus): void {
     // Once more: much may have happened while the client was asked for its will.
-    const known = this.mayConnect(connect, from)
+    const known = mayConnect(this.admission, connect, from)
     if (typeof known === 'string') {
       this.onConnect({ ...connect, will: false }, from, status)
       return
@@ -466,17 +411,4 @@ export class Gateway implements SnClientHost {
   private every(ms: number, then: () => void): void {
     this.timers.push(setInterval(then, ms).unref())
   }
-}
-
-const REFUSALS = {
-  version: ['wrong_version', RETURN_CODE.notSupported],
-  device: ['unknown_device', RETURN_CODE.notSupported],
-  key: ['wrong_key', RETURN_CODE.notSupported],
-  place: ['wrong_place', RETURN_CODE.congestion],
-  full: ['limit_reached', RETURN_CODE.congestion],
-} as const satisfies Record<string, readonly [Rejection, number]>
-
-/** The same address, and behind a forwarder the same wireless node; the port may be another. */
-function isSamePlace(a: Endpoint, b: Endpoint): boolean {
-  return a.address === b.address && a.nodeId === b.nodeId
 }

@@ -1,7 +1,8 @@
 // A [[firmware]] entry of type mqtt-sn as a gateway.
 
 import type { Config } from '../../src/index.js'
-import { type Gateway, type GatewayHost, startGateway } from './gateway.js'
+import { type Gateway, startGateway } from './gateway.js'
+import type { GatewayHost } from './gateway-options.js'
 
 export type MqttSnLineHost = Pick<GatewayHost, 'node' | 'devices' | 'registry' | 'logger'>
 
