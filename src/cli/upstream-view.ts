@@ -88,7 +88,7 @@ function factsOf(upstream: Upstream): string {
   if (rejected > 0) facts.push(['refused', `${formatCount(rejected)} records, see sluice ledger`])
   if (down !== null) {
     const not = refused === 0 ? '' : `, ${formatCount(refused)} could not be published`
-    facts.push(['received', `${formatCount(down)} messages since start${not}`])
+    facts.push(['received', `${formatCount(down)} ${down === 1 ? 'message' : 'messages'} since start${not}`])
   }
   if (daily !== null) {
     const { bytes_per_day: all, left_bytes: left, ends_in_ms: endsInMs } = daily

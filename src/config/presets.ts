@@ -87,8 +87,16 @@ export function* presetProblems(
     Buffer.byteLength(clientId) > limits.maxClientIdBytes
   )
     yield ['client_id', `is longer than ${preset} takes (${limits.maxClientIdBytes} bytes)`, 'choose a shorter one']
-  if (limits.maxTopicLevels !== undefined && topic?.split('/').length > limits.maxTopicLevels)
-    yield ['topic', `has more levels than ${preset} takes (${limits.maxTopicLevels})`, 'make it shorter']
+  const { maxTopicLevels = Number.POSITIVE_INFINITY } = limits
+  if (topic?.split('/').length > maxTopicLevels)
+    yield ['topic', `has more levels than ${preset} takes (${maxTopicLevels})`, 'make it shorter']
+  const tooDeep = upstream.downlink?.find(({ from }) => from.split('/').length > maxTopicLevels)
+  if (tooDeep !== undefined)
+    yield [
+      'downlink',
+      `has "${tooDeep.from}", with more levels than ${preset} takes (${maxTopicLevels})`,
+      'make it shorter',
+    ]
   if (preset === 'aws-iot') {
     if (!isWritten('cert_file') && upstream.username === undefined)
       yield ['cert_file', 'is missing: aws-iot knows a device by its certificate', 'set cert_file and key_file']

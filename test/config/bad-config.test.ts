@@ -213,11 +213,14 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
   ],
   [
     'AWS IoT without encryption and certificate, and faster than it takes',
-    upstream('preset = "aws-iot"\nmax_rate = 200\nkeepalive = "1h"'),
+    upstream(
+      'preset = "aws-iot"\nmax_rate = 200\nkeepalive = "1h"\ntopic = "up/{topic}"\ndownlink = ["cmd/#", "1/2/3/4/5/6/7/8/#"]',
+    ),
     /cert_file is missing: aws-iot knows a device by its certificate/,
     /url is not encrypted, and aws-iot takes nothing else; use mqtts/,
     /max_rate is more than aws-iot takes \(100\); lower it/,
     /keepalive is more than aws-iot takes \(1200s\)/,
+    /downlink has "1\/2\/3\/4\/5\/6\/7\/8\/#", with more levels than aws-iot takes \(8\); make it shorter/,
   ],
   [
     'Azure IoT Hub with a topic and a subscription of its own',
