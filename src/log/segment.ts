@@ -258,10 +258,18 @@ export class Segment {
     this.sealedTopics = null
   }
 
+  private get isDropped(): boolean {
+    return this.state === 'dropped'
+  }
+
   /** Remembers offsets that cannot be read any more, both inclusive, so that readers pass over them. */
   async addGap(partition: number, first: number, last: number): Promise<void> {
     addGap(this.extents[partition], first, last)
-    if (this.state === 'sealed') await writeFileDurably(join(this.directory, SEALED_FILE), this.summary())
+    if (this.state !== 'sealed') return
+    await writeFileDurably(join(this.directory, SEALED_FILE), this.summary()).catch((error) => {
+      // Retention may take it meanwhile: then nobody will read there.
+      if (!this.isDropped) throw error
+    })
   }
 
   /** Waits for readers, then closes the database; `use` opens it again. */
