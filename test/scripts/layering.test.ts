@@ -59,7 +59,7 @@ const planted: readonly [rule: string, importer: string, statement: string, impo
   ['only-cli-and-index-import-node', 'src/x.ts', "import { a } from './node.js'", 'src/node.ts'],
   ['the-bridge-uses-the-public-api', 'firmware-bridge/x.ts', "import { a } from '../src/log/y.js'", 'src/log/y.ts'],
   [
-    'only-serve-loads-the-bridge',
+    'only-serve-and-bridge-load-the-bridge',
     'src/cli/x.ts',
     "import { a } from '../../firmware-bridge/y.js'",
     'firmware-bridge/y.ts',
