@@ -121,7 +121,7 @@ export class Sender<S extends Shipment> {
         save: (lane, { next, acked }) =>
           options.cursors.set(upstream.name, lane.stream.name, lane.partition, next, acked),
         ...{ clock, logger },
-        maxUnsaved: target.tellsPositions ? MAX_UNSAVED_HINTS : Math.ceil(this.window.size / 2),
+        maxUnsaved: target.tellsPositions ? MAX_UNSAVED_HINTS : Math.ceil(this.window.size / 4),
         onSaved: () => this.schedulePump(),
         delayMs: upstream.cursorSaveDelayMs ?? DEFAULT_CURSOR_SAVE_DELAY_MS,
       },
