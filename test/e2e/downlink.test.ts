@@ -3,14 +3,16 @@ import { setTimeout as wait } from 'node:timers/promises'
 import mqtt from 'mqtt'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { getJson } from '../helpers/http.js'
 import { Mosquitto, mosquittoMissing } from '../helpers/mosquitto.js'
 import { NodeProcess } from '../helpers/node-process.js'
-import { type Message, ReliablePublisher } from '../helpers/reliable-publisher.js'
+import { ReliablePublisher } from '../helpers/reliable-publisher.js'
 import { withSeed } from '../helpers/seeded-random.js'
 import { unlessSkipped } from '../helpers/skip.js'
 import { readStream } from '../helpers/stream-reader.js'
 import { TcpProxy } from '../helpers/tcp-proxy.js'
 import { tempDir } from '../helpers/temp-dir.js'
+import { until } from '../helpers/until.js'
 
 const COMMANDS = 300
 const MISFORTUNES = 4
@@ -43,7 +45,11 @@ function commandsArrive(type: 'mqtt' | 'sluice', start: () => Promise<Cloud>) {
       const watcher = await mqtt.connectAsync(cloudUrl, { reconnectPeriod: 0 })
       watcher.on('message', (topic) => seen.push(topic))
       await watcher.subscribeAsync('up/#', { qos: 1 })
-      await until(async () => (await statusOf(gateway)).connected)
+      await until(
+        'the gateway is connected',
+        () => statusOf(gateway),
+        ({ connected }) => connected,
+      )
       const operator = new ReliablePublisher({ url: cloudUrl, clientId: 'operator', window: 20, reconnectMs: 50 })
       for (let n = 0; n < COMMANDS; n++) operator.publish({ mqttTopic: `plant7/cmd/valve${n % 3}`, payload: String(n) })
       for (let i = 0; i < MISFORTUNES; i++) {
@@ -56,13 +62,13 @@ function commandsArrive(type: 'mqtt' | 'sluice', start: () => Promise<Cloud>) {
       }
       await operator.allAcked()
       operator.close()
-      const arrived = async (): Promise<Message[]> => {
-        const all: Message[] = []
-        for (const message of await readStream(gateway, 'mqtt')) all.push(message)
-        return all
-      }
-      await until(async () => new Set((await arrived()).map(({ payload }) => payload)).size >= COMMANDS)
-      const messages = await arrived()
+      const arrived = () => readStream(gateway, 'mqtt')
+      const messages = await until(
+        'every command has arrived',
+        arrived,
+        (all) => new Set(all.map(({ payload }) => payload)).size >= COMMANDS,
+        100_000,
+      )
       const topics = new Set(messages.map(({ mqttTopic }) => mqttTopic))
       assert.equal([...topics].sort(), ['cmd/valve0', 'cmd/valve1', 'cmd/valve2'])
       const firsts = [...new Set(messages.map(({ payload }) => Number(payload)))]
@@ -71,7 +77,11 @@ function commandsArrive(type: 'mqtt' | 'sluice', start: () => Promise<Cloud>) {
         Array.from({ length: COMMANDS }, (_, n) => n),
         'each, and the first copies in order',
       )
-      await until(async () => (await statusOf(gateway)).backlog_records === 0)
+      await until(
+        'nothing waits to go up',
+        () => statusOf(gateway),
+        ({ backlog_records: backlog }) => backlog === 0,
+      )
       assert.equal(seen, [], 'nothing that came down goes up again')
       await watcher.endAsync(true)
       await gateway.kill()
@@ -80,13 +90,8 @@ function commandsArrive(type: 'mqtt' | 'sluice', start: () => Promise<Cloud>) {
     })
 }
 
-async function statusOf(gateway: NodeProcess): Promise<{ connected: boolean; backlog_records: number }> {
-  return (await (await fetch(`${gateway.httpUrl}/v1/upstreams/cloud`)).json()) as never
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await wait(50)
-}
+const statusOf = (gateway: NodeProcess) =>
+  getJson<{ connected: boolean; backlog_records: number }>(`${gateway.httpUrl}/v1/upstreams/cloud`)
 
 unlessSkipped(test, mosquittoMissing)(
   'commands published at a mosquitto all reach the devices, whatever happens to gateway and link, and none goes back up',

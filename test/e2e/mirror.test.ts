@@ -4,11 +4,22 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { getJson, requestJson } from '../helpers/http.js'
-import { assertSame, caughtUp, gatewayConfig, siteConfig, storedRecords, streamAt } from '../helpers/mirror-check.js'
+import {
+  assertSame,
+  caughtUp,
+  gatewayConfig,
+  lastError,
+  siteConfig,
+  storedRecords,
+  streamAt,
+} from '../helpers/mirror-check.js'
 import { NodeProcess } from '../helpers/node-process.js'
 import { publishReadings } from '../helpers/publish-readings.js'
 import { TcpProxy } from '../helpers/tcp-proxy.js'
 import { tempDir } from '../helpers/temp-dir.js'
+import { until } from '../helpers/until.js'
+
+const WAIT_MS = 20_000
 
 interface LedgerRow {
   readonly destination: string
@@ -17,19 +28,6 @@ interface LedgerRow {
   readonly first_offset: number
   readonly last_offset: number
   readonly reason: string
-}
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 20_000
-  while (!(await condition())) {
-    if (performance.now() > giveUpAt) throw new Error(`it did not come to: ${condition}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-}
-
-async function lastError(gateway: NodeProcess): Promise<string> {
-  const { upstreams } = await getJson<{ upstreams: { last_error?: string }[] }>(`${gateway.httpUrl}/v1/upstreams`)
-  return upstreams[0].last_error ?? ''
 }
 
 test('what a gateway stores is at its Sluice upstream under the same offsets', async () => {
@@ -55,8 +53,8 @@ test('offsets that a consumer group commits at the gateway are committed for the
   }
   const committed = async (): Promise<Group['offsets'][number] | undefined> =>
     (await requestJson<Group>(`${cloud.httpUrl}/v1/groups/app`)).body.offsets?.[0]
-  await until(async () => (await committed()) !== undefined)
-  const { stream, committed_offset: offset } = (await committed()) ?? {}
+  const arrived = await until('the offset has arrived', committed, (found) => found !== undefined, WAIT_MS)
+  const { stream, committed_offset: offset } = arrived ?? {}
   assert.equal([stream, offset], ['gw-17.telemetry', 17])
   await gateway.kill()
   await cloud.kill()
@@ -95,7 +93,12 @@ test('a copy of a gateway is refused until an operator accepts it, and then gets
 
   const copy = await NodeProcess.start({ config, dataDir: copyDir })
   await publishReadings(copy, 1500, 5000)
-  await until(async () => /another data directory/.test(await lastError(copy)))
+  await until(
+    'the copy is refused',
+    () => lastError(copy),
+    (error) => /another data directory/.test(error),
+    WAIT_MS,
+  )
   assert.is((await streamAt(cloud, 'gw-17.telemetry'))?.partitions.length, 2)
   const before = await storedRecords(cloud, 'gw-17.telemetry')
   const { origins } = await getJson<{ origins: { node_id: string; alarm: string }[] }>(`${cloud.httpUrl}/v1/origins`)
@@ -120,10 +123,12 @@ test('what retention takes before the link is back is in the ledger on both side
   uplink.refuse(true)
   await publishReadings(gateway, 20_000, 1000)
   // What is dropped while frames of it are under way may be in the ledger although it arrives.
-  await until(async () => {
-    const { bytes, partitions } = (await streamAt(gateway, 'telemetry'))!
-    return bytes <= 1024 * 1024 && partitions[0].log_start_offset > 1000
-  })
+  await until(
+    'retention has ended',
+    async () => (await streamAt(gateway, 'telemetry'))!,
+    ({ bytes, partitions }) => bytes <= 1024 * 1024 && partitions[0].log_start_offset > 1000,
+    WAIT_MS,
+  )
   uplink.refuse(false)
   await caughtUp([gateway, 'telemetry'], [cloud, 'gw-17.telemetry'])
   const rows = async (node: NodeProcess, destination: string, stream: string) =>

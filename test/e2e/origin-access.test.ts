@@ -4,11 +4,12 @@ import { join } from 'node:path'
 import mqtt from 'mqtt'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { getJson } from '../helpers/http.js'
-import { caughtUp, gatewayConfig, streamAt } from '../helpers/mirror-check.js'
+import { eventually } from '../helpers/eventually.js'
+import { caughtUp, gatewayConfig, lastError, streamAt } from '../helpers/mirror-check.js'
 import { NodeProcess } from '../helpers/node-process.js'
 import { ReliablePublisher } from '../helpers/reliable-publisher.js'
 import { tempDir } from '../helpers/temp-dir.js'
+import { until } from '../helpers/until.js'
 
 const ACL = `
 pattern write $sluice/origin/%u
@@ -49,14 +50,6 @@ async function startGateway(nodeId: string, login: string, cloud: NodeProcess): 
   return gateway
 }
 
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const giveUpAt = performance.now() + 60_000
-  while (!(await condition())) {
-    if (performance.now() > giveUpAt) throw new Error(`it did not come to: ${condition}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-}
-
 test('a login brings the records of the nodes it is allowed to, and no others', async () => {
   const cloud = await startCloud()
   const gateways = [await startGateway('gw-1', 'gw-1', cloud), await startGateway('gw-9', 'site', cloud)]
@@ -66,10 +59,11 @@ test('a login brings the records of the nodes it is allowed to, and no others', 
     // A gateway that says it is another one.
     const thief = await startGateway('gw-2', 'gw-1', cloud)
     gateways.push(thief)
-    await until(async () => {
-      const { upstreams } = await getJson<{ upstreams: { last_error?: string }[] }>(`${thief.httpUrl}/v1/upstreams`)
-      return /may not bring records of gw-2.*\$sluice\/origin\/gw-2/.test(upstreams[0].last_error ?? '')
-    })
+    await until(
+      'the thief is refused',
+      () => lastError(thief),
+      (error) => /may not bring records of gw-2.*\$sluice\/origin\/gw-2/.test(error),
+    )
     assert.is(await streamAt(cloud, 'gw-2.telemetry'), undefined)
     assert.match(cloud.output, /what a node forwards was refused.*FORBIDDEN/)
   } finally {
@@ -98,7 +92,7 @@ test('a client that may read and write everything neither publishes nor hears an
       await closed
     }
     await listener.publishAsync('plain', 'x', { qos: 1 })
-    await until(async () => heard.includes('plain'))
+    await eventually('the listener has heard', () => heard.includes('plain'), 60_000)
     assert.equal(heard, ['plain'])
     await listener.endAsync()
   } finally {

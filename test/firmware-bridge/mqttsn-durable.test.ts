@@ -9,6 +9,7 @@ import { NodeProcess } from '../helpers/node-process.js'
 import { SmallDisk } from '../helpers/small-disk.js'
 import { readStream } from '../helpers/stream-reader.js'
 import { freeUdpPort } from '../helpers/udp-proxy.js'
+import { until } from '../helpers/until.js'
 import { withBench } from './mqttsn-bench.js'
 import { RawSnClient, w } from './raw-sn-client.js'
 
@@ -31,17 +32,6 @@ async function nodeAndClient(config = '', dataDir?: string) {
   return { node, client }
 }
 
-/** Looks again until it is so. */
-async function until<T>(look: () => Promise<T>, isSo: (seen: T) => boolean): Promise<T> {
-  const deadline = performance.now() + WAIT_MS
-  for (;;) {
-    const seen = await look()
-    if (isSo(seen)) return seen
-    if (performance.now() > deadline) throw new Error(`not within ${WAIT_MS} ms: ${JSON.stringify(seen)}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-}
-
 /** CONNECT with a will, clean. */
 async function connectWithWill(client: RawSnClient, keepalive: number): Promise<void> {
   client.send(0x04, 0x0c, 1, w(keepalive), 'pump')
@@ -58,6 +48,7 @@ test('the will of a client that was lost with its node is published by the next 
   await node.kill('SIGKILL')
   await node.startAgain()
   const stored = await until(
+    'the will is stored',
     () => readStream(node, 'mqtt'),
     (messages) => messages.length > 0,
   )
@@ -73,6 +64,7 @@ test('a client that does not wake in time is lost, and its will published', () =
     assert.equal(await bench.values(), [])
     const began = performance.now()
     const stored = await until(
+      'the will is stored',
       () => bench.records(),
       (records) => records.length > 0,
     )
@@ -139,6 +131,7 @@ test('on a full disk a message is answered once, with congestion, and taken once
   }
   disk.free()
   answer = await until(
+    'there is room again',
     () => send(messageId, true),
     (again) => again !== answerTo(messageId, '01'),
   )
@@ -168,6 +161,7 @@ test('what retention takes from a client that sleeps is in the ledger by its nam
   for (let i = 0; i < 4; i++) assert.is((await post({ records })).status, 200)
   assert.is((await post({ topic: 'ab', value: 'kept' })).status, 200)
   await until(
+    'retention has taken something',
     () => getJson<{ partitions: { log_start_offset: number }[] }>(`${node.httpUrl}/v1/streams/mqtt`),
     ({ partitions }) => partitions[0].log_start_offset > 0,
   )
@@ -175,6 +169,7 @@ test('what retention takes from a client that sleeps is in the ledger by its nam
   assert.match(await client.next(), /6b657074$/)
   type Entry = { readonly destination: string; readonly reason: string; readonly first_offset: number }
   const own = await until(
+    'the ledger names the session',
     async () => {
       const { entries } = await getJson<{ entries: Entry[] }>(`${node.httpUrl}/v1/ledger`)
       return entries.filter(({ destination }) => destination === 'session:mqttsn/air/pump')

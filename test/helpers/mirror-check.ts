@@ -144,3 +144,9 @@ reconnect_max_ms = 200
 ${more.upstream ?? ''}
 `
 }
+
+/** Of the only upstream of a gateway; empty while there is none. */
+export async function lastError(gateway: NodeProcess): Promise<string> {
+  const { upstreams } = await getJson<{ upstreams: { last_error?: string }[] }>(`${gateway.httpUrl}/v1/upstreams`)
+  return upstreams[0].last_error ?? ''
+}
