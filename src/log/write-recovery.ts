@@ -32,11 +32,13 @@ export class WriteRecovery {
    */
   async run(): Promise<void> {
     const { stream, store, exclusive, isClosing } = this.options
-    await this.giveUpBallast()
     while (!isClosing()) {
       try {
+        await this.giveUpBallast()
         if (await this.hasRoomOrMakesIt()) {
           await this.assertWritable()
+          // Without it the next refusal could find no room even for the ledger's row of what is dropped, and so for nothing else.
+          await this.options.ballast.restore(this.neededBytes)
           await exclusive(() => store.reopen())
           return
         }
@@ -55,9 +57,14 @@ export class WriteRecovery {
   }
 
   async diskHasRoom(): Promise<boolean> {
-    const { directory, segmentBytes, ballast } = this.options
+    const { directory, ballast } = this.options
     const { bavail, bsize } = await statfs(directory)
-    return bavail * bsize > segmentBytes * 2 + ballast.bytes
+    return bavail * bsize > this.neededBytes + ballast.bytes
+  }
+
+  /** For the segment that failed, once it is read back, and the one after it. */
+  private get neededBytes(): number {
+    return this.options.segmentBytes * 2
   }
 
   private async hasRoomOrMakesIt(): Promise<boolean> {

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 
 const CHUNK = Buffer.alloc(64 * 1024)
-/** The ballast is made again only when so many times its size is free. */
+/** The ballast is made only when so many times its size is free, unless told otherwise. */
 const PLENTY = 8
 
 export class Ballast {
@@ -22,10 +22,10 @@ export class Ballast {
     this.path = join(directory, 'ballast')
   }
 
-  /** Makes the file if it is missing and there is plenty of room. Never rejects: a node runs without ballast if it must. */
-  restore(): Promise<void> {
+  /** Makes the file if it is missing and `spareBytes` stay free beside it. Never rejects: a node runs without ballast if it must. */
+  restore(spareBytes = this.bytes * (PLENTY - 1)): Promise<void> {
     if (this.held || this.bytes === 0) return Promise.resolve()
-    this.making ??= this.make()
+    this.making ??= this.make(spareBytes)
       .catch(() => {})
       .finally(() => {
         this.making = null
@@ -56,11 +56,11 @@ export class Ballast {
     }
   }
 
-  private async make(): Promise<void> {
+  private async make(spareBytes: number): Promise<void> {
     const found = await stat(this.path).catch(() => null)
     if (found?.size !== this.bytes) {
       const { bavail, bsize } = await statfs(this.directory)
-      if (bavail * bsize < this.bytes * PLENTY) return
+      if (bavail * bsize < this.bytes + spareBytes) return
       await this.write(`${this.path}.tmp`)
       await rename(`${this.path}.tmp`, this.path)
     }

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { cp, readdir, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'uvu'
@@ -112,6 +113,7 @@ whereDisksCanBeMade(
     }
     const start = stream.logStartOffset(P0)
     assert.ok(start > 0)
+    assert.ok(existsSync(join(small.path, 'data', 'ballast')), 'the next refusal finds room for its ledger row as well')
     const records = await readAll(node.log, 's')
     assert.is(records[0].offset, start)
     assert.ok(records.length >= acked - start, 'what was acknowledged and is not in the ledger can be read')
