@@ -2,21 +2,8 @@
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined fuzz_mqttsn.c ../sluice_auth.c -o fuzz_mqttsn && ./fuzz_mqttsn corpus/
  * The file includes the source: the fuzzer reaches states that a seal would guard. */
 #include "../sluice_mqttsn.c"
+#include "stubs.h"
 
-static uint32_t clock_ms;
-static void ignore(void *context, const uint8_t *bytes, size_t count) {
-  (void)context;
-  (void)bytes;
-  (void)count;
-}
-static uint32_t now(void *context) {
-  (void)context;
-  return clock_ms;
-}
-static void zeros(void *context, uint8_t *bytes, size_t count) {
-  (void)context;
-  memset(bytes, 0, count);
-}
 static void on_message(void *context, const char *topic, uint16_t topic_id, const uint8_t *payload, size_t length,
                        int retained) {
   volatile size_t sum = strlen(topic);
