@@ -17,7 +17,7 @@ import type { PoweredOnClock } from '../state/powered-on-clock.js'
 import { uncoveredRanges } from '../state/uncovered-ranges.js'
 import type { MirrorStream } from './mirror-stream.js'
 import { Mirrors, type OpenedLog } from './mirrors.js'
-import type { Place, RetentionPolicy } from './retention.js'
+import { owedBy, type Place, type RetentionPolicy } from './retention.js'
 import { keepPolicy, keptPolicy } from './retention-file.js'
 import { OpenSegments } from './segment-list.js'
 import { type Damage, SegmentStore, type SegmentStoreOptions } from './segment-store.js'
@@ -87,6 +87,7 @@ const NO_CEILINGS: SegmentStoreOptions['ceilings'] = {
   hideEnds: async () => {},
   end: async () => {},
   endOf: () => null,
+  hasEnded: () => false,
   knows: () => false,
 }
 
@@ -196,11 +197,12 @@ export class Log implements StreamCatalog {
     for (const destination of this.options.destinationsOf(formerName))
       for (let index = 0; index < mirror.partitions; index++) {
         const partition = index as PartitionId
-        const end = mirror.highWatermark(partition)
-        const firstOffset = cursors.get(destination, formerName, index) ?? mirror.logStartOffset(partition)
-        if (firstOffset >= end) continue
-        const range = { partition: index, firstOffset, lastOffset: (end - 1) as Offset }
-        owed.push({ destination, stream: mirror.name, ...range, reason: 'replaced', atMs: clock.wallMs() })
+        const stretch = { base: mirror.logStartOffset(partition), end: mirror.highWatermark(partition) }
+        const place = { stream: formerName, partition: index }
+        for (const offsets of owedBy(destination, place, stretch, cursors)) {
+          const row = { destination, stream: mirror.name, partition: index, ...offsets }
+          owed.push({ ...row, reason: 'replaced', atMs: clock.wallMs() })
+        }
       }
     if (owed.length > 0) await ledger.add(owed)
     await cursors.removeStream(formerName)
@@ -330,7 +332,7 @@ export class Log implements StreamCatalog {
     const { ceilings, dataDirectory, logger } = this.options
     const there = new Set([...this.streams.keys(), ...(await listDirectory(join(dataDirectory, 'streams')))])
     for (const stream of ceilings.streams()) {
-      if (there.has(stream) || ceilings.endOf(stream, 0) !== null) continue
+      if (there.has(stream) || ceilings.hasEnded(stream)) continue
       logger.error('a stream that left the configuration is gone before it has expired', { stream })
       const ends = Array.from({ length: ceilings.partitionsOf(stream) }, (_, partition) => ({
         offset: ceilings.of(stream, partition),

@@ -5,6 +5,7 @@ import type { Offset } from '../record/record.js'
 import { type Cursors, notAcked } from '../state/cursors.js'
 import type { Ledger, LedgerEntry, LedgerReason } from '../state/ledger.js'
 import type { Segment } from './segment.js'
+import type { Extent } from './segment-index.js'
 import type { SegmentStore } from './segment-store.js'
 
 export interface RetentionPolicy {
@@ -103,14 +104,24 @@ function owedOf(
   segment.extents.forEach(({ base, end }, index) => {
     const { stream, partition } = placeOf(index)
     for (const destination of destinationsOf(stream)) {
-      const firstOffset = Math.max(base, cursors.get(destination, stream, partition) ?? 0) as Offset
-      if (firstOffset >= end) continue
-      const range = { first: firstOffset, last: (end - 1) as Offset }
-      for (const { first, last } of notAcked(range, cursors.acked(destination, stream, partition))) {
-        const offsets = { firstOffset: first, lastOffset: last }
+      for (const offsets of owedBy(destination, { stream, partition }, { base, end }, cursors))
         owed.push({ destination, stream, partition, ...offsets, reason, atMs: wallMs() })
-      }
     }
   })
   return owed
+}
+
+/** What one upstream has not acknowledged of a stretch of a partition. */
+export function owedBy(
+  destination: string,
+  { stream, partition }: Place,
+  { base, end }: Pick<Extent, 'base' | 'end'>,
+  cursors: Pick<Cursors, 'get' | 'acked'>,
+): Pick<LedgerEntry, 'firstOffset' | 'lastOffset'>[] {
+  const first = Math.max(base, cursors.get(destination, stream, partition) ?? 0) as Offset
+  if (first >= end) return []
+  return notAcked({ first, last: (end - 1) as Offset }, cursors.acked(destination, stream, partition)).map((range) => ({
+    firstOffset: range.first,
+    lastOffset: range.last,
+  }))
 }

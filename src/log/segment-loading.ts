@@ -88,7 +88,7 @@ async function missNewest(options: SegmentStoreOptions, segments: SegmentList): 
   const { stream, ceilings, logger } = options
   const { newest } = segments
   if (newest === undefined) {
-    const ended = ceilings.endOf(stream, 0) !== null
+    const ended = ceilings.hasEnded(stream)
     if (ended || !ceilings.knows(stream)) return
     logger.error('all segments of a stream are gone', { directory: options.directory })
   } else {

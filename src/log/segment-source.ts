@@ -22,7 +22,7 @@ const ENTRIES_PER_READ = 64
 const NEXT_KEY = Buffer.from([0])
 
 export class LevelSource implements SegmentSource {
-  constructor(readonly database: LevelDatabase) {}
+  constructor(private readonly database: LevelDatabase) {}
 
   get(key: Buffer): Promise<Buffer | undefined> {
     return this.database.get(key)

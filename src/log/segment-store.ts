@@ -9,13 +9,13 @@ import type { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Ballast } from '../state/ballast.js'
 import { makeDirectory } from '../state/durable-files.js'
-import { mayPass, storageError } from '../state/level-database.js'
+import { type LevelOperation, mayPass, storageError } from '../state/level-database.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { PoweredOnClock } from '../state/powered-on-clock.js'
 import type { StoredBatch } from './batch-reader.js'
 import { batchKey, factKey } from './keys.js'
 import { recoverSegment } from './recovery.js'
-import { type PreparedSegment, prepareSegment, Segment, type SegmentOperation, segmentName } from './segment.js'
+import { type PreparedSegment, prepareSegment, Segment, segmentName } from './segment.js'
 import { factOperation, soundFacts } from './segment-facts.js'
 import { addGap, type Extent, emptyExtent, extend, SEGMENT_FORMAT } from './segment-index.js'
 import type { OpenSegments, SegmentList } from './segment-list.js'
@@ -40,7 +40,7 @@ export interface SegmentStoreOptions {
   readonly segmentBytes: number
   /** Kept in memory of the newest records while somebody follows them; 0: none. */
   readonly tailCacheBytes: number
-  readonly ceilings: Pick<OffsetCeilings, 'cover' | 'floorOf' | 'hideEnds' | 'end' | 'endOf' | 'knows'>
+  readonly ceilings: Pick<OffsetCeilings, 'cover' | 'floorOf' | 'hideEnds' | 'end' | 'endOf' | 'hasEnded' | 'knows'>
   readonly openSegments: OpenSegments
   readonly poweredOn: PoweredOnClock
   readonly clock: Clock
@@ -118,7 +118,7 @@ export class SegmentStore {
    */
   async write({ batches, facts, topics, bytes, onCopied }: SegmentWrite): Promise<void> {
     const segment = await this.segmentFor(bytes)
-    const operations: SegmentOperation[] = []
+    const operations: LevelOperation[] = []
     const extents = segment.extents.map((extent) => ({ ...extent }))
     for (const { partition, batch } of batches) {
       const extent = extents[partition]

@@ -73,8 +73,6 @@ export async function prepareSegment(directory: string, options: PrepareOptions)
   return { directory, database, layout: new WalLayout(directory, options.laidOutBytes) }
 }
 
-export type SegmentOperation = LevelOperation
-
 export class Segment {
   readonly extents: Extent[]
   /** While it is written; afterwards they are in the database. */
@@ -116,7 +114,7 @@ export class Segment {
     const segment = new Segment(directory, header, database, 'active')
     try {
       await layout.begin()
-      const operations: SegmentOperation[] = [{ type: 'put', key: metaKey('header'), value: encodeHeader(header) }]
+      const operations: LevelOperation[] = [{ type: 'put', key: metaKey('header'), value: encodeHeader(header) }]
       for (const [name, value] of facts) operations.push(factOperation(name, value))
       // Not laid out for: whether what follows is small enough to gain by it is not known yet.
       await database.batch(operations, { sync: true })
@@ -172,7 +170,7 @@ export class Segment {
   }
 
   /** One sync write, while no other is under way. Only for the active segment. @param onCopied Called when its bytes have been copied. */
-  async write(operations: SegmentOperation[], onCopied: () => void): Promise<void> {
+  async write(operations: LevelOperation[], onCopied: () => void): Promise<void> {
     const { database } = this
     assert(this.state === 'active' && database !== null, 'only the active segment is written')
     await this.layout?.beforeWrite(walBytesOf(operations))
@@ -258,17 +256,13 @@ export class Segment {
     this.sealedTopics = null
   }
 
-  private get isDropped(): boolean {
-    return this.state === 'dropped'
-  }
-
   /** Remembers offsets that cannot be read any more, both inclusive, so that readers pass over them. */
   async addGap(partition: number, first: number, last: number): Promise<void> {
     addGap(this.extents[partition], first, last)
     if (this.state !== 'sealed') return
     await writeFileDurably(join(this.directory, SEALED_FILE), this.summary()).catch((error) => {
       // Retention may take it meanwhile: then nobody will read there.
-      if (!this.isDropped) throw error
+      if (this.state !== 'dropped') throw error
     })
   }
 

@@ -11,6 +11,7 @@ import { join } from 'node:path'
 import { assert } from '../base/assert.js'
 import { listDirectory } from '../state/durable-files.js'
 import { storageError } from '../state/level-database.js'
+import { BLOCK_BYTES, FRAGMENT_HEADER_BYTES, RECORD_HEADER_BYTES } from '../state/wal-check.js'
 
 const STEP = Buffer.alloc(256 * 1024)
 /** Time left to others between two steps at leisure, as a multiple of what a step took: commits have the disk most of the time. */
@@ -107,9 +108,6 @@ export class WalLayout {
   }
 }
 
-const BLOCK_BYTES = 32 * 1024
-const FRAGMENT_HEADER_BYTES = 7
-const RECORD_HEADER_BYTES = 12
 /** Of an operation: its type and the lengths of its key and value. */
 const OPERATION_BYTES = 7
 

@@ -4,6 +4,7 @@
 import { assert } from '../base/assert.js'
 import type { Offset } from '../record/record.js'
 import type { StateStore, StateTable } from './types.js'
+import { type OffsetRange, uncoveredRanges } from './uncovered-ranges.js'
 
 interface Row {
   readonly next: number
@@ -118,21 +119,12 @@ export class Cursors {
   }
 }
 
-/** What is left of a range (both ends inclusive) without what was acknowledged. */
-export function notAcked(
-  { first, last }: { readonly first: Offset; readonly last: Offset },
-  acked: readonly AckedRange[],
-): { readonly first: Offset; readonly last: Offset }[] {
-  const left: { first: Offset; last: Offset }[] = []
-  let from = first
-  for (const range of acked) {
-    if (range.next <= from) continue
-    if (range.first > last) break
-    if (range.first > from) left.push({ first: from, last: (range.first - 1) as Offset })
-    from = range.next
-  }
-  if (from <= last) left.push({ first: from, last })
-  return left
+/** What is left of a range without what was acknowledged. */
+export function notAcked(range: OffsetRange, acked: readonly AckedRange[]): OffsetRange[] {
+  return uncoveredRanges(
+    range,
+    acked.map(({ first, next }) => ({ firstOffset: first, lastOffset: (next - 1) as Offset })),
+  )
 }
 
 const NONE: readonly AckedRange[] = []

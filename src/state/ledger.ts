@@ -80,12 +80,10 @@ export class Ledger {
     const renamed = this.lastAdd.then(async () => {
       const rows = [...this.rows].filter(([, row]) => row.stream === stream)
       const moved = rows.map(([, row]) => ({ ...row, stream: to }))
-      await this.table.write([
+      await this.apply([
         ...rows.map(([key]) => ({ delete: key })),
         ...moved.map((row) => ({ put: keyOf(row), value: row })),
       ])
-      for (const [key] of rows) this.rows.delete(key)
-      for (const row of moved) this.rows.set(keyOf(row), row)
     })
     this.lastAdd = renamed.catch(() => {})
     return renamed
@@ -110,6 +108,10 @@ export class Ledger {
     const operations: StateOperation<LedgerRow>[] = []
     for (const key of this.rows.keys()) if (!next.has(key)) operations.push({ delete: key })
     for (const [key, row] of next) if (this.rows.get(key) !== row) operations.push({ put: key, value: row })
+    await this.apply(operations)
+  }
+
+  private async apply(operations: readonly StateOperation<LedgerRow>[]): Promise<void> {
     await this.table.write(operations)
     for (const operation of operations) {
       if ('delete' in operation) this.rows.delete(operation.delete)

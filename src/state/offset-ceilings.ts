@@ -101,9 +101,13 @@ export class OffsetCeilings {
 
   /** Where a partition ended of which nothing is kept any more; null if it has not been ended. */
   endOf(stream: string, partition: number): PartitionEnd | null {
-    const [offset, epoch] = this.ended.get(`${stream}/${partition}`) ?? []
-    if (offset === undefined || epoch === undefined || offset !== this.of(stream, partition)) return null
-    return { offset, epoch }
+    const end = this.ended.get(`${stream}/${partition}`)
+    return end && end[0] === this.of(stream, partition) ? { offset: end[0], epoch: end[1] } : null
+  }
+
+  /** Whether a stream has been ended and not been written since. */
+  hasEnded(stream: string): boolean {
+    return this.endOf(stream, 0) !== null
   }
 
   /** Where writing goes on at the earliest since an end was hidden; 0 if none ever was. */
@@ -117,7 +121,7 @@ export class OffsetCeilings {
    */
   async hideEnds(stream: string, proven: Iterable<readonly [partition: number, end: number]>): Promise<void> {
     // Without any ceiling the state database was lost as well; otherwise one without a ceiling was never written.
-    const known = [...this.ceilings.keys()].some((key) => key.startsWith(`${stream}/`))
+    const known = this.knows(stream)
     const raised: { put: string; value: number }[] = []
     for (const [partition, end] of proven) {
       // A ceiling below an end has been lost and come back older.

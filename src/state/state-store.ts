@@ -13,7 +13,7 @@ import { assert } from '../base/assert.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { withCheck, withoutCheck } from './checked-value.js'
-import { type LevelDatabase, openLevel, storageError, writeSynced } from './level-database.js'
+import { type LevelDatabase, type LevelOperation, openLevel, storageError, writeSynced } from './level-database.js'
 import type { StateOperation, StateStore, StateTable } from './types.js'
 import { createWitness, readWitness, WitnessFile } from './witness-file.js'
 
@@ -28,9 +28,8 @@ const cbor = new Encoder({ useRecords: false })
 const WITNESS_FILE = 'live'
 const WRITES_KEY = Buffer.from('node\0writes')
 
-type RawOperation = { type: 'put'; key: Buffer; value: Buffer } | { type: 'del'; key: Buffer }
 interface Waiting {
-  readonly operations: readonly RawOperation[]
+  readonly operations: readonly LevelOperation[]
   readonly resolve: () => void
   readonly reject: (error: SluiceError) => void
 }
@@ -104,7 +103,7 @@ export class LevelStateStore implements StateStore {
   }
 
   /** Durable when it resolves. @throws SluiceError STORAGE_FULL, STORAGE_READ_ONLY; after any other failure the node ends. */
-  write(operations: readonly RawOperation[]): Promise<void> {
+  write(operations: readonly LevelOperation[]): Promise<void> {
     if (operations.length === 0) return Promise.resolve()
     const refused = this.closed ? new SluiceError('SHUTTING_DOWN', 'the state store is closed') : this.unavailable
     if (refused) return Promise.reject(refused)
@@ -233,7 +232,7 @@ class LevelStateTable<V> implements StateTable<V> {
     return this.store.write(operations.map((operation) => this.encode(operation)))
   }
 
-  private encode(operation: StateOperation<V>): RawOperation {
+  private encode(operation: StateOperation<V>): LevelOperation {
     if ('delete' in operation) return { type: 'del', key: this.keyOf(operation.delete) }
     const value = cbor.encode(operation.value)
     if (value.length > MAX_STATE_VALUE_BYTES)

@@ -48,7 +48,7 @@ function isSound(table: Buffer): boolean {
   return true
 }
 
-function isSoundBlock(table: Buffer, { offset, size }: Handle): boolean {
+export function isSoundBlock(table: Buffer, { offset, size }: Handle): boolean {
   const end = offset + size + 1
   if (end + TRAILER_BYTES - 1 > table.length) return false
   return crc32c(table, offset, end) === unmaskedCrc(table.readUInt32LE(end))

@@ -3,10 +3,8 @@
 // they are what was written is for the checks of those who stored them. Only the index is checked here, since everything else is found by it.
 
 import { type FileHandle, open } from 'node:fs/promises'
-import { crc32c } from '../base/crc32c.js'
 import { SluiceError } from '../base/errors.js'
-import { FOOTER_BYTES, MAGIC, TRAILER_BYTES, Varints } from './table-check.js'
-import { unmaskedCrc } from './wal-check.js'
+import { FOOTER_BYTES, isSoundBlock, MAGIC, TRAILER_BYTES, Varints } from './table-check.js'
 
 /** A LevelDB internal key ends with these: sequence number, and whether it was put (1) or deleted (0). */
 const KEY_TRAILER_BYTES = 8
@@ -38,7 +36,7 @@ export class TableReader {
       handles.handle()
       const at = handles.handle()
       const index = at.offset + at.size < size ? await bytesAt(handle, at.offset, at.size + TRAILER_BYTES) : null
-      if (index === null || crc32c(index, 0, at.size + 1) !== unmaskedCrc(index.readUInt32LE(at.size + 1)))
+      if (index === null || !isSoundBlock(index, { offset: 0, size: at.size }))
         throw corrupt(path, 'has a damaged index')
       return new TableReader(handle, index, restartsOf(index.subarray(0, at.size)))
     } catch (error) {

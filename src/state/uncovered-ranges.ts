@@ -1,4 +1,4 @@
-// Which part of a stretch of offsets the ledger does not know yet: retention enters what it drops, and nothing is to be counted twice.
+// Which part of a stretch of offsets is in none of some ranges: what the ledger does not know yet, what an upstream has not acknowledged.
 
 import type { Offset } from '../record/record.js'
 import type { LedgerEntry } from './ledger.js'
@@ -11,7 +11,10 @@ export interface OffsetRange {
 }
 
 /** @param entries Those of one destination (or `*`), stream and partition, in any order. */
-export function uncoveredRanges(range: OffsetRange, entries: readonly LedgerEntry[]): OffsetRange[] {
+export function uncoveredRanges(
+  range: OffsetRange,
+  entries: readonly Pick<LedgerEntry, 'firstOffset' | 'lastOffset'>[],
+): OffsetRange[] {
   const gaps: OffsetRange[] = []
   let next: number = range.first
   for (const { firstOffset, lastOffset } of [...entries].sort((a, b) => a.firstOffset - b.firstOffset)) {

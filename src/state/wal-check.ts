@@ -14,9 +14,9 @@ import { join } from 'node:path'
 import { crc32c } from '../base/crc32c.js'
 import { listDirectory } from './durable-files.js'
 
-const BLOCK_BYTES = 32 * 1024
-const FRAGMENT_HEADER_BYTES = 7
-const RECORD_HEADER_BYTES = 12
+export const BLOCK_BYTES = 32 * 1024
+export const FRAGMENT_HEADER_BYTES = 7
+export const RECORD_HEADER_BYTES = 12
 const SECTOR_BYTES = 512
 const WHOLE = 1
 const FIRST = 2
