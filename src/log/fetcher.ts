@@ -6,10 +6,11 @@ import type { Offset, PartitionId } from '../record/record.js'
 import { decodeRecords, lastOffsetOf, maxTimestampOf } from '../record/record-batch.js'
 import { storageError } from '../state/level-database.js'
 import { damagedRange, readBatches } from './batch-reader.js'
+import type { Damage } from './damage-ledger.js'
 import type { Segment } from './segment.js'
 import { pastGaps, stretchEnd } from './segment-index.js'
 import type { OpenSegments } from './segment-list.js'
-import type { Damage, SegmentStore } from './segment-store.js'
+import type { SegmentStore } from './segment-store.js'
 import type { Fetched, FetchLimits } from './types.js'
 
 const TIME_SEARCH_BYTES = 1024 * 1024

@@ -24,6 +24,13 @@ export interface Extent {
   gaps: Gap[]
 }
 
+/** Where a partition ends: what the next record gets. */
+export interface PartitionEnd {
+  offset: number
+  /** Raised whenever the end could not be proven at start. */
+  epoch: number
+}
+
 /** Offsets, both inclusive. */
 export type Gap = readonly [first: number, last: number]
 

@@ -6,11 +6,14 @@ import { join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import { listDirectory } from '../state/durable-files.js'
 import { checkWal } from '../state/wal-check.js'
+import type { Damage } from './damage-ledger.js'
 import { lacksAcknowledged, readLiveFile } from './live-file.js'
 import { quarantine, recoverSegment } from './recovery.js'
-import { DROPPED_SUFFIX, isLive, SEGMENT_NAME, Segment } from './segment.js'
+import { Segment } from './segment.js'
+import { DROPPED_SUFFIX, isLive, SEGMENT_NAME } from './segment-directory.js'
+import type { PartitionEnd } from './segment-index.js'
 import { SegmentList } from './segment-list.js'
-import type { Damage, PartitionEnd, SegmentStoreOptions } from './segment-store.js'
+import type { SegmentStoreOptions } from './segment-store.js'
 
 export async function loadSegments(
   options: SegmentStoreOptions,

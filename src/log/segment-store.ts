@@ -1,32 +1,28 @@
-// The segments of one stream on disk: which exist, which one is written, when it rolls. Used by one stream only, whose commit queue makes
-// sure that there is one writer.
+// The segments of one stream on disk: what was written of it, where each partition ends, which facts hold. Used by one stream only, whose commit
+// queue makes sure that there is one writer.
 
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import { assert } from '../base/assert.js'
-import type { Clock } from '../base/clock.js'
 import type { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Ballast } from '../state/ballast.js'
 import { makeDirectory } from '../state/durable-files.js'
-import { type LevelOperation, mayPass, storageError } from '../state/level-database.js'
+import { type LevelOperation, storageError } from '../state/level-database.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
-import type { PoweredOnClock } from '../state/powered-on-clock.js'
 import type { StoredBatch } from './batch-reader.js'
+import type { Damage } from './damage-ledger.js'
 import { batchKey, factKey } from './keys.js'
 import { recoverSegment } from './recovery.js'
-import { type PreparedSegment, prepareSegment, Segment, segmentName } from './segment.js'
+import { SealQueue } from './seal-queue.js'
+import type { Segment } from './segment.js'
 import { factOperation, soundFacts } from './segment-facts.js'
-import { addGap, type Extent, emptyExtent, extend, SEGMENT_FORMAT } from './segment-index.js'
+import { addGap, type Extent, emptyExtent, extend, type PartitionEnd } from './segment-index.js'
 import type { OpenSegments, SegmentList } from './segment-list.js'
 import { jumpToFloors, loadSegments } from './segment-loading.js'
+import { SegmentRoller, type SegmentRollerOptions } from './segment-roller.js'
 import { TailCache } from './tail-cache.js'
 import type { TopicSet } from './topic-set.js'
-import { LARGE_WRITE_BYTES } from './wal-layout.js'
 
-export interface SegmentStoreOptions {
-  readonly stream: string
-  readonly directory: string
+export interface SegmentStoreOptions extends SegmentRollerOptions {
   readonly quarantineDirectory: string
   readonly partitions: number
   /** Partitions on disk beyond these are opened as well. */
@@ -36,35 +32,15 @@ export interface SegmentStoreOptions {
   /** Nothing is written any more. */
   readonly retired: boolean
   readonly ballast: Ballast
-  /** A segment rolls before it would exceed this. */
-  readonly segmentBytes: number
   /** Kept in memory of the newest records while somebody follows them; 0: none. */
   readonly tailCacheBytes: number
   readonly ceilings: Pick<OffsetCeilings, 'cover' | 'floorOf' | 'hideEnds' | 'end' | 'endOf' | 'hasEnded' | 'knows'>
   readonly openSegments: OpenSegments
-  readonly poweredOn: PoweredOnClock
-  readonly clock: Clock
   readonly logger: Logger
   /** Names offsets that damage has taken; durable when it resolves. */
   readonly onDamage: (damage: readonly Damage[]) => Promise<void>
   /** Called for a failed write after which nothing may be trusted (D4): the process must end. */
   readonly onFatal: (error: SluiceError) => void
-}
-
-/** Offsets of one partition that cannot be read any more, both inclusive. */
-export interface Damage {
-  readonly partition: number
-  readonly first: number
-  readonly last: number
-  /** There may never have been records there: where the partition ended cannot be told. */
-  readonly endUnknown?: boolean
-}
-
-/** Where a partition ends: what the next record gets. */
-export interface PartitionEnd {
-  offset: number
-  /** Raised whenever the end could not be proven at start. */
-  epoch: number
 }
 
 export interface SegmentWrite {
@@ -79,16 +55,10 @@ export interface SegmentWrite {
 
 export class SegmentStore {
   readonly tail: TailCache
-  private active: Segment | null = null
-  private standby: Promise<PreparedSegment> | null = null
-  private sealing: Promise<void> = Promise.resolve()
-  private nextSequence: number
-  /** Since the active segment was begun. */
-  private activeWrites = 0
+  private readonly seals: SealQueue
+  private readonly roller: SegmentRoller
   /** A write to the active segment was refused: what it holds must be read back before anything is built on it (D4). */
   private distrusted = false
-  /** Their seal failed; open and readable, to be read back and sealed once the disk lets it. */
-  private readonly unsealed = new Set<Segment>()
 
   private constructor(
     private readonly options: SegmentStoreOptions,
@@ -98,7 +68,8 @@ export class SegmentStore {
     /** As durable. */
     readonly facts: Map<string, Uint8Array>,
   ) {
-    this.nextSequence = (segments.newest?.header.sequence ?? 0) + 1
+    this.seals = new SealQueue(options.logger, options.onFatal)
+    this.roller = new SegmentRoller(options, segments, this.seals, ends, facts)
     this.tail = new TailCache(options.tailCacheBytes)
   }
 
@@ -107,7 +78,7 @@ export class SegmentStore {
     await makeDirectory(options.directory)
     const { segments, ends } = await loadSegments(options)
     const store = new SegmentStore(options, segments, ends, await soundFacts(segments, options.logger))
-    if (options.prepareEarly) store.standby = store.prepare()
+    if (options.prepareEarly) store.roller.prepareEarly()
     return store
   }
 
@@ -117,7 +88,7 @@ export class SegmentStore {
    * @param bytes About what the write takes.
    */
   async write({ batches, facts, topics, bytes, onCopied }: SegmentWrite): Promise<void> {
-    const segment = await this.segmentFor(bytes)
+    const segment = await this.roller.segmentFor(bytes)
     const operations: LevelOperation[] = []
     const extents = segment.extents.map((extent) => ({ ...extent }))
     for (const { partition, batch } of batches) {
@@ -133,7 +104,6 @@ export class SegmentStore {
       if (value === null) operations.push({ type: 'del', key: factKey(name) })
       else operations.push(factOperation(name, value))
     }
-    this.activeWrites += 1
     let newest: readonly StoredBatch[] = []
     try {
       await segment.write(operations, () => {
@@ -156,18 +126,13 @@ export class SegmentStore {
 
   /** Adds a partition, to begin there. Durable once a fact says so (added-partition.ts), or with the next segment. */
   addPartition(end: PartitionEnd): void {
-    this.active?.extents.push(emptyExtent(end.offset, end.epoch))
+    this.roller.active?.extents.push(emptyExtent(end.offset, end.epoch))
     this.ends.push(end)
   }
 
   /** Seals the active segment, so that the next write begins another. Resolves when the seal is complete. */
-  async roll(): Promise<void> {
-    const segment = this.active
-    if (segment === null) return
-    this.active = null
-    // One at a time: LevelDB flushes on a single thread, and each segment being sealed holds its memtable.
-    this.sealing = this.sealing.then(() => this.seal(segment))
-    await this.sealing
+  roll(): Promise<void> {
+    return this.roller.roll()
   }
 
   /** The oldest offset of a partition; its end when nothing is stored. */
@@ -177,23 +142,23 @@ export class SegmentStore {
 
   /** Milliseconds of powered-on time since the active segment was begun; 0 if there is none. */
   get activeAgeMs(): number {
-    return this.active === null ? 0 : this.options.poweredOn.nowMs() - this.active.header.poweredOnMs
+    return this.roller.activeAgeMs
   }
 
   /** The oldest segment if it is not being written. */
   get oldestDroppable(): Segment | undefined {
-    return this.segments.oldest === this.active ? undefined : this.segments.oldest
+    return this.segments.oldest === this.roller.active ? undefined : this.segments.oldest
   }
 
   /** Removes the oldest segment. The caller has entered what it owes into the ledger. */
   async dropOldest(): Promise<void> {
-    await this.sealing
+    await this.seals.settled
     const oldest = this.segments.oldest
-    assert(oldest !== undefined && oldest !== this.active, 'the active segment is never dropped')
+    assert(oldest !== undefined && oldest !== this.roller.active, 'the active segment is never dropped')
     // The newest segment carries the ends of all partitions into the next start: a fresh one takes that over first.
     if (oldest === this.segments.newest) {
       if (this.options.retired) await this.options.ceilings.end(this.options.stream, this.ends)
-      else await this.birth()
+      else await this.roller.begin()
     }
     this.options.openSegments.forget(oldest)
     this.segments.removeOldest()
@@ -211,17 +176,18 @@ export class SegmentStore {
    */
   async reopen(): Promise<void> {
     this.tail.clear()
-    await this.sealing
-    await this.discardStandby()
-    for (const segment of [...this.unsealed, ...(this.active ? [this.active] : [])]) {
+    await this.seals.settled
+    await this.roller.discardStandby()
+    const { active } = this.roller
+    for (const segment of [...this.seals.unsealed, ...(active ? [active] : [])]) {
       const recovered = await segment.replacedBy(async () => {
         const readBack = await recoverSegment(segment.directory, this.options)
         this.segments.replace(segment, readBack)
         return readBack
       })
-      this.unsealed.delete(segment)
-      if (segment !== this.active) continue
-      this.active = null
+      this.seals.unsealed.delete(segment)
+      if (segment !== active) continue
+      this.roller.giveUpActive()
       this.distrusted = false
       const acknowledged = this.ends.map(({ offset }) => offset)
       recovered.extents.forEach(({ end, epoch }, partition) => {
@@ -267,91 +233,20 @@ export class SegmentStore {
 
   /** Some segment's seal failed: `reopen` tries again. */
   get hasUnsealed(): boolean {
-    return this.unsealed.size > 0
+    return this.seals.unsealed.size > 0
   }
 
   /** Resolves when no seal is under way. */
   get settled(): Promise<void> {
-    return this.sealing
+    return this.seals.settled
   }
 
   /** Seals what is active, unless a write to it was refused: the next start reads that back. Closes everything. */
   async close(): Promise<void> {
     if (!this.distrusted) await this.roll()
-    await this.sealing
-    await this.discardStandby()
+    await this.seals.settled
+    await this.roller.discardStandby()
     for (const segment of this.segments.all) await segment.close()
-  }
-
-  private async discardStandby(): Promise<void> {
-    const standby = await this.standby?.catch(() => null)
-    this.standby = null
-    if (!standby) return
-    await standby.layout.close()
-    await standby.database.close()
-    await rm(standby.directory, { recursive: true, force: true })
-  }
-
-  private async segmentFor(bytes: number): Promise<Segment> {
-    const { segmentBytes } = this.options
-    const active = this.active
-    if (active !== null && active.bytes + bytes > segmentBytes && active.bytes > 0) {
-      await this.sealing
-      // Not awaited: the next segment takes the writes while this one is flushed.
-      this.roll().catch(() => {})
-    } else if (active !== null) {
-      if (active.bytes + bytes > segmentBytes / 2) this.standby ??= this.prepare()
-      return active
-    }
-    return this.birth()
-  }
-
-  private async birth(): Promise<Segment> {
-    const prepared = await (this.standby ?? this.prepare())
-    this.standby = null
-    const segment = await Segment.birth(
-      prepared,
-      {
-        format: SEGMENT_FORMAT,
-        stream: this.options.stream,
-        sequence: this.nextSequence,
-        createdAtMs: this.options.clock.wallMs(),
-        poweredOnMs: this.options.poweredOn.nowMs(),
-        bases: this.ends.map((end) => end.offset),
-        epochs: this.ends.map((end) => end.epoch),
-      },
-      this.facts,
-    )
-    try {
-      // From here on a start misses the segment if it is gone.
-      await this.segments.newest?.succeeded()
-    } catch (error) {
-      await segment.close()
-      throw error
-    }
-    this.nextSequence += 1
-    this.activeWrites = 0
-    // Partitions may have been added since its header was made; a fact says so of each.
-    for (const { offset, epoch } of this.ends.slice(segment.extents.length))
-      segment.extents.push(emptyExtent(offset, epoch))
-    this.segments.add(segment)
-    this.active = segment
-    return segment
-  }
-
-  private prepare(): Promise<PreparedSegment> {
-    const { directory, segmentBytes } = this.options
-    const prepared = prepareSegment(join(directory, segmentName(this.nextSequence)), {
-      writeBufferBytes: segmentBytes * 2,
-      // Large commits gain nothing by it, and would pay for the zeros.
-      laidOutBytes:
-        this.active !== null && this.active.bytes > this.activeWrites * LARGE_WRITE_BYTES ? 0 : segmentBytes,
-    })
-    // Whoever needs it will see the failure; until then it is nobody's.
-    prepared.catch(() => {
-      this.standby = null
-    })
-    return prepared
   }
 
   private advance(segment: Segment, extents: readonly Extent[]): void {
@@ -363,20 +258,6 @@ export class SegmentStore {
       for (const [first, last] of gaps) addGap(segment.extents[partition], first, last)
       this.ends[partition].offset = end
       this.ends[partition].epoch = epoch
-    }
-  }
-
-  private async seal(segment: Segment): Promise<void> {
-    try {
-      await segment.seal()
-      this.options.logger.debug('sealed segment', { sequence: segment.header.sequence, bytes: segment.bytes })
-    } catch (error) {
-      // Its records are synced in its write-ahead log and stay readable.
-      this.unsealed.add(segment)
-      const failure = storageError(error, 'a segment cannot be sealed')
-      if (mayPass(failure))
-        this.options.logger.warn('a segment could not be sealed; will try again', { reason: failure })
-      else this.options.onFatal(failure)
     }
   }
 }

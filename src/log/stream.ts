@@ -5,51 +5,35 @@
 
 import { assert } from '../base/assert.js'
 import { SluiceError } from '../base/errors.js'
-import type { CompressionCodec } from '../record/compression.js'
 import type { Offset, PartitionId, RecordInput } from '../record/record.js'
 import { baseOffsetOf, lastOffsetOf, recordCountOf } from '../record/record-batch.js'
 import { maxEncodedRecordBytes } from '../record/record-batch-builder.js'
-import type { Ballast } from '../state/ballast.js'
 import type { LedgerReason } from '../state/ledger.js'
-import { mayPass, storageError } from '../state/level-database.js'
 import { type AddedPartition, addedPartitionName, encodeAddedPartition } from './added-partition.js'
-import { BatchCompressor } from './batch-compressor.js'
 import { GroupCommit } from './commit.js'
-import { CommitQueue } from './commit-queue.js'
+import { CommitPath, type CommitPathOptions } from './commit-path.js'
+import type { Damage } from './damage-ledger.js'
 import { Fetcher } from './fetcher.js'
-import type { Gathering } from './gathering.js'
 import { type ProducerSequence, ProducerTable } from './producer-table.js'
-import { type DropCandidate, dropCandidate, dropOldest, enforceRetention, type RetentionOptions } from './retention.js'
+import type { DropCandidate, RetentionOptions } from './retention.js'
 import type { OpenSegments } from './segment-list.js'
-import type { Damage, SegmentStore } from './segment-store.js'
+import type { SegmentStore } from './segment-store.js'
+import { StreamRetention } from './stream-retention.js'
 import type { Commit, Fetched, FetchLimits, ProducerAppend, Stream, StreamStats } from './types.js'
-import { WriteRecovery } from './write-recovery.js'
 
 /** Small facts a stream carries from segment to segment, inclusive. */
 export const MAX_FACTS_PER_STREAM = 131_072
 
-export interface LogStreamOptions {
-  readonly name: string
+export interface LogStreamOptions extends CommitPathOptions {
   readonly topics: readonly string[]
   /** It takes no records any more. */
   readonly retired: boolean
-  readonly store: SegmentStore
   readonly openSegments: OpenSegments
-  readonly directory: string
-  readonly segmentBytes: number
-  readonly maxBatchBytes: number
-  readonly maxPendingBytes: number
-  readonly lingerMs: number
-  readonly compression: CompressionCodec
   /** Largest encoded record taken, inclusive. */
   readonly maxRecordBytes: number
   readonly retention: Omit<RetentionOptions, 'store'>
-  /** Given up when the disk is full, so that reading goes on. */
-  readonly ballast: Ballast
   /** Names offsets that turned out to be damaged; durable when it resolves. */
   readonly onDamage: (damage: readonly Damage[]) => Promise<void>
-  /** Called for a failed write after which nothing may be trusted (D4): the process must end. */
-  readonly onFatal: (error: SluiceError) => void
 }
 
 /** Of what was durable before this start. */
@@ -57,51 +41,34 @@ const DURABLE = new GroupCommit()
 DURABLE.settle(null)
 
 export class LogStream implements Stream {
-  private readonly queue: CommitQueue
   private readonly next: number[]
   private readonly listeners = new Set<() => void>()
   private readonly store: SegmentStore
+  private readonly commits: CommitPath
+  private readonly retention: StreamRetention
   private readonly fetcher: Fetcher
-  private readonly compressor: BatchCompressor
   private readonly producers = new ProducerTable()
-  private readonly recovery: WriteRecovery
-  private readonly retention: RetentionOptions
-  /** Set while nothing can be appended: why. */
-  private refusal: SluiceError | null = null
-  private full: SluiceError | null = null
   private appendedRecords = 0
-  private commits = 0
-  private closing = false
 
   constructor(private readonly options: LogStreamOptions) {
-    this.store = options.store
-    this.retention = { ...options.retention, store: options.store }
-    this.next = this.store.ends.map((end) => end.offset)
-    this.producers.load(this.store.facts)
-    this.compressor = new BatchCompressor(options.compression)
-    this.recovery = new WriteRecovery({
-      stream: options.name,
-      directory: options.directory,
-      segmentBytes: options.segmentBytes,
-      ballast: options.ballast,
-      store: options.store,
-      exclusive: (task) => this.queue.exclusive(task),
+    const { name, store } = options
+    this.store = store
+    this.next = store.ends.map((end) => end.offset)
+    this.producers.load(store.facts)
+    const notify = (): void => this.notify()
+    this.commits = new CommitPath(options, {
+      onChange: notify,
+      onRolled: () => this.maintain(),
+      onReadBack: () => this.takeFromStore(),
       makeRoom: () => this.makeRoom('disk_full'),
-      isClosing: () => this.closing,
     })
+    this.retention = new StreamRetention(name, { ...options.retention, store }, this.commits, notify)
     this.fetcher = new Fetcher({
-      stream: options.name,
-      store: options.store,
+      stream: name,
+      store,
       openSegments: options.openSegments,
-      giveUpBallast: () => this.recovery.giveUpBallast(),
+      giveUpBallast: () => this.commits.recovery.giveUpBallast(),
       onDamage: options.onDamage,
-    })
-    this.queue = new CommitQueue({
-      maxBatchBytes: options.maxBatchBytes,
-      maxPendingBytes: options.maxPendingBytes,
-      lingerMs: options.lingerMs,
-      write: (gathering, onSubmitted) => this.write(gathering, onSubmitted),
-      onCommitted: () => this.notify(),
     })
   }
 
@@ -118,16 +85,16 @@ export class LogStream implements Stream {
   }
 
   get hasRoom(): boolean {
-    return this.queue.hasRoom
+    return this.commits.queue.hasRoom
   }
 
   whenRoom(): Promise<void> {
-    return this.queue.whenRoom()
+    return this.commits.queue.whenRoom()
   }
 
   /** Why nothing can be appended now; null if something can. Listeners of `onChange` hear of its coming and going. */
   get refused(): SluiceError | null {
-    return this.refusal ?? this.full
+    return this.commits.refusal ?? this.retention.full
   }
 
   nextOffset(partition: PartitionId): Offset {
@@ -153,7 +120,7 @@ export class LogStream implements Stream {
     const offset = this.nextOffset(partition)
     this.next[partition] = offset + 1
     this.appendedRecords += 1
-    return this.queue.append(partition, offset, record)
+    return this.commits.queue.append(partition, offset, record)
   }
 
   appendFrom(producer: ProducerSequence, partition: PartitionId, records: readonly RecordInput[]): ProducerAppend {
@@ -165,11 +132,11 @@ export class LogStream implements Stream {
     for (const record of records) this.checkSize(record)
     this.next[partition] = firstOffset + records.length
     this.appendedRecords += records.length
-    const commit = this.queue.appendFrom(producer, partition, firstOffset, records)
+    const commit = this.commits.queue.appendFrom(producer, partition, firstOffset, records)
     const batch = { sequence: producer.sequence, count: records.length, offset: firstOffset, commit }
     const usedAtMs = this.options.retention.poweredOnMs()
     for (const { name, value } of this.producers.appended(partition, producer, batch, usedAtMs))
-      this.queue.setFact(name, value)
+      this.commits.queue.setFact(name, value)
     return { firstOffset, commit, duplicate: false }
   }
 
@@ -182,7 +149,7 @@ export class LogStream implements Stream {
     assert(baseOffsetOf(batch) >= this.nextOffset(partition), 'no offset is used twice')
     this.next[partition] = lastOffsetOf(batch) + 1
     this.appendedRecords += recordCountOf(batch)
-    return this.queue.appendBatch(partition, batch)
+    return this.commits.queue.appendBatch(partition, batch)
   }
 
   /** Adds a partition behind the last one. Durable with the commit. */
@@ -195,11 +162,11 @@ export class LogStream implements Stream {
   }
 
   setFact(name: string, value: Uint8Array | null): Commit {
-    if (this.refusal) throw this.refusal
+    if (this.commits.refusal) throw this.commits.refusal
     if (value !== null && this.store.facts.size >= MAX_FACTS_PER_STREAM) {
       throw new SluiceError('TOO_MANY_REQUESTS', `stream ${this.name} keeps ${MAX_FACTS_PER_STREAM} facts, its maximum`)
     }
-    return this.queue.setFact(name, value)
+    return this.commits.queue.setFact(name, value)
   }
 
   /** As durable. */
@@ -229,109 +196,40 @@ export class LogStream implements Stream {
     return {
       bytes: segments.bytes,
       segments: segments.all.length,
-      pendingBytes: this.queue.pendingBytes,
+      pendingBytes: this.commits.queue.pendingBytes,
       appendedRecords: this.appendedRecords,
-      commits: this.commits,
+      commits: this.commits.commits,
       refusal: this.refused?.message ?? null,
     }
   }
 
   /** Drops what retention says, rolls what is old. Called at start, after a roll and every so often. */
   maintain(): Promise<void> {
-    return this.orEnd(async () => {
-      if (this.closing || this.refusal) return
-      if (this.store.hasUnsealed && (await this.recovery.diskHasRoom())) await this.store.reopen()
-      const { maxAgeMs } = this.options.retention.policy
-      // An eighth of the age, so that what expires goes in eight steps.
-      if (maxAgeMs !== null && this.store.activeAgeMs > maxAgeMs / 8) await this.store.roll()
-      const start = this.store.segments.oldest
-      const full = await enforceRetention(this.retention)
-      this.full = full ? this.fullError() : null
-      if (start !== this.store.segments.oldest) this.notify()
-    })
+    return this.retention.maintain()
   }
 
   /** The oldest segment, if retention lets it go for want of space. */
   get dropCandidate(): DropCandidate | null {
-    return this.closing ? null : dropCandidate(this.retention)
+    return this.retention.dropCandidate
   }
 
   /** Drops that segment. @returns false if there is none. */
-  async makeRoom(reason: LedgerReason): Promise<boolean> {
-    let dropped = false
-    await this.orEnd(async () => {
-      dropped = await dropOldest(this.retention, reason)
-    })
-    if (dropped) this.notify()
-    return dropped
+  makeRoom(reason: LedgerReason): Promise<boolean> {
+    return this.retention.makeRoom(reason)
   }
 
   /** Commits what was appended, seals the active segment unless a write to it has failed, and closes. Later appends throw SHUTTING_DOWN. */
   async close(): Promise<void> {
-    this.closing = true
-    await this.queue.flush()
-    this.refusal = new SluiceError('SHUTTING_DOWN', `stream ${this.name} is closed`)
+    await this.commits.close()
     await this.store.close()
     this.notify()
   }
 
-  private async write(gathering: Gathering, onSubmitted: () => void): Promise<void> {
-    const segmentsBefore = this.store.segments.newest
-    const { bytes, facts, topics } = gathering
-    const onCopied = (): void => {
-      gathering.recycle()
-      onSubmitted()
-    }
-    try {
-      const plain = [...gathering.finish((partition) => this.store.ends[partition].epoch)]
-      const batches = await this.compressor.compress(plain, bytes)
-      await this.store.write({ batches, facts, topics, bytes, onCopied })
-    } catch (error) {
-      const failure = storageError(error, `stream ${this.name} cannot be written`)
-      this.failed(failure)
-      throw failure
-    }
-    this.commits += 1
-    // Not awaited: it waits for this commit to end.
-    if (this.store.segments.newest !== segmentsBefore) this.maintain().catch((error) => this.failed(error))
-  }
-
-  /** Runs a task while nothing is written. A failure that does not pass ends the process, as that of a write does (D4). */
-  private orEnd(task: () => Promise<void>): Promise<void> {
-    return this.queue.exclusive(task).catch((error) => {
-      const failure = storageError(error, `stream ${this.name} cannot be maintained`)
-      if (failure.code === 'STORAGE_FAILED') this.failed(failure)
-      throw failure
-    })
-  }
-
-  private failed(failure: SluiceError): void {
-    if (this.refusal) return
-    this.refusal = failure
-    // Whatever failed, the write itself or what it needed first: from here on readers are told what the disk says (D4).
-    this.store.tail.clear()
-    this.queue.failGathering(failure)
-    this.notify()
-    if (mayPass(failure)) void this.recover()
-    else this.options.onFatal(failure)
-  }
-
-  private async recover(): Promise<void> {
-    try {
-      await this.recovery.run()
-    } catch (error) {
-      this.options.onFatal(error as SluiceError)
-      return
-    }
-    if (this.closing) return
-    // What memory held of the failed write is gone; the disk says what there is (D4).
+  private takeFromStore(): void {
     this.store.ends.forEach((end, partition) => {
       this.next[partition] = end.offset
     })
     this.producers.load(this.store.facts)
-    this.refusal = null
-    this.notify()
-    await this.maintain()
   }
 
   private notify(): void {
@@ -369,11 +267,5 @@ export class LogStream implements Stream {
       bytes,
       limit,
     })
-  }
-
-  private fullError(): SluiceError {
-    const { maxBytes } = this.options.retention.policy
-    const message = `stream ${this.name} holds its max_bytes of ${maxBytes} and on_full is "reject"; it takes records again once upstreams have acknowledged the oldest`
-    return new SluiceError('STORAGE_FULL', message, { stream: this.name, maxBytes })
   }
 }

@@ -3,7 +3,8 @@
 import { systemClock } from '../../src/base/clock.js'
 import type { SluiceError } from '../../src/base/errors.js'
 import { silentLogger } from '../../src/base/logger.js'
-import { Log, type LogOptions, type StreamOptions } from '../../src/log/log.js'
+import { Log } from '../../src/log/log.js'
+import type { LogOptions, StreamOptions } from '../../src/log/log-options.js'
 import {
   attributesOf,
   type LogRecord,

@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { systemClock } from '../../src/base/clock.js'
 import { Logger } from '../../src/base/logger.js'
-import type { LogOptions } from '../../src/log/log.js'
+import type { LogOptions } from '../../src/log/log-options.js'
 import type { PartitionId } from '../../src/record/record.js'
 import type { CursorsPort } from '../../src/replication/sender.js'
 import type { UpstreamOptions, UpstreamStatus } from '../../src/replication/upstream-options.js'
