@@ -51,6 +51,16 @@ export class VarintReader {
   ) {}
 
   next(): number {
+    // The deltas and most lengths of a record take one byte.
+    const first = this.bytes[this.position]
+    if (first < 0x80 && this.position < this.end) {
+      this.position += 1
+      return (first >>> 1) ^ -(first & 1)
+    }
+    return this.longer()
+  }
+
+  private longer(): number {
     let result = 0
     let factor = 1
     for (let size = 0; size < 8 && this.position < this.end; size++) {

@@ -2,8 +2,8 @@
 // others, up to a maximum.
 
 import type { Offset } from '../record/record.js'
-import { baseOffsetOf, crcOf, decodeRecords } from '../record/record-batch.js'
-import { recordsAsJson } from './record-json.js'
+import { baseOffsetOf, crcOf } from '../record/record-batch.js'
+import { batchesAsJson } from './record-json.js'
 
 /** Of all lines held together, inclusive; the oldest give way. */
 export const MAX_HELD_BYTES = 1024 * 1024
@@ -73,7 +73,7 @@ export class RecordLines {
 }
 
 function encode(stream: string, partition: number, batch: Buffer, from: Offset): Buffer {
-  return recordsAsJson(stream, partition, decodeRecords(batch, from), '\n')
+  return batchesAsJson(stream, partition, [batch], from, '\n').json
 }
 
 function joined(parts: readonly Buffer[], bytes: number): Buffer {

@@ -1,8 +1,10 @@
 import { isUtf8 } from 'node:buffer'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
-import { recordsAsJson } from '../../src/http/record-json.js'
-import { attributesOf, type LogRecord, toOffset } from '../../src/record/record.js'
+import { batchesAsJson, recordsAsJson } from '../../src/http/record-json.js'
+import { attributesOf, type LogRecord, qosOf, retainOf, toOffset } from '../../src/record/record.js'
+import { decodeRecords } from '../../src/record/record-batch.js'
+import { encodeRecordBatch } from '../../src/record/record-batch-builder.js'
 import { withSeed } from '../helpers/seeded-random.js'
 
 const test = suite('records as JSON')
@@ -48,6 +50,17 @@ test('each record has its own topic, whatever came before it', () => {
 
 test('text comes back byte for byte, with every character that JSON escapes', () => {
   const texts = ['', '"\\\b\f\n\r\t\u0000\u001f\u007f', '\u2028\u2029', '😀 ☃ é', '{"a":"\\"b\\""}', '\ufeffbom']
+  assert.equal(
+    asJson(...texts.map((text) => ({ value: Buffer.from(text) }))).map(({ value }) => value),
+    texts,
+  )
+})
+
+test('a character that JSON escapes is escaped wherever it stands between those that are not', () => {
+  const specials = ['"', '\\', '\u0000', '\u001f', '\n', 'é', '\u007f', ' ', '!', '#', '[', ']']
+  const texts = specials.flatMap((special) =>
+    Array.from({ length: 10 }, (_, at) => `${'abcdefghi'.slice(0, at)}${special}${'abcdefghi'.slice(at)}`),
+  )
   assert.equal(
     asJson(...texts.map((text) => ({ value: Buffer.from(text) }))).map(({ value }) => value),
     texts,
@@ -102,6 +115,50 @@ test('any bytes give what JSON.stringify gives, or come back from base64', () =>
       if (json.value === undefined) assert.equal(Buffer.from(json.value_base64, 'base64'), values[i])
       else assert.ok(line.includes(`"value":${JSON.stringify(values[i].toString())}`), line)
     })
+  }))
+
+test('stored batches give what their records are, wherever reading begins and ends', () =>
+  withSeed((random) => {
+    const keys = [null, 'a', 'b', 'plant/é', '"quoted"'].map((key) => (key === null ? null : Buffer.from(key)))
+    const someTime = (): number =>
+      [1_767_225_599_000, 1_767_225_599_000, 0, -5_000][random.below(4)] + random.below(1_100)
+    const batches: Buffer[] = []
+    const records: LogRecord[] = []
+    for (let base = 7; base < 60; base = records[records.length - 1].offset + 1) {
+      const inputs = Array.from({ length: 1 + random.below(9) }, () => {
+        const value = random.below(9) === 0 ? null : Buffer.alloc(random.below(40), 'text "é\n')
+        const headers = random.below(4) === 0 ? [{ key: 'unit', value: Buffer.from('C') }] : []
+        const [key, attributes] = [keys[random.below(keys.length)], random.below(8)]
+        return { timestampMs: someTime(), key, value, valueStart: 0, valueEnd: value?.length ?? 0, headers, attributes }
+      })
+      const batch = encodeRecordBatch(toOffset(base), inputs)
+      batches.push(batch)
+      records.push(...decodeRecords(batch))
+    }
+    for (let from = 7; from <= 61; from++) {
+      const maxRecords = 1 + random.below(60)
+      const { json, nextOffset } = batchesAsJson('s', 2, batches, toOffset(from), ',', maxRecords)
+      const wanted = records.filter(({ offset }) => offset >= from).slice(0, maxRecords)
+      assert.equal(
+        JSON.parse(`[${json}]`),
+        wanted.map(({ offset, timestampMs, key, value, headers, attributes }) => ({
+          stream: 's',
+          partition: 2,
+          offset,
+          timestamp: new Date(timestampMs).toISOString(),
+          timestamp_ms: timestampMs,
+          topic: key === null ? null : key.toString(),
+          qos: qosOf(attributes),
+          retain: retainOf(attributes),
+          ...(value === null || isUtf8(value)
+            ? { value: value === null ? null : value.toString() }
+            : { value_base64: value.toString('base64') }),
+          headers: headers.map((header) => ({ key: header.key, value: String(header.value) })),
+        })),
+      )
+      assert.is(nextOffset, wanted.length === 0 ? from : wanted[wanted.length - 1].offset + 1)
+      assert.equal(json, recordsAsJson('s', 2, wanted, ','), 'and the same bytes')
+    }
   }))
 
 test('what grows past what was expected is whole', () => {

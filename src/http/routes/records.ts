@@ -4,12 +4,11 @@
 import { SluiceError } from '../../base/errors.js'
 import type { StartPosition } from '../../base/start-position.js'
 import type { Fetched, StreamCatalog, StreamReader } from '../../log/types.js'
-import { type LogRecord, type Offset, type PartitionId, toOffset, toPartitionId } from '../../record/record.js'
-import { decodeRecords } from '../../record/record-batch.js'
+import { type Offset, type PartitionId, toOffset, toPartitionId } from '../../record/record.js'
 import { followRecords } from '../follow-records.js'
 import { MAX_WAIT_MS } from '../long-polls.js'
 import { numberOf, startPositionOf } from '../parameters.js'
-import { recordsAsJson, recordsBody } from '../record-json.js'
+import { batchesAsJson, recordsBody } from '../record-json.js'
 import { RecordLines } from '../record-lines.js'
 import type { HttpReply, HttpRequest, Route } from '../route.js'
 
@@ -59,11 +58,11 @@ async function read(stream: StreamReader, lines: RecordLines, request: HttpReque
       },
       body: fetched.batches,
     }
-  const records = decode(fetched.batches, from, maxRecords)
-  const nextOffset = records.length === 0 ? fetched.nextOffset : toOffset(records[records.length - 1].offset + 1)
-  const headers = headersOf(fetched, nextOffset)
   const asLines = request.header('accept')?.includes(NDJSON) === true
-  const json = recordsAsJson(stream.name, partition, records, asLines ? '\n' : ',')
+  const written = batchesAsJson(stream.name, partition, fetched.batches, from, asLines ? '\n' : ',', maxRecords)
+  const { json } = written
+  const nextOffset = json.length === 0 ? fetched.nextOffset : written.nextOffset
+  const headers = headersOf(fetched, nextOffset)
   if (asLines) return { headers: { ...headers, 'content-type': NDJSON }, body: json }
   const { logStartOffset, highWatermark } = fetched
   const tail = `"next_offset":${nextOffset},"log_start_offset":${logStartOffset},"high_watermark":${highWatermark}}\n`
@@ -128,17 +127,6 @@ export function outOfRange(stream: StreamReader, partition: PartitionId, offset:
     `offset ${offset} is not in ${stream.name}/${partition}: it holds ${start} up to ${end} (the next to be written)`,
     { stream: stream.name, partition, offset, log_start_offset: start, high_watermark: end },
   )
-}
-
-function decode(batches: readonly Buffer[], from: Offset, maxRecords: number): LogRecord[] {
-  const records: LogRecord[] = []
-  for (const batch of batches) {
-    for (const record of decodeRecords(batch, from)) {
-      if (records.length === maxRecords) return records
-      records.push(record)
-    }
-  }
-  return records
 }
 
 function headersOf(fetched: Fetched, nextOffset: Offset): Record<string, string> {
