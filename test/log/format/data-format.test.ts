@@ -1,12 +1,13 @@
 // DATA_FORMAT.md is exact enough to write a reader from: one in Python, which shares no line with ours, reads what we have written.
 
 import { spawnSync } from 'node:child_process'
-import { cpSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { attributesOf, type PartitionId } from '../../../src/record/record.js'
 import { claimDataDirectory } from '../../../src/state/data-directory.js'
+import { toldReason } from '../../../src/state/ledger.js'
 import { openLog, readAll, recordOf } from '../../helpers/open-log.js'
 import { unlessSkipped } from '../../helpers/skip.js'
 import { tempDir } from '../../helpers/temp-dir.js'
@@ -107,5 +108,48 @@ withPython(
     await node.close()
   },
 )
+
+const FORMAT_PAGE = readFileSync(join('src', 'log', 'DATA_FORMAT.md'), 'utf8')
+
+/** [where it stands, name] of every table of the state database that the source asks for. */
+function tablesInSource(): [where: string, name: string][] {
+  const found: [string, string][] = []
+  for (const root of ['src', 'firmware-bridge']) {
+    for (const file of readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((one) => one.endsWith('.ts'))) {
+      const source = readFileSync(join(root, file), 'utf8')
+      for (const [, of, argument] of source.matchAll(/\b(state|node)\.table(?:<[\w<>[\], ]+>)?\(([^)]+)\)/g)) {
+        const constant = new RegExp(`const ${argument} = ('[^']+')`).exec(source)?.[1]
+        const name = /^['`]([a-z-]+)/.exec(constant ?? argument)?.[1]
+        assert.ok(name, `${join(root, file)}: which table is ${argument}?`)
+        // A program that runs the node, such as the bridge, has tables of its own.
+        found.push([join(root, file), of === 'node' ? `program-${name}` : name])
+      }
+    }
+  }
+  return found
+}
+
+test('every table of the state database is in DATA_FORMAT.md, and every one in there exists', () => {
+  const tables = tablesInSource()
+  const inSource = new Set(tables.map(([, name]) => name))
+  const page = FORMAT_PAGE.slice(FORMAT_PAGE.indexOf('| table | key | value |'), FORMAT_PAGE.indexOf('**Ledger**'))
+  const inPage = new Set([...page.matchAll(/^\| `([a-z-]+)` \|/gm)].map(([, name]) => name))
+  assert.ok(inPage.size > 20)
+  for (const [where, name] of tables)
+    if (name !== 'program-') assert.ok(inPage.has(name), `${where}: the table ${name} is not in DATA_FORMAT.md`)
+  for (const name of inPage) assert.ok(inSource.has(name), `DATA_FORMAT.md has a table ${name}, which nothing uses`)
+})
+
+test('every reason of a ledger row is in DATA_FORMAT.md', () => {
+  const source = readFileSync(join('src', 'state', 'ledger.ts'), 'utf8')
+  const reasons = [...source.slice(0, source.indexOf('] as const')).matchAll(/^ {2}'(\w+)',$/gm)].map(
+    ([, name]) => name,
+  )
+  assert.ok(reasons.length >= 10)
+  for (const reason of reasons) {
+    assert.is(toldReason(reason), reason)
+    assert.ok(FORMAT_PAGE.includes(`| \`${reason}\` | `), `the reason ${reason} is not in DATA_FORMAT.md`)
+  }
+})
 
 test.run()
