@@ -1,7 +1,7 @@
 // What an upstream is told, and what it tells.
 
 import type { TopicMapping } from '../base/topic-mapping.js'
-import type { TlsOptions } from './targets/mqtt-connection.js'
+import type { TlsOptions } from './targets/mqtt-address.js'
 import type { BrokerLimits, EnvelopeOptions } from './targets/mqtt-packer.js'
 
 export interface UpstreamOptions {

@@ -1,14 +1,15 @@
-// A connection of an upstream over MQTT 3.1.1, for the targets that use one: mqtt.js connects, speaks TLS, keeps the connection alive and reads.
-// What it publishes by itself it copies and stores, so PUBLISH packets are written here (publish-writer.ts) straight to its stream.
+// A connection of an upstream over MQTT 3.1.1, for the targets that use one: mqtt.js logs in, keeps the connection alive and reads. The two packets
+// there are most of pass it by: PUBLISH is written straight to the socket (publish-writer.ts), PUBACK is taken out of what comes (puback-tap.ts).
 //
 // A client serves one connection and never reconnects: its own replay sends one message at a time and its callbacks stay silent after a
 // plain close.
 
-import { createSecureContext } from 'node:tls'
+import type { Socket } from 'node:net'
 import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient, type Packet } from 'mqtt'
 import type { Clock } from '../../base/clock.js'
-import { messageOf, SluiceError } from '../../base/errors.js'
+import { SluiceError } from '../../base/errors.js'
 import { type Downlink, DownlinkFlow } from '../downlink.js'
+import { PubackTap } from './puback-tap.js'
 import { type Publish, PublishWriter } from './publish-writer.js'
 
 /** Bytes that may wait for the network before `hasRoom` turns false. */
@@ -19,8 +20,6 @@ const END_TIMEOUT_MS = 1_000
 const HANG_UPS = ['ECONNRESET', 'EPIPE']
 /** A whole packet but for its packet identifier [MQTT-3.4]. */
 const PUBACK = 0x40_02_00_00
-/** A connection that has lasted so long was a good one. */
-const STEADY_MS = 30_000
 /** Topic filters in one SUBSCRIBE: AWS IoT takes no more. */
 const MAX_FILTERS = 8
 const MAX_PACKET_ID = 65_535
@@ -32,95 +31,16 @@ const SESSION_LOST = {
 }
 export const MAX_MQTT_SLOTS = MAX_PACKET_ID - OWN_PACKET_IDS
 
-/** Certificates and keys, PEM, as read from their files. */
-export interface TlsOptions {
-  readonly ca?: Buffer
-  readonly cert?: Buffer
-  readonly key?: Buffer
-  readonly passphrase?: string
-  /** Name to check the certificate against; default the host of the URL. */
-  readonly servername?: string
-  readonly alpnProtocols?: readonly string[]
-  /** False accepts any certificate: for tests only. */
-  readonly rejectUnauthorized?: boolean
-}
-
-export interface MqttConnectionOptions {
-  /** `mqtt://HOST:PORT` or `mqtts://HOST:PORT`. */
-  readonly url: string
-  /** Tried in turn while `url` cannot be reached. */
-  readonly fallbackUrls?: readonly string[]
-  readonly clientId: string
-  readonly username?: string
-  readonly password?: string
-  readonly tls?: TlsOptions
-  readonly keepaliveSeconds: number
-  /** From the first SYN to CONNACK. */
-  readonly connectTimeoutMs: number
-  /** What the broker sends to us. */
-  readonly downlink?: Downlink
-}
-
 export interface MqttConnectionEvents {
   /** CONNACK 0 has come. */
   onConnected(): void
+  /** The broker has acknowledged what was published in this slot. */
+  onAck(slot: number): void
+  /** Anything else that is not the downlink's. */
   onPacket(packet: Packet): void
   onRoom(): void
   /** Once, and nothing after it. `hungUp`: the broker has closed it. */
   onDown(reason: SluiceError, hungUp: boolean): void
-}
-
-interface Place {
-  /** Without user and password. */
-  readonly url: string
-  readonly clientOptions: IClientOptions
-}
-
-/**
- * Where connections go, checked once. After an attempt that failed, or a connection that did not last, the next one goes to the next place;
- * after one that did, to the first again.
- */
-export class MqttAddress {
-  private readonly places: readonly Place[]
-  private readonly downlink: Downlink | undefined
-  private current = 0
-
-  /** @throws SluiceError INVALID_CONFIG for a URL or TLS material that cannot be used. */
-  constructor(options: MqttConnectionOptions) {
-    this.places = [options.url, ...(options.fallbackUrls ?? [])].map((text) => {
-      const url = parseUrl(text)
-      return { url: `${url.protocol}//${url.host}`, clientOptions: clientOptionsOf(options, url) }
-    })
-    this.downlink = options.downlink
-  }
-
-  /** Where the connection goes, or the next one will. */
-  get url(): string {
-    return this.places[this.current].url
-  }
-
-  connect(events: MqttConnectionEvents, clock: Clock): MqttConnection {
-    const messageIdProvider = new mqtt.UniqueMessageIdProvider()
-    let upAtMs = Number.POSITIVE_INFINITY
-    const watched: MqttConnectionEvents = {
-      ...events,
-      onConnected: () => {
-        upAtMs = clock.monotonicMs()
-        events.onConnected()
-      },
-      onDown: (reason, hungUp) => {
-        const lasted = clock.monotonicMs() - upAtMs >= STEADY_MS
-        this.current = lasted ? 0 : (this.current + 1) % this.places.length
-        events.onDown(reason, hungUp)
-      },
-    }
-    return new MqttConnection(
-      { ...this.places[this.current].clientOptions, messageIdProvider },
-      watched,
-      clock,
-      this.downlink,
-    )
-  }
 }
 
 export class MqttConnection {
@@ -132,16 +52,16 @@ export class MqttConnection {
 
   constructor(
     options: IClientOptions,
+    dial: () => Socket,
     private readonly events: MqttConnectionEvents,
     private readonly clock: Clock,
     downlink?: Downlink,
   ) {
-    this.client = mqtt.connect(options)
+    const socket = dial().setNoDelay(true)
+    this.client = new mqtt.MqttClient(() => this.tapped(socket), options)
     const { client } = this
-    this.writer = new PublishWriter((bytes) => client.stream.write(bytes))
-    const { stream } = client
-    if ('setNoDelay' in stream) (stream as unknown as { setNoDelay(on: boolean): void }).setNoDelay(true)
-    stream.on('drain', () => {
+    this.writer = new PublishWriter((bytes) => socket.write(bytes))
+    socket.on('drain', () => {
       if (!this.over) events.onRoom()
     })
     const flow = downlink && this.openDownlink(downlink)
@@ -190,6 +110,23 @@ export class MqttConnection {
 
   reset(reason: SluiceError): void {
     this.finish(reason, false)
+  }
+
+  /** What mqtt.js reads of the socket it reads behind the tap. */
+  private tapped(socket: Socket): Socket {
+    const tap = new PubackTap({
+      lowestPacketId: OWN_PACKET_IDS + 1,
+      onPuback: (packetId) => {
+        if (!this.over) this.events.onAck(MAX_PACKET_ID - packetId)
+      },
+      onAlive: () => this.client.reschedulePing(),
+    })
+    const pipe = socket.pipe.bind(socket)
+    socket.pipe = (destination, options) => {
+      pipe(tap)
+      return tap.pipe(destination, options)
+    }
+    return socket
   }
 
   private openDownlink(downlink: Downlink): DownlinkFlow {
@@ -249,56 +186,6 @@ function takenBy(flow: DownlinkFlow, packet: IPublishPacket): boolean {
   if (!flow.take({ mqttTopic: topic, payload, qos, retain, packetId: messageId })) return false
   packet.qos = 0
   return true
-}
-
-/** The slot a PUBACK acknowledges. */
-export function slotOfPuback({ messageId }: { readonly messageId?: number }): number {
-  return MAX_PACKET_ID - (messageId ?? 0)
-}
-
-function clientOptionsOf(options: MqttConnectionOptions, url: URL): IClientOptions {
-  const tls = tlsOptionsOf(options.tls ?? {}, url)
-  return {
-    protocol: url.protocol === 'mqtts:' ? 'mqtts' : 'mqtt',
-    host: url.hostname.replace(/^\[|\]$/g, ''),
-    port: url.port === '' ? (url.protocol === 'mqtts:' ? 8883 : 1883) : Number(url.port),
-    clientId: options.clientId,
-    username: options.username ?? (url.username === '' ? undefined : decodeURIComponent(url.username)),
-    password: options.password ?? (url.password === '' ? undefined : decodeURIComponent(url.password)),
-    protocolVersion: 4,
-    // What a session would keep of the records sent, the cursor keeps; it is for what comes down while we are away.
-    clean: options.downlink === undefined,
-    keepalive: options.keepaliveSeconds,
-    connectTimeout: options.connectTimeoutMs,
-    reconnectPeriod: 0,
-    resubscribe: false,
-    queueQoSZero: false,
-    log: () => {},
-    ...tls,
-  }
-}
-
-function tlsOptionsOf(tls: TlsOptions, url: URL): Partial<IClientOptions> {
-  if (url.protocol !== 'mqtts:') {
-    if (Object.values(tls).some((value) => value !== undefined))
-      throw new SluiceError('INVALID_CONFIG', `TLS options need an mqtts:// URL, not ${url.protocol}//${url.host}`)
-    return {}
-  }
-  const { ca, cert, key, passphrase, servername, alpnProtocols, rejectUnauthorized } = tls
-  try {
-    createSecureContext({ ca, cert, key, passphrase })
-  } catch (error) {
-    throw new SluiceError('INVALID_CONFIG', `TLS material cannot be used: ${messageOf(error)}`, {}, error)
-  }
-  const ALPNProtocols = alpnProtocols === undefined ? undefined : [...alpnProtocols]
-  return { ca, cert, key, passphrase, servername, ALPNProtocols, rejectUnauthorized } as Partial<IClientOptions>
-}
-
-function parseUrl(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : null
-  if (url === null || url.hostname === '' || (url.protocol !== 'mqtt:' && url.protocol !== 'mqtts:'))
-    throw new SluiceError('INVALID_CONFIG', 'the url of an mqtt upstream is mqtt://HOST:PORT or mqtts://HOST:PORT')
-  return url
 }
 
 function connectionError(error: Error & { code?: unknown }): SluiceError {

@@ -6,13 +6,8 @@ import type { Clock } from '../../base/clock.js'
 import type { SluiceError } from '../../base/errors.js'
 import type { Offset } from '../../record/record.js'
 import type { LedgerReport } from './ledger-report.js'
-import {
-  MAX_MQTT_SLOTS,
-  MqttAddress,
-  type MqttConnection,
-  type MqttConnectionOptions,
-  slotOfPuback,
-} from './mqtt-connection.js'
+import { MqttAddress, type MqttConnectionOptions } from './mqtt-address.js'
+import { MAX_MQTT_SLOTS, type MqttConnection } from './mqtt-connection.js'
 import { MqttPacker, type MqttPackerOptions, type MqttShipment } from './mqtt-packer.js'
 import type { Gathering, Link, LinkEvents, Source, Target } from './target.js'
 
@@ -73,9 +68,8 @@ export class MqttLink implements Link<MqttShipment> {
           if (ledgerReport !== undefined)
             stopReport = ledgerReport.start((topic, payload) => this.connection.publishRetained(topic, payload))
         },
-        onPacket: (packet) => {
-          if (packet.cmd === 'puback') events.onAck(slotOfPuback(packet))
-        },
+        onAck: (slot) => events.onAck(slot),
+        onPacket: () => {},
         onRoom: () => events.onRoom(),
         onDown: (reason, hungUp) => {
           stopReport()

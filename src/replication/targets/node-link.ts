@@ -21,7 +21,8 @@ import {
 } from '../node-protocol.js'
 import type { EpochPair, OriginEpoch } from '../origin-epoch.js'
 import { type GroupPositions, GroupTeller, type ToldLane } from './group-teller.js'
-import type { MqttAddress, MqttConnection } from './mqtt-connection.js'
+import type { MqttAddress } from './mqtt-address.js'
+import type { MqttConnection } from './mqtt-connection.js'
 import { StreamOpening, type StreamOrigin } from './stream-opening.js'
 import type { Link, LinkEvents, OfferedLane, Source } from './target.js'
 
@@ -83,6 +84,8 @@ export class NodeLink implements Link<FrameShipment> {
     this.connection = address.connect(
       {
         onConnected: () => void this.hello(),
+        // It frees the packet identifier; what was sent is acknowledged by a message of the upstream's own.
+        onAck: () => {},
         onPacket: (packet) => {
           if (packet.cmd === 'publish' && packet.topic === DOWN_TOPIC) this.receive(Buffer.from(packet.payload))
         },

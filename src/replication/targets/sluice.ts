@@ -5,7 +5,7 @@ import type { Clock } from '../../base/clock.js'
 import type { Offset } from '../../record/record.js'
 import { FramePacker, type FrameShipment } from '../frame-packer.js'
 import type { Welcome } from '../node-protocol.js'
-import { MqttAddress, type MqttConnectionOptions } from './mqtt-connection.js'
+import { MqttAddress, type MqttConnectionOptions } from './mqtt-address.js'
 import { MAX_FRAMES_IN_FLIGHT, NodeLink, type NodeLinkOptions } from './node-link.js'
 import type { LinkEvents, Source, Target } from './target.js'
 

@@ -68,10 +68,11 @@ export class TopicMapper {
     if (parts === null) {
       if ((own.length === 0 && this.usesTopic) || !isUtf8(own)) return own.length === 0 ? NO_TOPIC : NOT_UTF8
       const topic = Buffer.from(this.fill(record, own))
-      return this.tooLong(topic, OWN_TOPIC) ?? { parts: OWN_TOPIC, topic, topicBytes: topic.length }
+      return this.tooLong(topic, OWN_TOPIC, topic.length) ?? { parts: OWN_TOPIC, topic, topicBytes: topic.length }
     }
-    const problem = mappedTopicProblem(parts, record.key) ?? this.tooLong(own, parts)
-    return problem ?? { parts, topic: own, topicBytes: mappedTopicBytes(parts, own.length) }
+    const topicBytes = mappedTopicBytes(parts, own.length)
+    const problem = mappedTopicProblem(parts, record.key) ?? this.tooLong(own, parts, topicBytes)
+    return problem ?? { parts, topic: own, topicBytes }
   }
 
   /** For messages that carry several records: what is of one record is that of the first. */
@@ -93,10 +94,9 @@ export class TopicMapper {
     return this.pieces.map((piece, i) => (i % 2 === 0 ? piece : values[piece]())).join('')
   }
 
-  private tooLong(topic: Buffer, parts: TopicParts): string | null {
+  private tooLong(topic: Buffer, parts: TopicParts, topicBytes: number): string | null {
     const { maxTopicBytes = MAX_TOPIC_BYTES, maxTopicLevels } = this.limits
-    if (mappedTopicBytes(parts, topic.length) > maxTopicBytes)
-      return `would get a topic longer than ${maxTopicBytes} bytes`
+    if (topicBytes > maxTopicBytes) return `would get a topic longer than ${maxTopicBytes} bytes`
     if (maxTopicLevels === undefined) return null
     const levels = parts.reduce((sum, part) => sum + slashesIn(part ?? topic), 1)
     return levels > maxTopicLevels
@@ -129,7 +129,7 @@ export function mappedTopicBytes(parts: TopicParts, topicBytes: number): number 
   return bytes
 }
 
-/** @returns why a record with this key cannot be published there, as a phrase, or null. */
+/** @returns why a record with this key cannot be published there, its length apart, as a phrase; or null. */
 export function mappedTopicProblem(parts: TopicParts, key: Uint8Array | null): string | null {
   if (key === null || key.length === 0) return parts.includes(null) ? NO_TOPIC : null
   let highest = 0
@@ -138,10 +138,7 @@ export function mappedTopicProblem(parts: TopicParts, key: Uint8Array | null): s
     if (byte === 0 || byte === 0x23 /* # */ || byte === 0x2b /* + */) return 'has a key that is no MQTT topic name'
     highest |= byte
   }
-  if (highest >= 0x80 && !isUtf8(key)) return NOT_UTF8
-  if (mappedTopicBytes(parts, key.length) > MAX_TOPIC_BYTES)
-    return `would get a topic longer than ${MAX_TOPIC_BYTES} bytes`
-  return null
+  return highest >= 0x80 && !isUtf8(key) ? NOT_UTF8 : null
 }
 
 function slashesIn(bytes: Uint8Array): number {

@@ -9,7 +9,8 @@ import {
   type UpMessage,
 } from '../../../src/replication/node-protocol.js'
 import type { OriginEpoch } from '../../../src/replication/origin-epoch.js'
-import type { MqttAddress, MqttConnectionEvents } from '../../../src/replication/targets/mqtt-connection.js'
+import type { MqttAddress } from '../../../src/replication/targets/mqtt-address.js'
+import type { MqttConnectionEvents } from '../../../src/replication/targets/mqtt-connection.js'
 import { NodeLink } from '../../../src/replication/targets/node-link.js'
 import type { Publish } from '../../../src/replication/targets/publish-writer.js'
 import type { OfferedLane } from '../../../src/replication/targets/target.js'
