@@ -4,51 +4,13 @@
 // What is committed is never beyond what the loop has finished: a record counts as finished when the loop asks for the next one.
 
 import { messageOf, SluiceError } from '../base/errors.js'
+import type { ConsumerBatch, ConsumerOptions } from './consumer-options.js'
 import type { ConsumerRecord } from './consumer-record.js'
+import { FinishedOffsets } from './finished-offsets.js'
 import { type AssignedPartition, GroupSession, type OffsetToCommit } from './group-session.js'
 import type { HttpTransport } from './http-transport.js'
 import { Pauses } from './pauses.js'
-
-export interface ConsumerOptions {
-  readonly group: string
-  readonly streams: readonly string[]
-  /** Commits what the loop has finished, every `autoCommitIntervalMs`, before a rebalance and at the end. Default true. */
-  readonly autoCommit?: boolean
-  /** Default 1,000. */
-  readonly autoCommitIntervalMs?: number
-  /** Where to begin without a committed offset: `earliest` (default), `latest`, an offset, `@TIME`. */
-  readonly offsetReset?: string
-  /** First part of the member's id. */
-  readonly memberName?: string
-  /** Keeps its partitions over a restart within the session time-out; unique in the group. */
-  readonly instanceId?: string
-  /** How partitions are shared: `range`, `round_robin` or `sticky`, or several in order of preference. Default: what the others want, else range. */
-  readonly assignment?: string | readonly string[]
-  /** Default 30,000. */
-  readonly sessionTimeoutMs?: number
-  /** A loop that does not come back for the next record within this gives its partitions up. Default 300,000. */
-  readonly maxLoopMs?: number
-  /** Of one answer. Default 10,000. */
-  readonly maxRecords?: number
-  /** Of one answer; two are held at most. Default 1 MB. */
-  readonly maxBytes?: number
-  /** How long a request waits at the node for records. Default 30,000. */
-  readonly waitMs?: number
-  /** After each rebalance, before the first record. */
-  readonly onAssigned?: (partitions: readonly AssignedPartition[]) => void | Promise<void>
-  /** Before each rebalance: the last moment to commit by hand. With `lost` the partitions are somebody else's already. */
-  readonly onRevoked?: (partitions: readonly AssignedPartition[], lost: boolean) => void | Promise<void>
-  /** Retention was faster: OFFSET_OUT_OF_RANGE, whose details name what is left. The loop goes on there. Default: a warning of the process. */
-  readonly onSkipped?: (error: SluiceError) => void
-  /** Something failed and is tried again. */
-  readonly onTrouble?: (error: SluiceError) => void
-}
-
-export interface ConsumerBatch {
-  readonly records: readonly ConsumerRecord[]
-  /** False once a rebalance has given the partitions to others: the rest need not be worked on. */
-  readonly isCurrent: boolean
-}
+import { RecordIterator } from './record-iterator.js'
 
 interface Fetched {
   readonly records: readonly ConsumerRecord[]
@@ -66,8 +28,7 @@ export class Consumer implements AsyncIterable<ConsumerRecord> {
   /** Counts assignments: what was fetched under an earlier one is not delivered. */
   private epoch = 0
   private ahead: Promise<Fetched> | null = null
-  /** Next offset of what the loop has finished and nobody has committed. */
-  private finished = new Map<string, OffsetToCommit>()
+  private readonly finished = new FinishedOffsets()
   private committing: Promise<void> = Promise.resolve()
   private heartbeat: NodeJS.Timeout | null = null
   private autoCommit: NodeJS.Timeout | null = null
@@ -105,18 +66,30 @@ export class Consumer implements AsyncIterable<ConsumerRecord> {
   }
 
   /** @throws SluiceError what cannot be tried again: UNAUTHORIZED, FORBIDDEN, FENCED_INSTANCE_ID, UNKNOWN_STREAM_OR_PARTITION … */
-  async *[Symbol.asyncIterator](): AsyncGenerator<ConsumerRecord, void, undefined> {
-    for await (const batch of this.batches()) {
-      for (const record of batch.records) {
-        if (!batch.isCurrent) break
-        yield record
-        this.finish(record)
+  [Symbol.asyncIterator](): AsyncIterableIterator<ConsumerRecord> {
+    return new RecordIterator(this.read(), (record) => this.finish(record))
+  }
+
+  /**
+   * Records as they come, at most `maxRecords` at once. All of a batch are finished when the loop asks for the next one, unless it was told that the
+   * batch is not current any more: how many of the rest it has worked on is not known then.
+   */
+  async *batches(): AsyncGenerator<ConsumerBatch, void, undefined> {
+    for await (const batch of this.read()) {
+      let isCurrent = true
+      yield {
+        records: batch.records,
+        get isCurrent() {
+          isCurrent &&= batch.isCurrent
+          return isCurrent
+        },
       }
+      if (isCurrent) for (const record of batch.records) this.finish(record)
     }
   }
 
-  /** Records as they come, at most `maxRecords` at once; all of a batch are finished when the loop asks for the next one. */
-  async *batches(): AsyncGenerator<ConsumerBatch, void, undefined> {
+  /** What is finished is for the caller to say. */
+  private async *read(): AsyncGenerator<ConsumerBatch, void, undefined> {
     if (this.isLooping) throw new TypeError('a consumer is read by one loop at a time')
     this.isLooping = true
     this.startTimers()
@@ -131,7 +104,6 @@ export class Consumer implements AsyncIterable<ConsumerRecord> {
             return isCurrent()
           },
         }
-        if (this.epoch === epoch) for (const record of lastOfEach(records)) this.finish(record)
       }
     } finally {
       this.isLooping = false
@@ -164,9 +136,9 @@ export class Consumer implements AsyncIterable<ConsumerRecord> {
     await this.session.leave().catch(() => {})
   }
 
-  private finish({ stream, partition, offset }: ConsumerRecord): void {
+  private finish(record: ConsumerRecord): void {
     this.lastAskedMs = performance.now()
-    this.finished.set(`${stream}/${partition}`, { stream, partition, offset: offset + 1 })
+    this.finished.add(record)
   }
 
   private async next(): Promise<Fetched> {
@@ -247,14 +219,13 @@ export class Consumer implements AsyncIterable<ConsumerRecord> {
   }
 
   private async commitNow(): Promise<void> {
-    const { finished } = this
-    if (finished.size === 0 || !this.session.isMember) return
-    this.finished = new Map()
+    if (!this.session.isMember) return
+    const offsets = this.finished.take()
+    if (offsets.length === 0) return
     try {
-      await this.session.commit([...finished.values()])
+      await this.session.commit(offsets)
     } catch (error) {
-      // What the loop has finished meanwhile is further.
-      for (const [key, offset] of finished) if (!this.finished.has(key)) this.finished.set(key, offset)
+      this.finished.giveBack(offsets)
       throw error
     }
   }
@@ -293,17 +264,4 @@ export class Consumer implements AsyncIterable<ConsumerRecord> {
       this.mustJoin = true
     } else this.options.onTrouble?.(known)
   }
-}
-
-function lastOfEach(records: readonly ConsumerRecord[]): Iterable<ConsumerRecord> {
-  const last = new Map<string, ConsumerRecord>()
-  for (let i = records.length - 1, seen = ''; i >= 0; i--) {
-    const record = records[i]
-    const key = `${record.stream}/${record.partition}`
-    // Records of one partition lie together.
-    if (key === seen) continue
-    seen = key
-    if (!last.has(key)) last.set(key, record)
-  }
-  return last.values()
 }

@@ -1,6 +1,7 @@
 // The TypeScript client, as `sluice/client`: named exports only. Works against a node over HTTP; nothing of the node itself comes with it.
 
-import { Consumer, type ConsumerOptions } from './consumer.js'
+import { Consumer } from './consumer.js'
+import type { ConsumerOptions } from './consumer-options.js'
 import type { ConsumerRecord } from './consumer-record.js'
 import { HttpTransport } from './http-transport.js'
 import { type PartitionReaderOptions, readPartition } from './partition-reader.js'
@@ -8,7 +9,8 @@ import { Producer, type ProducerOptions } from './producer.js'
 import { Worker, type WorkerOptions, type WorkMessage } from './worker.js'
 
 export { type ErrorCode, SluiceError } from '../base/errors.js'
-export type { Consumer, ConsumerBatch, ConsumerOptions } from './consumer.js'
+export type { Consumer } from './consumer.js'
+export type { ConsumerBatch, ConsumerOptions } from './consumer-options.js'
 export type { ConsumerHeader, ConsumerRecord } from './consumer-record.js'
 export type { AssignedPartition, OffsetToCommit } from './group-session.js'
 export type { PartitionReaderOptions } from './partition-reader.js'
