@@ -17,6 +17,8 @@ import { type Clock, systemClock } from '../base/clock.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { AccessTokens } from './access-tokens.js'
+import { errorAnswer, refuseBrokenRequest } from './error-answers.js'
+import { DEFAULT_HTTP_LIMITS, type HttpLimits } from './http-limits.js'
 import { formatAddress, isLoopback, parseListenAddress } from './listen-address.js'
 import { LongPolls } from './long-polls.js'
 import { ReplyWriter } from './reply-writer.js'
@@ -28,40 +30,6 @@ import { takeUpgrades } from './upgrades.js'
 
 /** What a bridge in a process of its own asks to go on as. */
 const UPGRADE_PROTOCOL = 'sluice-bridge'
-
-export interface HttpLimits {
-  /** Open connections per address; past it a new one is closed at once. */
-  readonly maxConnections: number
-  /** Requests that wait as long polls at once. */
-  readonly maxWaitingPolls: number
-  readonly maxBodyBytes: number
-  readonly maxUrlBytes: number
-  /** All headers of a request together. */
-  readonly maxHeaderBytes: number
-  /** From the first byte of a request to the end of its headers. */
-  readonly headersTimeoutMs: number
-  /** From the first byte of a request to the end of its body. */
-  readonly requestTimeoutMs: number
-  /** A connection without a byte either way for so long is closed; longer than the longest poll. */
-  readonly idleTimeoutMs: number
-  /** Of all answers that wait for their clients to take them; past it requests are told to come back. */
-  readonly maxUnsentBytes: number
-  /** How long `stop` waits for replies on their way before it closes their connections. */
-  readonly stopTimeoutMs: number
-}
-
-export const DEFAULT_HTTP_LIMITS: HttpLimits = {
-  maxConnections: 2_048,
-  maxWaitingPolls: 1_024,
-  maxBodyBytes: 4 * 1024 * 1024,
-  maxUrlBytes: 4_096,
-  maxHeaderBytes: 16 * 1024,
-  headersTimeoutMs: 10_000,
-  requestTimeoutMs: 30_000,
-  idleTimeoutMs: 75_000,
-  maxUnsentBytes: 64 * 1024 * 1024,
-  stopTimeoutMs: 2_000,
-}
 
 export interface HttpServerOptions {
   /** HOST:PORT each, with https:// in front for TLS; port 0 takes a free one. */
@@ -268,36 +236,12 @@ export class HttpServer {
     if (!(error instanceof SluiceError)) {
       const stack = error instanceof Error ? error.stack : undefined
       this.logger.error('a request failed by a fault of ours', { method: message.method, url: message.url, stack })
-      return errorBody(new SluiceError('INTERNAL', 'this request failed inside the node: see its log', {}))
+      return errorAnswer(new SluiceError('INTERNAL', 'this request failed inside the node: see its log', {}))
     }
     if (error.httpStatus >= 500 && error.code !== 'SHUTTING_DOWN')
       this.logger.warn('a request failed', { url: message.url, code: error.code, message: error.message })
-    return errorBody(error)
+    return errorAnswer(error)
   }
-}
-
-function errorBody(error: SluiceError): HttpReply {
-  const { code, message, details } = error
-  const headers: Record<string, string> = { 'content-type': 'application/json' }
-  if (error.httpStatus === 429) headers['retry-after'] = '1'
-  if (error.httpStatus === 401) headers['www-authenticate'] = 'Bearer'
-  if (error.httpStatus === 405) headers['allow'] = String(details['allowed'])
-  return { status: error.httpStatus, headers, body: `${JSON.stringify({ error: { code, message, details } })}\n` }
-}
-
-/** What Node's parser refuses before there is a request. */
-function refuseBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (!socket.writable || socket.bytesWritten > 0) return void socket.destroy()
-  const [status, message] =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? ['431 Request Header Fields Too Large', 'the headers of the request are too large']
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? ['408 Request Timeout', 'the request did not arrive in time']
-        : ['400 Bad Request', 'this is not an HTTP request']
-  const body = `${JSON.stringify({ error: { code: 'INVALID_REQUEST', message, details: {} } })}\n`
-  socket.end(
-    `HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
-  )
 }
 
 function listenError(error: NodeJS.ErrnoException, address: string): SluiceError {

@@ -1,10 +1,11 @@
 // Connections that begin as an HTTP request and go on as something else (RFC 9110, section 7.8). A request for a protocol that is not spoken here, as
 // some clients send for HTTP/2, is answered as if it had not asked.
 
-import { type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
+import type { IncomingMessage, Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { SluiceError } from '../base/errors.js'
+import { rawAnswer } from './error-answers.js'
 import type { HttpReply } from './route.js'
 
 /** A peer that has gone without a word is noticed after some 40 s. */
@@ -36,7 +37,7 @@ export function takeUpgrades(
       other = host.open(message)
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error
-      socket.end(written(host.errorReply(error, message)))
+      socket.end(rawAnswer(host.errorReply(error, message)))
       return
     }
     socket.setTimeout(0)
@@ -58,10 +59,4 @@ function headWithoutUpgrade({ method, url, httpVersion, rawHeaders }: IncomingMe
     if (!/^(upgrade|connection|http2-settings)$/i.test(rawHeaders[i]))
       lines.push(`${rawHeaders[i]}: ${rawHeaders[i + 1]}`)
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n`, 'latin1')
-}
-
-function written({ status = 500, headers = {}, body }: HttpReply): string {
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`)
-  const text = String(body)
-  return `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}content-length: ${Buffer.byteLength(text)}\r\nconnection: close\r\n\r\n${text}`
 }
