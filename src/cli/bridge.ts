@@ -3,10 +3,11 @@
 import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { messageOf, SluiceError } from '../base/errors.js'
-import { Logger } from '../base/logger.js'
 import { DEFAULT_URL } from '../client/http-transport.js'
 import { type CommandContext, defineCommand, UsageError } from './command.js'
 import { CONFIG_OPTIONS, configFor } from './config-source.js'
+import { aborted } from './interruption.js'
+import { checkLogOptions, LOG_OPTIONS, loggerFor } from './log-options.js'
 
 const NAME = /^[A-Za-z0-9_-]{1,64}$/
 
@@ -18,8 +19,7 @@ const OPTIONS = {
     value: 'FILE',
     description: 'https: whose certificates to trust (PEM), instead of the usual ones',
   },
-  quiet: { type: 'boolean', short: 'q', description: 'log only warnings and errors' },
-  verbose: { type: 'boolean', short: 'v', description: 'log details too' },
+  ...LOG_OPTIONS,
 } as const
 
 type Context = CommandContext<typeof OPTIONS>
@@ -42,7 +42,7 @@ export const command = defineCommand({
 
 async function bridge(context: Context): Promise<number> {
   const { values, env, signal, stdout, stderr } = context
-  if (values.quiet && values.verbose) throw new UsageError('--quiet and --verbose exclude each other')
+  checkLogOptions(values)
   const name =
     values.name ??
     hostname()
@@ -53,8 +53,7 @@ async function bridge(context: Context): Promise<number> {
   const { firmware, logLevel } = await configFor({ values, env, stderr })
   if (firmware.length === 0)
     throw new SluiceError('INVALID_CONFIG', 'the configuration has no [[firmware]] entry: there is nothing to bridge')
-  const level = values.quiet ? 'warn' : values.verbose ? 'debug' : logLevel
-  const logger = new Logger('sluice', level, (line) => void stderr.write(line)).child('firmware')
+  const logger = loggerFor(values, logLevel, stderr).child('firmware')
   const url = values.url ?? (env['SLUICE_URL'] || DEFAULT_URL)
   const token = values.token ?? (env['SLUICE_TOKEN'] || undefined)
   const { startRemoteBridge } = await import('../../firmware-bridge/start-remote-bridge.js')
@@ -88,11 +87,4 @@ function readCa(path: string): string {
   } catch (error) {
     throw new SluiceError('INVALID_CONFIG', `--ca ${path} cannot be read: ${messageOf(error)}`, { path }, error)
   }
-}
-
-function aborted(signal: AbortSignal): Promise<null> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(null)
-    else signal.addEventListener('abort', () => resolve(null), { once: true })
-  })
 }

@@ -4,6 +4,14 @@
 /** How long a command may go on cleaning up once nobody reads its output. */
 const READER_GONE_GRACE_MS = 2_000
 
+/** Resolves once the command is told to end. */
+export function aborted(signal: AbortSignal): Promise<null> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve(null)
+    else signal.addEventListener('abort', () => resolve(null), { once: true })
+  })
+}
+
 export interface SignalSource {
   on(event: 'SIGINT' | 'SIGTERM', listener: () => void): unknown
   exit(code: number): void

@@ -1,11 +1,13 @@
 // `sluice serve`: runs a node until it is told to stop or cannot go on. One "ready" line on stdout, everything else on stderr.
 
 import { SluiceError } from '../base/errors.js'
-import { Logger, type LogLevel } from '../base/logger.js'
+import type { Logger } from '../base/logger.js'
 import type { Config } from '../config/schema.js'
 import type { RunningNode } from '../node.js'
-import { type Command, type CommandContext, defineCommand, UsageError } from './command.js'
+import { type Command, type CommandContext, defineCommand } from './command.js'
 import { CONFIG_OPTIONS, configFor } from './config-source.js'
+import { aborted } from './interruption.js'
+import { checkLogOptions, LOG_OPTIONS, loggerFor } from './log-options.js'
 
 /** A node that has not stopped by then is left to the operating system: what it acknowledged is on disk anyway. */
 const MAX_STOP_MS = 20_000
@@ -22,8 +24,7 @@ interface ServedBridge {
 
 const OPTIONS = {
   ...CONFIG_OPTIONS,
-  quiet: { type: 'boolean', short: 'q', description: 'log only warnings and errors' },
-  verbose: { type: 'boolean', short: 'v', description: 'log details too' },
+  ...LOG_OPTIONS,
 } as const
 
 /** @param loadNode Loads the node only once the configuration is known to be good. */
@@ -49,10 +50,9 @@ export const command = serveCommand(() => import('../node.js'))
 
 async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Promise<NodeModule>): Promise<number> {
   const { values, signal, stdout, stderr } = context
-  if (values.quiet && values.verbose) throw new UsageError('--quiet and --verbose exclude each other')
+  checkLogOptions(values)
   const config = await configFor(context)
-  const level: LogLevel = values.quiet ? 'warn' : values.verbose ? 'debug' : config.logLevel
-  const logger = new Logger('sluice', level, (line) => void stderr.write(line))
+  const logger = loggerFor(values, config.logLevel, stderr)
   const { startNode } = await loadNode()
   const node = await startNode(config, { logger })
   const firmware = await startFirmware(config, node, logger.child('firmware'))
@@ -107,13 +107,6 @@ function withProtocol(protocol: string, addresses: readonly string[]): string[] 
 function fatal(error: Error): Error {
   if (!(error instanceof SluiceError)) return error
   return new SluiceError(error.code, `the node cannot go on: ${error.message}`, error.details, error)
-}
-
-function aborted(signal: AbortSignal): Promise<null> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(null)
-    else signal.addEventListener('abort', () => resolve(null), { once: true })
-  })
 }
 
 function delay(ms: number): Promise<'late'> {
