@@ -20,6 +20,7 @@ import { MetricsRegistry } from './http/metrics.js'
 import { groupMetrics, httpMetrics, processMetrics, queueMetrics, streamMetrics } from './http/node-metrics.js'
 import { healthMetrics, type MqttNumbers, mqttMetrics, upstreamMetrics } from './http/part-metrics.js'
 import type { Producer } from './http/ports.js'
+import { RecordLines } from './http/record-lines.js'
 import { type BridgeDependencies, bridgeRoutes } from './http/routes/bridges.js'
 import { deviceRoutes } from './http/routes/devices.js'
 import { groupRoutes } from './http/routes/groups.js'
@@ -94,12 +95,14 @@ export async function startHttp(
     ...healthMetrics(health),
     ...processMetrics(),
   )
+  // Those who follow a stream, as members or not, share what was made for one of them.
+  const lines = new RecordLines()
   const routes = [
     ...streamRoutes({ streams: log }),
-    ...recordRoutes({ streams: log }),
+    ...recordRoutes({ streams: log, lines }),
     ...queryRoutes({ streams: log }),
     ...produceRoutes({ streams: log, producer, wallMs: clock.wallMs }),
-    ...groupRoutes({ groups, streams: log }),
+    ...groupRoutes({ groups, streams: log, lines }),
     ...queueRoutes({ queues }),
     ...originRoutes({ origins }),
     ...upstreamRoutes({ upstreams }),

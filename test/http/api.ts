@@ -7,10 +7,12 @@ import { topicMatches } from '../../src/base/topic-filter.js'
 import { GroupCoordinator } from '../../src/consumer/group-coordinator.js'
 import { PullGroups } from '../../src/consumer/pull-groups.js'
 import { type QueueConfig, WorkQueues } from '../../src/consumer/work-queues.js'
-import { type HttpLimits, HttpServer } from '../../src/http/http-server.js'
+import type { HttpLimits } from '../../src/http/http-limits.js'
+import { HttpServer } from '../../src/http/http-server.js'
 import { MetricsRegistry } from '../../src/http/metrics.js'
 import { groupMetrics, processMetrics, queueMetrics, streamMetrics } from '../../src/http/node-metrics.js'
 import type { Producer } from '../../src/http/ports.js'
+import { RecordLines } from '../../src/http/record-lines.js'
 import { groupRoutes } from '../../src/http/routes/groups.js'
 import { healthRoutes } from '../../src/http/routes/health.js'
 import { ledgerRoutes } from '../../src/http/routes/ledger.js'
@@ -75,16 +77,17 @@ export async function startApi(
     ...processMetrics(),
   )
   const health = { ready: true, reasons: [] as string[] }
+  const lines = new RecordLines()
   const server = await HttpServer.start({
     listen: ['127.0.0.1:0'],
     logger: silentLogger,
     limits,
     routes: [
       ...streamRoutes({ streams: log }),
-      ...recordRoutes({ streams: log }),
+      ...recordRoutes({ streams: log, lines }),
       ...queryRoutes({ streams: log }),
       ...produceRoutes({ streams: log, producer: producer?.(log) ?? logProducer(log), wallMs: Date.now }),
-      ...groupRoutes({ groups, streams: log }),
+      ...groupRoutes({ groups, streams: log, lines }),
       ...queueRoutes({ queues }),
       ...ledgerRoutes({ ledger }),
       ...verifyRoutes({ streams: log, ledger }),

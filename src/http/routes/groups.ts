@@ -9,7 +9,7 @@ import { integerOf, listOf, objectOf, optionalInteger, optionalText, textOf } fr
 import { checkParameter, numberOf, quote, startPositionOf } from '../parameters.js'
 import type { AssignmentStrategy, DescribedGroup, GroupFetched, Groups } from '../ports.js'
 import { recordsAsJson, recordsBody } from '../record-json.js'
-import { RecordLines } from '../record-lines.js'
+import type { RecordLines } from '../record-lines.js'
 import { type HttpReply, type HttpRequest, jsonReply, type Route } from '../route.js'
 import { checkFollow, FETCH_LIMITS, NDJSON, STORED_BATCHES } from './records.js'
 
@@ -31,10 +31,10 @@ const STRATEGIES: readonly AssignmentStrategy[] = ['range', 'round_robin', 'stic
 export interface GroupDependencies {
   readonly groups: Groups
   readonly streams: StreamCatalog
+  readonly lines: RecordLines
 }
 
-export function groupRoutes({ groups, streams }: GroupDependencies): Route[] {
-  const lines = new RecordLines()
+export function groupRoutes({ groups, streams, lines }: GroupDependencies): Route[] {
   return [
     {
       method: 'GET',

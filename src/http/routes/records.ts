@@ -9,7 +9,7 @@ import { followRecords } from '../follow-records.js'
 import { MAX_WAIT_MS } from '../long-polls.js'
 import { numberOf, startPositionOf } from '../parameters.js'
 import { batchesAsJson, recordsBody } from '../record-json.js'
-import { RecordLines } from '../record-lines.js'
+import type { RecordLines } from '../record-lines.js'
 import type { HttpReply, HttpRequest, Route } from '../route.js'
 
 export const NDJSON = 'application/x-ndjson'
@@ -20,8 +20,12 @@ export const FETCH_LIMITS = {
   waitMs: { minimum: 0, maximum: MAX_WAIT_MS, otherwise: 0 },
 } as const
 
-export function recordRoutes({ streams }: { readonly streams: StreamCatalog }): Route[] {
-  const lines = new RecordLines()
+export interface RecordDependencies {
+  readonly streams: StreamCatalog
+  readonly lines: RecordLines
+}
+
+export function recordRoutes({ streams, lines }: RecordDependencies): Route[] {
   return [
     {
       method: 'GET',
