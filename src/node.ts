@@ -10,7 +10,6 @@ import type { Config } from './config/schema.js'
 import { BridgeDevices } from './http/bridge-devices.js'
 import type { Producer } from './http/ports.js'
 import type { DevicesPort } from './http/routes/devices.js'
-import type { UpstreamsPort } from './http/routes/upstreams.js'
 import type { TrustedConnection } from './mqtt/connections.js'
 import { FileAuth } from './mqtt/file-auth.js'
 import { MqttFront } from './mqtt/mqtt-front.js'
@@ -20,12 +19,11 @@ import type { NumberedBy } from './mqtt/numbered-publishes.js'
 import type { TlsOptions } from './mqtt/tls-identity.js'
 import { startHttp } from './node-http.js'
 import { openStorage } from './node-storage.js'
-import { upstreamOptions } from './node-upstreams.js'
+import { startUpstreams, upstreamOptions } from './node-upstreams.js'
 import { hasZstd } from './record/compression.js'
 import { DOWN_TOPIC, UP_TOPIC } from './replication/node-protocol.js'
 import { Origins } from './replication/origins.js'
 import { Receiver } from './replication/receiver.js'
-import type { Upstreams } from './replication/upstreams.js'
 import type { StateTable } from './state/types.js'
 import { UpstreamFacts } from './state/upstream-facts.js'
 
@@ -281,24 +279,5 @@ function producerOf(mqtt: MqttFront, maxPayloadBytes: number): Producer {
     routeOf: (mqttTopic, clientId) => mqtt.routeOf(mqttTopic, clientId),
     publish: (messages, clientId) => mqtt.publishAll(messages.map((message) => ({ ...message, clientId }))),
     retain: (message) => mqtt.retainAgain(message),
-  }
-}
-
-/** Loads mqtt.js, 9 MB of memory, only for a node that has upstreams. */
-async function startUpstreams(
-  options: Parameters<typeof Upstreams.start>[0],
-): Promise<UpstreamsPort & Pick<Upstreams, 'sysValues' | 'stop'>> {
-  if (options.upstreams.length > 0) return (await import('./replication/upstreams.js')).Upstreams.start(options)
-  const none = (): never => {
-    throw new SluiceError('UNKNOWN_UPSTREAM', 'no upstream is configured')
-  }
-  return {
-    status: () => [],
-    sysValues: () => [],
-    statusOf: none,
-    pause: none,
-    resume: none,
-    rewind: none,
-    stop: async () => {},
   }
 }

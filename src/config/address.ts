@@ -1,7 +1,7 @@
 // Addresses to listen on: `127.0.0.1:1883`, `[::1]:1883`, `localhost:0`, `*:1883` (every address of the machine), with a protocol
 // in front where it is not the usual one: `mqtts://*:8883`.
 
-import { quote, Unfit } from './fields.js'
+import { quote, Unfit } from './unfit.js'
 
 export interface ListenAddress<P extends string = string> {
   readonly protocol: P

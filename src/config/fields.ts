@@ -1,6 +1,7 @@
 // The vocabulary in which schema.ts is written. A field knows how to check what stands in the TOML, what value comes out, its line of
 // documentation, and its JSON Schema; the TypeScript types of the values are inferred from it. So there is one source for all four.
 
+import { describe, inRange, quote, type Range, Unfit, wrongType } from './unfit.js'
 import {
   BYTE_RATE_PATTERN,
   BYTES_PATTERN,
@@ -11,14 +12,6 @@ import {
 } from './units.js'
 
 export type JsonSchema = { readonly [keyword: string]: unknown }
-
-/** What was written does not fit. `what` follows the key's name in a sentence; `fix` is an instruction. */
-export class Unfit {
-  constructor(
-    readonly what: string,
-    readonly fix?: string,
-  ) {}
-}
 
 interface Common {
   /** One line, for the JSON Schema and the reference. */
@@ -116,13 +109,6 @@ export function filePath<const O extends Common>(options: O): Scalar<Present<str
 
 export function folderPath<const O extends Common>(options: O): Scalar<Present<string, O>> {
   return { ...text(options), path: 'folder' }
-}
-
-interface Range {
-  /** Inclusive. */
-  readonly min: number
-  /** Inclusive. */
-  readonly max: number
 }
 
 export function integer<const O extends Common & Range>(options: O): Scalar<Present<number, O>> {
@@ -273,32 +259,4 @@ function scalar<T>(
   fromText: (text: string) => unknown = (value) => value,
 ): Scalar<T> {
   return { json: {}, ...common, kind: 'scalar', read, fromText }
-}
-
-function inRange(value: number, written: string, { min, max }: Range, show: (bound: number) => string): number | Unfit {
-  if (value < min)
-    return new Unfit(`is ${written}, below the least, ${show(min)}`, `set it from ${show(min)} to ${show(max)}`)
-  if (value > max)
-    return new Unfit(`is ${written}, above the most, ${show(max)}`, `set it from ${show(min)} to ${show(max)}`)
-  return value
-}
-
-function wrongType(written: unknown, wanted: string): Unfit {
-  return new Unfit(`is ${describe(written)}`, `write ${wanted}`)
-}
-
-/** What was written, by its kind: `the text "abc"`, `the number 7`, `a list`. */
-export function describe(written: unknown): string {
-  if (Array.isArray(written)) return 'a list'
-  if (written instanceof Date) return 'a date'
-  if (typeof written === 'string') return `the text ${quote(written)}`
-  if (typeof written === 'number' || typeof written === 'bigint') return `the number ${written}`
-  return typeof written === 'boolean' ? String(written) : 'a table'
-}
-
-const MAX_QUOTED_CHARACTERS = 80
-
-export function quote(written: unknown): string {
-  const whole = String(written)
-  return JSON.stringify(whole.length > MAX_QUOTED_CHARACTERS ? `${whole.slice(0, MAX_QUOTED_CHARACTERS)}…` : whole)
 }

@@ -3,7 +3,7 @@
 import { accessSync, constants, readFileSync, type Stats, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { messageOf } from '../base/errors.js'
-import { quote, Unfit } from './fields.js'
+import { quote, Unfit } from './unfit.js'
 
 /** No file of a configuration that is larger is read, inclusive. */
 export const MAX_CONFIG_BYTES = 4 * 1024 * 1024

@@ -2,18 +2,9 @@
 // reported and its default is used, so that the rest can be checked too.
 
 import { nearestName } from '../base/nearest.js'
-import {
-  camel,
-  describe,
-  type Entries,
-  type Field,
-  type Fields,
-  type List,
-  quote,
-  type Scalar,
-  Unfit,
-} from './fields.js'
+import { camel, type Entries, type Field, type Fields, type List, type Scalar } from './fields.js'
 import type { KeyPath } from './problem.js'
+import { describe, quote, Unfit } from './unfit.js'
 
 export type RawTable = { [key: string]: unknown }
 

@@ -3,9 +3,9 @@
 
 import { createSecureContext } from 'node:tls'
 import { messageOf } from '../base/errors.js'
-import { Unfit } from './fields.js'
 import { readBytesFile, readTextFile } from './files.js'
 import type { UpstreamConfig, UpstreamTls, WrittenConfig } from './schema.js'
+import { Unfit } from './unfit.js'
 
 type Report = (key: string, what: string, fix?: string) => void
 type WrittenUpstream = WrittenConfig['upstream'][number]

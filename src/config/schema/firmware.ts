@@ -1,21 +1,8 @@
 // [[firmware]]: devices that cannot speak MQTT over TCP, on serial lines or over UDP.
 
 import { isLoopback, parseListenAddress } from '../address.js'
-import {
-  byteRate,
-  bytes,
-  choice,
-  duration,
-  entries,
-  filePath,
-  flag,
-  integer,
-  list,
-  parsed,
-  quote,
-  text,
-  Unfit,
-} from '../fields.js'
+import { byteRate, bytes, choice, duration, entries, filePath, flag, integer, list, parsed, text } from '../fields.js'
+import { quote, Unfit } from '../unfit.js'
 import { name } from './names.js'
 
 function prefixOf(written: string): string | Unfit {

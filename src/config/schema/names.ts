@@ -1,6 +1,7 @@
 // What may be the name of a stream, an upstream, a node.
 
-import { text, Unfit } from '../fields.js'
+import { text } from '../fields.js'
+import { Unfit } from '../unfit.js'
 
 /** Names of streams, upstreams and nodes: no dot, which joins them in the names of mirrors. */
 export const NAME = /^[A-Za-z0-9_-]{1,64}$/

@@ -1,7 +1,8 @@
 // [[stream]]: a named log, what is routed into it, what is kept of it.
 
 import { topicFilterProblem } from '../../base/topic-filter.js'
-import { bytes, choice, duration, integer, list, parsed, quote, table, Unfit } from '../fields.js'
+import { bytes, choice, duration, integer, list, parsed, table } from '../fields.js'
+import { quote, Unfit } from '../unfit.js'
 import { name } from './names.js'
 
 const topicFilter = parsed({ description: 'An MQTT topic filter.' }, (written) => {

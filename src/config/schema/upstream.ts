@@ -2,22 +2,9 @@
 
 import { topicNameProblem } from '../../base/topic-filter.js'
 import { parseTopicMapping } from '../../base/topic-mapping.js'
-import {
-  byteRate,
-  bytes,
-  choice,
-  duration,
-  filePath,
-  flag,
-  integer,
-  list,
-  numbers,
-  parsed,
-  quote,
-  text,
-  Unfit,
-} from '../fields.js'
+import { byteRate, bytes, choice, duration, filePath, flag, integer, list, numbers, parsed, text } from '../fields.js'
 import { topicTemplateProblem } from '../topic-template.js'
+import { quote, Unfit } from '../unfit.js'
 import { NAME, NAME_FIX, name } from './names.js'
 
 const UPSTREAM_PROTOCOLS = ['mqtt:', 'mqtts:']
