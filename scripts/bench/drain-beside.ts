@@ -1,11 +1,12 @@
 // What a drain costs those who publish meanwhile, and how much memory it takes: 2 GB wait for a Sluice node, 1,000 messages a second are published
 // before the link is back and while it drains.
 
+import { MemoryWatch } from '../../test/helpers/memory-watch.js'
+import { cpuSecondsOf } from '../../test/helpers/process-usage.js'
 import { TcpProxy } from '../../test/helpers/tcp-proxy.js'
 import { toSluice } from './drain-ways.js'
 import { fill, fillerPackets } from './fill.js'
 import type { LatencyResult, LatencyShape } from './latency-load.js'
-import { cpuSecondsOf, rssAnonOf } from './process-usage.js'
 import { runLoad } from './run-load.js'
 import { type BenchOptions, formatTable, type Workload } from './workload.js'
 
@@ -25,26 +26,22 @@ export const drainBeside: Workload = {
     const proxy = await TcpProxy.start(upstream.port)
     proxy.refuse(true)
     const gateway = await toSluice.startGateway(proxy.port, options)
+    const memory = new MemoryWatch(() => gateway.pid)
     try {
       options.progress(`drain-beside: filling, ${megabytes(count * PAYLOAD_BYTES)}`)
       await fill(gateway.port, count, fillerPackets(PAYLOAD_BYTES))
       options.progress('drain-beside: publishing, nothing drains')
       const without = await publish(gateway.port, options)
       await upstream.start()
-      const before = rssAnonOf(gateway.pid)
       const cpuBefore = cpuSecondsOf(gateway.pid)
-      let peak = before
-      const watch = setInterval(() => {
-        peak = Math.max(peak, rssAnonOf(gateway.pid))
-      }, POLL_MS)
+      const beforeMb = memory.look()
       options.progress('drain-beside: publishing while it drains')
       proxy.refuse(false)
       await proxy.until(() => proxy.bytes.up > 0)
       const drained = whenReceived(() => upstream.received(proxy), count)
       const during = await publish(gateway.port, options)
       const seconds = await drained
-      clearInterval(watch)
-      const growthMb = (peak - before) / 1_000_000
+      const growthMb = memory.peakMb - beforeMb
       const cpuSecondsPerMillion = ((cpuSecondsOf(gateway.pid) - cpuBefore) * 1_000_000) / count
       const ratio = during.p99Ms / without.p99Ms
       const text = [
@@ -66,6 +63,7 @@ export const drainBeside: Workload = {
       const result = { without, during, ratio, rss_anon_growth_mb: growthMb, drain_seconds: seconds }
       return { text, result: { ...result, cpu_seconds_per_million: cpuSecondsPerMillion } }
     } finally {
+      memory.end()
       await gateway.stop()
       await upstream.stop()
       await proxy.stop()
@@ -75,7 +73,7 @@ export const drainBeside: Workload = {
 
 const MEASURE_MS = ({ quick }: BenchOptions): number => (quick ? 2000 : 8000)
 const ms = (value: number): string => `${value.toFixed(2)} ms`
-const megabytes = (bytes: number): string => `${Math.round(bytes / 1_000_000)} MB`
+const megabytes = (bytes: number): string => `${Math.round(bytes / 1024 / 1024)} MB`
 
 async function publish(port: number, options: BenchOptions): Promise<LatencyResult['alone']> {
   const shape: LatencyShape = {

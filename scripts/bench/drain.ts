@@ -2,11 +2,11 @@
 // mosquitto. The gateway is filled while its upstream is not there; then the upstream is started, and the clock with it.
 
 import { mosquittoMissing } from '../../test/helpers/mosquitto.js'
+import { cpuSecondsOf } from '../../test/helpers/process-usage.js'
 import { TcpProxy } from '../../test/helpers/tcp-proxy.js'
 import { readingsSource } from '../readings.js'
 import { bridge, toMosquitto, toSluice, type Way } from './drain-ways.js'
 import { fill, fillerPackets, type Packets, readingPackets } from './fill.js'
-import { cpuSecondsOf } from './process-usage.js'
 import { type BenchOptions, formatTable, type Workload, type WorkloadReport } from './workload.js'
 
 interface Result {

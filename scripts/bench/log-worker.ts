@@ -12,6 +12,7 @@ import type { Stream } from '../../src/log/types.js'
 import { type NodeStorage, openStorage } from '../../src/node-storage.js'
 import { attributesOf, type Offset, type PartitionId, type RecordInput } from '../../src/record/record.js'
 import { BATCH_HEADER_BYTES, recordCountOf } from '../../src/record/record-batch.js'
+import { rssAnonOf } from '../../test/helpers/process-usage.js'
 import { readings } from '../readings.js'
 
 const STREAM = 'bench'
@@ -147,7 +148,7 @@ async function grow({ bytes }: JobOf<'grow'>, log: Stream): Promise<unknown> {
     if (appended % 1000 === 0) {
       stored = log.stats().bytes
       const eighth = Math.min(7, Math.floor((stored / bytes) * 8))
-      peaks[eighth] = Math.max(peaks[eighth], anonymousBytes())
+      peaks[eighth] = Math.max(peaks[eighth], rssAnonOf())
     }
     if (!log.hasRoom) await log.whenRoom()
   }
@@ -208,11 +209,6 @@ async function pace({ perSecond, seconds }: JobOf<'pace'>, log: Stream): Promise
   return { messages: sent, payloadBytes, storedBytes: bytes, commits }
 }
 
-/** RssAnon: what no file backs. */
-function anonymousBytes(): number {
-  return Number(/^RssAnon:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024
-}
-
 /** Bytes this process has handed to write calls: logs and tables, without what the file system adds. */
 function writtenBytes(): number {
   return Number(/^wchar: (\d+)$/m.exec(readFileSync('/proc/self/io', 'utf8'))?.[1])
@@ -230,7 +226,7 @@ async function run(request: LogJob): Promise<void> {
   const openMs = performance.now() - startedAt
   if (job.name === 'open') {
     const records = log.highWatermark(P0) - log.logStartOffset(P0)
-    say({ openMs, records, bytes: log.stats().bytes, anonymousBytes: anonymousBytes() })
+    say({ openMs, records, bytes: log.stats().bytes, anonymousBytes: rssAnonOf() })
   } else if (job.name === 'batches') say(await batches(job, log))
   else if (job.name === 'append') say(await append(job, log))
   else if (job.name === 'read') say(await read(log))

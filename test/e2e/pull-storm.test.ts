@@ -2,12 +2,12 @@
 // Hard hours of pull consumers, against a real node over HTTP: members that come and go, two under one name, retention that is faster, a thousand
 // that wait.
 
-import { readFileSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { requestJson } from '../helpers/http.js'
 import { NodeProcess } from '../helpers/node-process.js'
+import { rssAnonOf } from '../helpers/process-usage.js'
 import { type SeededRandom, withSeed } from '../helpers/seeded-random.js'
 
 const test = suite('hard hours of pull consumers')
@@ -159,8 +159,7 @@ test('a member that retention has overtaken hears it once, with the range, and g
 
 test('a thousand polls that wait cost little, and one record answers them all', async () => {
   const agent = new Agent({ keepAlive: true, maxSockets: 1_000 })
-  const anonymousKb = () =>
-    Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${node.pid}/status`, 'utf8'))?.[1] ?? Number.NaN)
+  const anonymousKb = () => rssAnonOf(node.pid) / 1024
   const waiting = async () =>
     Number(/^sluice_http_waiting_polls (\d+)/m.exec(await (await fetch(`${node.httpUrl}/metrics`)).text())?.[1])
   const before = anonymousKb()

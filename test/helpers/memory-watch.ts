@@ -1,11 +1,12 @@
 // Memory of another process that no file backs, looked at often, for tests that bound it.
 
-import { readFileSync } from 'node:fs'
+import { rssAnonOf } from './process-usage.js'
 
 const EVERY_MS = 20
+const MB = 1024 * 1024
 
 export class MemoryWatch {
-  /** The most that was seen. */
+  /** The most that was seen; 1 MB is 1024 × 1024 bytes. */
   peakMb = 0
   private readonly timer = setInterval(() => this.look(), EVERY_MS)
 
@@ -16,7 +17,7 @@ export class MemoryWatch {
   look(): number {
     let mb = 0
     try {
-      mb = Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${this.pid()}/status`, 'latin1'))?.[1] ?? 0) / 1024
+      mb = (rssAnonOf(this.pid()) || 0) / MB
     } catch {
       // Between two lives of it.
     }

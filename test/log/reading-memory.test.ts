@@ -1,16 +1,18 @@
 // test-run: alone
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { Offset, PartitionId } from '../../src/record/record.js'
 import { openLog, recordOf } from '../helpers/open-log.js'
+import { rssAnonOf } from '../helpers/process-usage.js'
 import { unlessSkipped } from '../helpers/skip.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
-const STATUS = '/proc/self/status'
-const measured = unlessSkipped(test, existsSync(STATUS) ? null : 'there is no /proc here to measure memory by')
-
-const anonymousMb = (): number => Number(/RssAnon:\s+(\d+)/.exec(readFileSync(STATUS, 'utf8'))?.[1]) / 1024
+const MB = 1024 * 1024
+const measured = unlessSkipped(
+  test,
+  existsSync('/proc/self/status') ? null : 'there is no /proc here to measure memory by',
+)
 
 measured('reading a log from end to end in small fetches leaves no native memory behind', async () => {
   const RECORDS = 400_000
@@ -24,10 +26,10 @@ measured('reading a log from end to end in small fetches leaves no native memory
       if (!stream.hasRoom) await stream.whenRoom()
       if (i === RECORDS) await commit.durable()
     }
-    const beforeMb = anonymousMb()
+    const beforeMb = rssAnonOf() / MB
     let next = 0 as Offset
     while (next < RECORDS) next = (await stream.fetch(0 as PartitionId, next, { maxBytes: 64 * 1024 })).nextOffset
-    const growthMb = anonymousMb() - beforeMb
+    const growthMb = rssAnonOf() / MB - beforeMb
     assert.ok(growthMb < MAX_GROWTH_MB, `grew by ${growthMb.toFixed(0)} MB`)
   } finally {
     await close()

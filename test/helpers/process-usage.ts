@@ -1,4 +1,4 @@
-// What a process beside the benchmark has used so far, from /proc.
+// What a process has used so far, from /proc: of tests and benchmarks.
 
 import { readFileSync } from 'node:fs'
 
@@ -13,8 +13,8 @@ export function cpuSecondsOf(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
 }
 
-/** Memory that no file backs, bytes. */
-export function rssAnonOf(pid: number): number {
+/** Memory that no file backs, bytes. @param pid Default: this process. @throws Error when there is no such process. */
+export function rssAnonOf(pid: number | 'self' = 'self'): number {
   const status = readFileSync(`/proc/${pid}/status`, 'latin1')
   return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
 }
