@@ -24,7 +24,7 @@ export class StoredPartition {
   tail = 0
   /** Pumps that have been sent everything below `tail`. */
   private readonly live = new Set<LogFollower>()
-  /** [quietFrom, quietTo): appended by the publish path and wanted by nobody, so that it need not be read. */
+  /** [quietFrom, quietTo): appended by the publish path and wanted by nobody who was connected then, so that it need not be read. */
   private quietFrom = 0
   private quietTo = 0
   private reading = false
@@ -61,6 +61,8 @@ export class StoredPartition {
       if (position < this.highWatermark) return false
       this.tail = position
     } else if (position < this.tail) return false
+    // What nobody wanted when it was appended, this one may want: it came while the session was away, and is not committed or not read yet.
+    this.quietFrom = this.quietTo
     this.live.add(follower)
     this.activity.livePumps += 1
     return true

@@ -30,6 +30,31 @@ test('a QoS 2 message leaves only when a row that holds its identifier is durabl
   await stop()
 })
 
+test('what is published while a session is away, and on its way to the disk when it comes back, is delivered to it', async () => {
+  // Each commit gathers for a while first, in which the session comes back.
+  const { port, stop } = await startFront({ streams: [{ name: 'mqtt', topics: ['#'], lingerMs: 300 }] })
+  const { client: first } = await RawClient.durable(port, 'away')
+  first.write(subscribePacket(1, ['a', 1]))
+  await first.next()
+  first.write(DISCONNECT)
+  await first.whenClosed()
+  // Somebody is fed from the end of the log, but with other messages.
+  const other = await RawClient.connected(port, 'other')
+  other.write(subscribePacket(1, ['b', 1]))
+  await other.next()
+  const publisher = await RawClient.connected(port, 'publisher')
+  publisher.write(publishPacket('a', 'before it came back', { qos: 1, id: 1 }))
+  assert.equal(await publisher.untilPong(), [])
+  const { client, present } = await RawClient.durable(port, 'away')
+  assert.ok(present)
+  assert.equal(await client.untilPong(), [])
+  publisher.write(publishPacket('a', 'after', { qos: 1, id: 2 }))
+  const payloads: string[] = []
+  while (payloads.at(-1) !== 'after') payloads.push((await client.nextPublish()).payload)
+  assert.equal(payloads, ['before it came back', 'after'])
+  await stop()
+})
+
 test('subscribing again at another QoS, several times, neither loses nor repeats what a session has still to be sent', async () => {
   const { port, front, stop } = await startFront({ limits: { maxInflightPerClient: 10 } })
   const { client } = await RawClient.durable(port, 'fickle')
