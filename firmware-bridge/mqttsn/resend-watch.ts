@@ -38,7 +38,6 @@ export class ResendWatch {
   private newestId: number | null = null
   private ascending = 0
 
-  /** @param varies What it was before a restart. */
   /** Two messages in succession had different ids. */
   private varies: boolean
   private counts: boolean

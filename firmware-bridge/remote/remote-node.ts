@@ -9,14 +9,12 @@ import { PublishQueue } from './publish-queue.js'
 import { RemoteConnection } from './remote-connection.js'
 import { RemoteTable } from './remote-table.js'
 
-const DEFAULT_TELL_MS = 5000
+/** How often the node is told how the devices are. */
+const TELL_MS = 5000
 /** What a body of the node's default limit has room for: those heard of last. */
 const MAX_DEVICES_TOLD = 5000
 
-export interface RemoteNodeOptions extends NodeApiOptions {
-  /** How often the node is told how the devices are. Default: 5 s. */
-  readonly tellMs?: number
-}
+export type RemoteNodeOptions = NodeApiOptions
 
 export class RemoteNode implements BridgeNode {
   private readonly api: NodeApi
@@ -26,7 +24,7 @@ export class RemoteNode implements BridgeNode {
   private telling = false
 
   /** @throws SluiceError INVALID_CONFIG for a URL that is none. */
-  constructor(private readonly options: RemoteNodeOptions) {
+  constructor(options: RemoteNodeOptions) {
     this.api = new NodeApi(options)
     this.queue = new PublishQueue(this.api, options.name)
   }
@@ -50,7 +48,7 @@ export class RemoteNode implements BridgeNode {
   /** From now on the node is told how they are. */
   showDevices(registry: DeviceRegistry): void {
     const tell = () => void this.tell(registry)
-    this.timer = setInterval(tell, this.options.tellMs ?? DEFAULT_TELL_MS)
+    this.timer = setInterval(tell, TELL_MS)
     tell()
   }
 

@@ -13,6 +13,7 @@ import { unlessSkipped } from '../helpers/skip.js'
 import { readStream } from '../helpers/stream-reader.js'
 import { tempDir } from '../helpers/temp-dir.js'
 import { freeUdpPort, UdpProxy } from '../helpers/udp-proxy.js'
+import { until } from '../helpers/until.js'
 import { compile, MQTTSN_SOURCES, noCompiler, testSource } from './compile.js'
 import {
   AckedTo,
@@ -84,7 +85,12 @@ withLine('a device behind a bridge elsewhere loses nothing and doubles nothing, 
     const stored = await storedAt(node)
     checkLog(numbered('f', 1, MESSAGES), stored)
     assert.equal(stored, numbered('f', 1, MESSAGES))
-    await told(node, ({ devices, lines }) => devices[0]?.line === 'shed.line' && lines[0]?.open === true)
+    await until(
+      'the bridge has told the node how its device and its line are',
+      () => getJson<Told>(`${node.httpUrl}/v1/devices`),
+      ({ devices, lines }) => devices[0]?.line === 'shed.line' && lines[0]?.open === true,
+      WAIT_MS,
+    )
     await node.kill('SIGKILL')
   }),
 )
@@ -133,18 +139,6 @@ function badLink(port: number, random: SeededRandom): Promise<UdpProxy> {
 interface Told {
   readonly devices: readonly { readonly line: string; readonly connected: boolean }[]
   readonly lines: readonly { readonly open: boolean }[]
-}
-
-/** Waits until the node has been told by the bridge. */
-async function told(node: NodeProcess, isSo: (told: Told) => boolean): Promise<void> {
-  const deadline = Date.now() + WAIT_MS
-  let last: Told | null = null
-  while (Date.now() < deadline) {
-    last = await getJson<Told>(`${node.httpUrl}/v1/devices`)
-    if (isSo(last)) return
-    await new Promise((resolve) => setTimeout(resolve, 200))
-  }
-  assert.unreachable(JSON.stringify(last))
 }
 
 test.run()

@@ -20,8 +20,6 @@ export class UdpProxy {
   doubled = 0
   delayed = 0
   damaged = 0
-  /** What passes is lost meanwhile. */
-  cut = false
   private readonly far = new Map<number, Socket>()
 
   private constructor(
@@ -74,7 +72,7 @@ export class UdpProxy {
         send(bytes)
       } catch {} // closed meanwhile
     }
-    if (this.cut || this.random.chance(loss)) {
+    if (this.random.chance(loss)) {
       this.lost += 1
       return
     }

@@ -1,5 +1,5 @@
 /* Any datagrams: libFuzzer's entry. An input is a row of datagrams, each behind a byte with its length, and each also goes through the codec.
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined fuzz_mqttsn.c ../sluice_auth.c -o fuzz_mqttsn && ./fuzz_mqttsn corpus/
+ *   mkdir -p corpus && clang -g -O1 -fsanitize=fuzzer,address,undefined fuzz_mqttsn.c ../sluice_auth.c -o fuzz_mqttsn && ./fuzz_mqttsn corpus/
  * The file includes the source: the fuzzer reaches states that a seal would guard. */
 #include "../sluice_mqttsn.c"
 #include "stubs.h"

@@ -1,5 +1,5 @@
 /* Any bytes on the line: libFuzzer's entry. Every input runs with and without a key, online, with a message and a subscription under way.
- *   clang -g -O1 -fsanitize=fuzzer,address,undefined -DSLUICE_AUTH=1 -I.. fuzz_serial.c ../sluice_auth.c -o fuzz_serial && ./fuzz_serial corpus/
+ *   mkdir -p corpus && clang -g -O1 -fsanitize=fuzzer,address,undefined -DSLUICE_AUTH=1 -I.. fuzz_serial.c ../sluice_auth.c -o fuzz_serial && ./fuzz_serial corpus/
  * The file includes the source: the fuzzer reaches states that a hello would guard, such as being welcomed. */
 #include "../sluice_serial.c"
 #include "stubs.h"
