@@ -12,6 +12,7 @@ import { PullGroups } from './consumer/pull-groups.js'
 import { StreamAnnouncer } from './consumer/stream-announcer.js'
 import { WorkQueues } from './consumer/work-queues.js'
 import { AccessTokens } from './http/access-tokens.js'
+import { BridgeLeases } from './http/bridge-leases.js'
 import { BridgeTables } from './http/bridge-tables.js'
 import { deviceMetrics } from './http/device-metrics.js'
 import { healthOf } from './http/health.js'
@@ -107,7 +108,11 @@ export async function startHttp(
     ...originRoutes({ origins }),
     ...upstreamRoutes({ upstreams }),
     ...deviceRoutes({ devices: bridges.devices }),
-    ...bridgeRoutes({ ...bridges, tables: new BridgeTables(state.table('bridges')) }),
+    ...bridgeRoutes({
+      ...bridges,
+      tables: new BridgeTables(state.table('bridges')),
+      leases: new BridgeLeases(clock),
+    }),
     ...ledgerRoutes({ ledger }),
     ...verifyRoutes({ streams: log, ledger }),
     ...tokenRoutes({ tokens }),

@@ -1,6 +1,7 @@
 // Requests to a node elsewhere: one try each, with a time limit. Notices when the node goes and comes back, and says so once. A request that is given
 // up is reset rather than closed, so that no byte of it reaches the node later.
 
+import { randomUUID } from 'node:crypto'
 import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http'
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https'
 import type { Socket } from 'node:net'
@@ -27,13 +28,23 @@ export interface NodeApiOptions {
   readonly answerTimeoutMs?: number
 }
 
+export interface Upgraded {
+  readonly socket: Socket
+  readonly head: Buffer
+}
+
 export class NodeApi {
   private readonly base: URL
   private readonly agent: HttpAgent
   private readonly dials: (() => void)[] = []
   private dialing = 0
+  /** Tells this process from another that has the same name. */
+  private readonly run = randomUUID()
   private away = false
   private whenBack: (() => void)[] = []
+  /** Another process has the name of this bridge: nothing more will be taken from this one. */
+  readonly fenced: Promise<SluiceError>
+  superseded: (error: SluiceError) => void = () => {}
 
   /** @throws SluiceError INVALID_CONFIG for what is no http or https URL. */
   constructor(private readonly options: NodeApiOptions) {
@@ -41,6 +52,9 @@ export class NodeApi {
     if (!URL.canParse(url) || !/^https?:$/.test(new URL(url).protocol))
       throw new SluiceError('INVALID_CONFIG', `${JSON.stringify(url)} is not an http or https URL of a node`)
     this.base = new URL(url)
+    this.fenced = new Promise((resolve) => {
+      this.superseded = resolve
+    })
     const keep = { keepAlive: true, maxSockets: MAX_SOCKETS }
     this.agent = this.base.protocol === 'https:' ? new HttpsAgent({ ...keep, ca }) : new HttpAgent(keep)
   }
@@ -59,23 +73,37 @@ export class NodeApi {
     } catch (error) {
       const why = error instanceof SluiceError ? error : notReachable(error as Error)
       // What this request alone did wrong says nothing of the node.
-      if (!['RECORD_TOO_LARGE', 'INVALID_REQUEST', 'OUT_OF_ORDER_SEQUENCE'].includes(why.code)) this.isGone(why)
+      if (why.code === 'FENCED_INSTANCE_ID') this.superseded(why)
+      else if (!['RECORD_TOO_LARGE', 'INVALID_REQUEST', 'OUT_OF_ORDER_SEQUENCE'].includes(why.code)) this.isGone(why)
+      throw why
+    }
+  }
+
+  /** A connection that holds the name of this bridge. @throws SluiceError FENCED_INSTANCE_ID, or as the node sent it; NOT_REACHABLE. */
+  async lease(): Promise<Upgraded> {
+    try {
+      const made = await this.upgrade('/lease')
+      this.isBack()
+      return made
+    } catch (error) {
+      const why = error instanceof SluiceError ? error : notReachable(error as Error)
+      if (why.code !== 'FENCED_INSTANCE_ID') this.isGone(why)
       throw why
     }
   }
 
   /**
-   * An upgraded connection, once there is room to make one.
+   * An upgraded MQTT connection, once there is room to make one.
    * @param wanted Asked when its turn has come.
    * @returns null when it is not wanted any more. @throws Error when the node does not make it.
    */
-  async dial(query: string, wanted: () => boolean): Promise<{ readonly socket: Socket; readonly head: Buffer } | null> {
+  async dial(query: string, wanted: () => boolean): Promise<Upgraded | null> {
     // A thousand devices must not knock at a node that is away.
     if (this.away) await new Promise<void>((resolve) => this.whenBack.push(resolve))
     if (this.dialing >= MAX_DIALS) await new Promise<void>((resolve) => this.dials.push(resolve))
     this.dialing += 1
     try {
-      return wanted() ? await this.upgrade(query) : null
+      return wanted() ? await this.upgrade(`/mqtt${query}`) : null
     } finally {
       this.dialing -= 1
       this.dials.shift()?.()
@@ -87,15 +115,14 @@ export class NodeApi {
     for (const resolve of [...this.whenBack.splice(0), ...this.dials.splice(0)]) resolve()
   }
 
-  private upgrade(query: string): Promise<{ readonly socket: Socket; readonly head: Buffer }> {
+  private upgrade(path: string): Promise<Upgraded> {
     return new Promise((resolve, reject) => {
-      const outgoing = this.begin('GET', `/mqtt${query}`, { connection: 'Upgrade', upgrade: UPGRADE }, false)
+      const outgoing = this.begin('GET', path, { connection: 'Upgrade', upgrade: UPGRADE }, false)
       const timer = setTimeout(() => giveUp(outgoing, 'it did not answer in time'), ANSWER_TIMEOUT_MS)
       outgoing.once('close', () => clearTimeout(timer))
       outgoing.once('error', reject)
       outgoing.once('response', (response) => {
-        response.resume()
-        reject(new Error(`it answered with HTTP status ${response.statusCode}`))
+        textOf(response).then((text) => reject(errorOf(response.statusCode ?? 0, parsed(text))), reject)
       })
       outgoing.once('upgrade', (_response, socket: Socket, head: Buffer) => {
         clearTimeout(timer)
@@ -132,7 +159,7 @@ export class NodeApi {
     const url = new URL(this.base)
     const [pathname, search = ''] = path.split('?')
     url.pathname = `${this.base.pathname.replace(/\/$/, '')}/v1/bridges/${encodeURIComponent(name)}${pathname}`
-    url.search = search
+    url.search = `run=${this.run}${search && `&${search}`}`
     const isTls = url.protocol === 'https:'
     return (isTls ? httpsRequest : httpRequest)(url, {
       method,
@@ -184,16 +211,22 @@ function parsed(text: string): unknown {
   }
 }
 
-/** What is not a node's own error did not come from one. */
-function errorOf(status: number, answer: unknown): SluiceError {
-  const { code, message } = (answer as { error?: { code?: string; message?: string } } | null)?.error ?? {}
-  if (code === undefined || message === undefined)
-    return new SluiceError('NOT_REACHABLE', `what answers is not a node: HTTP status ${status}`)
-  return errorCalled(code, message)
+interface WireError {
+  readonly code?: string
+  readonly message?: string
+  readonly details?: Readonly<Record<string, unknown>>
 }
 
-export function errorCalled(code: string, message: string): SluiceError {
-  return new SluiceError(Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'INTERNAL', message)
+/** What is not a node's own error did not come from one. */
+function errorOf(status: number, answer: unknown): SluiceError {
+  const { code, message, details } = (answer as { error?: WireError } | null)?.error ?? {}
+  if (code === undefined || message === undefined)
+    return new SluiceError('NOT_REACHABLE', `what answers is not a node: HTTP status ${status}`)
+  return errorCalled(code, message, details)
+}
+
+export function errorCalled(code: string, message: string, details: WireError['details'] = {}): SluiceError {
+  return new SluiceError(Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'INTERNAL', message, details)
 }
 
 function notReachable(cause: Error & { code?: string }): SluiceError {

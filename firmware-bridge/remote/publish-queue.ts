@@ -4,7 +4,7 @@
 //
 // A producer's messages go in their order. When one is refused, those behind it are too: stored, they would make it look like a resend.
 
-import { randomInt, randomUUID } from 'node:crypto'
+import { randomInt } from 'node:crypto'
 import type { NodeMessage } from '../../src/index.js'
 import { SluiceError } from '../../src/index.js'
 import type { BridgePublish } from '../devices/bridge-node.js'
@@ -50,7 +50,6 @@ export class PublishQueue {
   private wake: () => void = () => {}
   private stopped = false
   private maxBatchMessages = MAX_BATCH_MESSAGES
-  private readonly run = randomUUID()
   private readonly epoch = randomInt(2 ** 32)
   private sequence = 0
   private requestNumber = 0
@@ -141,7 +140,7 @@ export class PublishQueue {
     let pauseMs = MIN_PAUSE_MS
     this.requestNumber += 1
     for (;;) {
-      const body = { run: this.run, number: this.requestNumber, messages: batch.map(({ wire }) => wire) }
+      const body = { number: this.requestNumber, messages: batch.map(({ wire }) => wire) }
       try {
         const { messages } = await this.api.call<{ messages: Outcome[] }>('POST', '/messages', body)
         this.maxBatchMessages = Math.min(MAX_BATCH_MESSAGES, 2 * this.maxBatchMessages)

@@ -1,9 +1,10 @@
 // A node elsewhere, reached over HTTP, as the bridge needs one. Keeps nothing that a restart would miss: numbers of messages, sessions and facts
 // are the node's. While the node is away nothing is acknowledged, so that the windows of the devices hold them back.
 
-import type { NodeConnectionOptions, NodeMessage } from '../../src/index.js'
+import type { NodeConnectionOptions, NodeMessage, SluiceError } from '../../src/index.js'
 import type { BridgeConnection, BridgeNode, BridgePublish, DurableTable } from '../devices/bridge-node.js'
 import type { DeviceRegistry } from '../devices/device-registry.js'
+import { NameLease } from './name-lease.js'
 import { NodeApi, type NodeApiOptions } from './node-api.js'
 import { PublishQueue } from './publish-queue.js'
 import { RemoteConnection } from './remote-connection.js'
@@ -18,6 +19,7 @@ export type RemoteNodeOptions = NodeApiOptions
 
 export class RemoteNode implements BridgeNode {
   private readonly api: NodeApi
+  private readonly lease: NameLease
   private readonly queue: PublishQueue
   private readonly stopped = new AbortController()
   private timer: NodeJS.Timeout | undefined
@@ -26,7 +28,18 @@ export class RemoteNode implements BridgeNode {
   /** @throws SluiceError INVALID_CONFIG for a URL that is none. */
   constructor(options: RemoteNodeOptions) {
     this.api = new NodeApi(options)
+    this.lease = new NameLease(this.api, options.logger)
     this.queue = new PublishQueue(this.api, options.name)
+  }
+
+  /** Another process has the name of this bridge, and this one is not heard any more. */
+  get fenced(): Promise<SluiceError> {
+    return this.api.fenced
+  }
+
+  /** Takes the name; waits for the node to be there. @throws SluiceError FENCED_INSTANCE_ID when another process has it. */
+  join(): Promise<void> {
+    return this.lease.take()
   }
 
   publish(message: NodeMessage): BridgePublish {
@@ -57,6 +70,7 @@ export class RemoteNode implements BridgeNode {
     clearInterval(this.timer)
     this.stopped.abort()
     await this.queue.stop()
+    this.lease.stop()
     this.api.close()
   }
 

@@ -31,7 +31,7 @@ export const command = defineCommand({
   description:
     'Takes the [[firmware]] entries of the configuration and nothing else of it. What devices send is acknowledged once the node has it on\n' +
     'disk; while the node is away devices are held back. Prints one line beginning with "sluice bridge ready". Nothing is kept here: all that must\n' +
-    'outlast a restart is at the node, under NAME. Its token needs the scope bridge. SIGHUP reads key files again.',
+    'outlast a restart is at the node, under NAME; a second process of that NAME is refused and ends with 1. Its token needs the scope bridge. SIGHUP reads key files again.',
   options: OPTIONS,
   examples: [
     'sluice bridge --url https://gateway.example:7883 --config shed.toml  # SLUICE_TOKEN from: sluice tokens create shed --scope bridge',
@@ -75,9 +75,10 @@ async function bridge(context: Context): Promise<number> {
   const lines = running.registry.lines().map(({ address }) => address)
   if (values.json) await stdout.json({ ready: true, name, node: url, lines })
   else await stdout.line(`sluice bridge ready name=${name} node=${url} lines=${lines.join(',')}`)
-  await aborted(signal)
+  const fenced = await Promise.race([aborted(signal), running.fenced])
   process.off('SIGHUP', reload)
   await running.stop()
+  if (fenced !== null) throw fenced
   return 0
 }
 

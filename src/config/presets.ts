@@ -11,6 +11,7 @@
 //                name HOST/DEVICE/?api-version=2021-04-12; topic devices/DEVICE/messages/events/ with properties behind it, commands from
 //                devices/DEVICE/messages/devicebound/#; QoS 2 closes the connection; retain is not stored; 256 KB; keepalive of at most 1767 s.
 
+import { snakeCase } from '../base/snake-case.js'
 import type { BrokerLimits } from './schema/upstream.js'
 import type { WrittenConfig } from './schema.js'
 import { formatSize } from './units.js'
@@ -55,7 +56,7 @@ export function withPreset(upstream: Upstream, isWritten: (key: string) => boole
   const filled: Record<string, unknown> = { ...upstream }
   const { preset, envelope, url, clientId } = upstream
   const fill = (key: string, value: unknown): void => {
-    if (!isWritten(key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`))) filled[key] = value
+    if (!isWritten(snakeCase(key))) filled[key] = value
   }
   if (preset !== undefined) for (const [key, value] of Object.entries(PRESETS[preset].values)) fill(key, value)
   if (envelope !== 'none') fill('topic', preset === 'azure-iot-hub' ? AZURE_ENVELOPE_TOPIC : ENVELOPE_TOPIC)
@@ -77,7 +78,7 @@ export function* presetProblems(
   if (url?.startsWith('mqtt:')) yield ['url', `is not encrypted, and ${preset} takes nothing else`, 'use mqtts://']
   for (const [key, limit] of Object.entries(most)) {
     const value = (upstream as unknown as Record<string, unknown>)[key]
-    const name = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+    const name = snakeCase(key)
     if (isWritten(name) && typeof value === 'number' && value > limit)
       yield [name, `is more than ${preset} takes (${shown(key, limit)})`, 'lower it']
   }

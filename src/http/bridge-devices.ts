@@ -3,6 +3,7 @@
 
 import type { Clock } from '../base/clock.js'
 import { SluiceError } from '../base/errors.js'
+import { snakeCase } from '../base/snake-case.js'
 import { objectOf } from './json-body.js'
 import type { DeviceNumbers, DevicesPort, LineNumbers } from './routes/devices.js'
 
@@ -17,7 +18,14 @@ const SILENT_MS = 60_000
 
 type Kind = 'text' | 'text?' | 'flag' | 'number' | 'number?' | 'counts'
 
-const DEVICE_FIELDS: Readonly<Record<string, Kind>> = {
+interface Field {
+  /** Within the program, and in a body. */
+  readonly name: string
+  readonly wireName: string
+  readonly kind: Kind
+}
+
+const DEVICE_FIELDS = fieldsOf({
   id: 'text',
   line: 'text',
   kind: 'text',
@@ -34,8 +42,8 @@ const DEVICE_FIELDS: Readonly<Record<string, Kind>> = {
   crcErrors: 'number',
   delivered: 'number',
   rejected: 'counts',
-}
-const LINE_FIELDS: Readonly<Record<string, Kind>> = {
+})
+const LINE_FIELDS = fieldsOf({
   line: 'text',
   kind: 'text',
   address: 'text',
@@ -45,7 +53,7 @@ const LINE_FIELDS: Readonly<Record<string, Kind>> = {
   damagedFrames: 'number',
   droppedAnswers: 'number',
   rejected: 'counts',
-}
+})
 
 interface Said {
   readonly devices: readonly DeviceNumbers[]
@@ -97,17 +105,17 @@ export class BridgeDevices implements DevicesPort {
 function rowsOf(
   value: unknown,
   where: string,
-  kinds: Readonly<Record<string, Kind>>,
+  known: readonly Field[],
   maximum: number,
 ): Readonly<Record<string, unknown>>[] {
   if (!Array.isArray(value) || value.length > maximum) throw wrong(where, `has to be a list of at most ${maximum}`)
-  const names = Object.keys(kinds)
+  const wireNames = known.map(({ wireName }) => wireName)
   return value.map((row, i) => {
-    const fields = objectOf(row, `${where}[${i}]`, names.map(snake))
+    const fields = objectOf(row, `${where}[${i}]`, wireNames)
     return Object.fromEntries(
-      names.map((name) => {
-        const field = fields[snake(name)]
-        if (!fits(field, kinds[name])) throw wrong(`${where}[${i}].${snake(name)}`, `is not a ${kinds[name]}`)
+      known.map(({ name, wireName, kind }) => {
+        const field = fields[wireName]
+        if (!fits(field, kind)) throw wrong(`${where}[${i}].${wireName}`, `is not a ${kind}`)
         return [name, field]
       }),
     )
@@ -138,8 +146,8 @@ function isText(value: unknown): boolean {
   return typeof value === 'string' && value.length <= MAX_TEXT && !/\p{Cc}/u.test(value)
 }
 
-function snake(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+function fieldsOf(kinds: Readonly<Record<string, Kind>>): Field[] {
+  return Object.entries(kinds).map(([name, kind]) => ({ name, wireName: snakeCase(name), kind }))
 }
 
 function compare(a: string, b: string): number {

@@ -149,7 +149,7 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
   'POST /v1/bridges/{bridge}/messages': {
     summary:
       'Publishes for devices behind a bridge, each message known again by the numbers of its device; says what became of each',
-    body: { run: 'string', number: 'integer', messages: 'array of object' },
+    body: { number: 'integer', messages: 'array of object' },
     answer: { messages: 'array of object' },
   },
   'GET /v1/bridges/{bridge}/tables/{table}': {
@@ -167,6 +167,10 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
   'POST /v1/bridges/{bridge}/undeliverable': {
     summary: 'Enters a message in the ledger that is on its way to a device and cannot be delivered to it',
     body: { client: 'string', packet_id: 'integer' },
+  },
+  'GET /v1/bridges/{bridge}/lease': {
+    summary:
+      "Has the bridge's name for as long as the connection lives (Upgrade: sluice-bridge); what is sent over it comes back",
   },
   'GET /v1/bridges/{bridge}/mqtt': {
     summary: 'Goes on as an MQTT connection that needs no login (Upgrade: sluice-bridge)',

@@ -25,6 +25,10 @@ export const PARAMETER_RULES: Readonly<Record<string, { readonly pattern: RegExp
   instance_id: ID,
   token_name: ID,
   bridge: NAME,
+  run: {
+    pattern: /^[A-Za-z0-9_-]{1,64}$/,
+    says: 'what the bridge is known by until it ends: 1 to 64 letters, digits, _ or -',
+  },
   table: { pattern: /^[a-z-]{1,32}$/, says: '1 to 32 small letters or -' },
   numbered_by: { pattern: /^[^\p{Cc}]{1,256}$/u, says: '1 to 256 characters' },
   device: { pattern: /^[^+#/\p{Cc}]{1,64}$/u, says: '1 to 64 characters without +, # and /' },

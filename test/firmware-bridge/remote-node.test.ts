@@ -87,10 +87,10 @@ test('a request that comes after a later one is refused: it was given up', async
   const { node } = await bench()
   const post = async (number: number) => {
     const message = { topic: 'a', value_base64: 'YQ==', qos: 1, numbered: { by: 'd', epoch: number, sequence: 0 } }
-    const answer = await fetch(`http://${node.httpAddresses[0]}/v1/bridges/shed/messages`, {
+    const answer = await fetch(`http://${node.httpAddresses[0]}/v1/bridges/shed/messages?run=r`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      body: JSON.stringify({ run: 'r', number, messages: [message] }),
+      body: JSON.stringify({ number, messages: [message] }),
     })
     return answer.status
   }
@@ -267,7 +267,7 @@ test('a node that asks for a token lets a bridge in with one of scope bridge onl
     await create('writer', ['write', 'read'], `Bearer ${admin}`),
     await create('shed', ['bridge'], `Bearer ${admin}`),
   ]
-  const refused = await fetch(`${url}/v1/bridges/shed/devices`, {
+  const refused = await fetch(`${url}/v1/bridges/shed/devices?run=r`, {
     method: 'POST',
     headers: { authorization: `Bearer ${mayWrite}`, 'content-type': 'application/json' },
     body: '{"devices":[],"lines":[]}',

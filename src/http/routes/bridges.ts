@@ -4,10 +4,11 @@
 import type { Duplex } from 'node:stream'
 import { SluiceError } from '../../base/errors.js'
 import type { BridgeDevices } from '../bridge-devices.js'
+import type { BridgeLeases } from '../bridge-leases.js'
 import { type BridgeTables, readWrite } from '../bridge-tables.js'
 import { base64Of, booleanOf, integerOf, listOf, objectOf, optionalText, textOf } from '../json-body.js'
 import { checkParameter, numberOf } from '../parameters.js'
-import { jsonReply, type Route } from '../route.js'
+import { type HttpRequest, jsonReply, type Route } from '../route.js'
 
 const MAX_MESSAGES_PER_REQUEST = 1000
 const MAX_WRITES_PER_REQUEST = 1000
@@ -34,30 +35,54 @@ export interface BridgeDependencies {
   undeliverable(clientId: string, packetId: number): Promise<void>
   readonly tables: BridgeTables
   readonly devices: BridgeDevices
+  readonly leases: BridgeLeases
 }
 
 /** What became of a message. One that follows a failed one of the same producer is not looked at: `skipped`. */
 type Outcome = { readonly duplicate: boolean } | { readonly error: string; readonly message: string } | typeof SKIPPED
 const SKIPPED = { skipped: true } as const
 
-export function bridgeRoutes({ publish, connect, undeliverable, tables, devices }: BridgeDependencies): Route[] {
+/** Every request says which process it comes from: only the one that has the bridge's name is heard. */
+export function bridgeRoutes(dependencies: BridgeDependencies): Route[] {
+  const { leases } = dependencies
+  const check = ({ params, query }: Pick<HttpRequest, 'params' | 'query'>) =>
+    leases.check(params['bridge'], runOf(query))
+  return allRoutes(dependencies).map((route): Route => {
+    const { handle, upgrade, query = [] } = route
+    return {
+      ...route,
+      scope: 'bridge',
+      query: ['run', ...query],
+      handle(request) {
+        check(request)
+        return handle(request)
+      },
+      ...(upgrade && {
+        upgrade(request) {
+          check(request)
+          return upgrade(request)
+        },
+      }),
+    }
+  })
+}
+
+function allRoutes({ publish, connect, undeliverable, tables, devices, leases }: BridgeDependencies): Route[] {
   const requests = new RequestOrder()
   return [
     {
       method: 'POST',
       pattern: '/v1/bridges/{bridge}/messages',
-      scope: 'bridge',
       async handle(request) {
-        const body = objectOf(await request.json(), 'the body', ['run', 'number', 'messages'])
+        const body = objectOf(await request.json(), 'the body', ['number', 'messages'])
         const messages = listOf(body['messages'], 'messages', MAX_MESSAGES_PER_REQUEST).map(messageOf)
-        requests.check(request.params['bridge'], textOf(body['run'], 'run'), integerOf(body['number'], 'number'))
+        requests.check(request.params['bridge'], runOf(request.query), integerOf(body['number'], 'number'))
         return jsonReply({ messages: await publishAll(messages, publish) })
       },
     },
     {
       method: 'GET',
       pattern: '/v1/bridges/{bridge}/tables/{table}',
-      scope: 'bridge',
       query: ['key', 'after', 'max_rows'],
       async handle(request) {
         const maxRows = numberOf(request, 'max_rows', { minimum: 1, maximum: 1000, otherwise: 1000 })
@@ -70,7 +95,6 @@ export function bridgeRoutes({ publish, connect, undeliverable, tables, devices 
     {
       method: 'POST',
       pattern: '/v1/bridges/{bridge}/tables/{table}',
-      scope: 'bridge',
       async handle(request) {
         const body = objectOf(await request.json(), 'the body', ['writes'])
         const writes = listOf(body['writes'], 'writes', MAX_WRITES_PER_REQUEST).map(readWrite)
@@ -81,7 +105,6 @@ export function bridgeRoutes({ publish, connect, undeliverable, tables, devices 
     {
       method: 'POST',
       pattern: '/v1/bridges/{bridge}/devices',
-      scope: 'bridge',
       async handle(request) {
         devices.take(request.params['bridge'], await request.json())
         return jsonReply({})
@@ -90,7 +113,6 @@ export function bridgeRoutes({ publish, connect, undeliverable, tables, devices 
     {
       method: 'POST',
       pattern: '/v1/bridges/{bridge}/undeliverable',
-      scope: 'bridge',
       async handle(request) {
         const body = objectOf(await request.json(), 'the body', ['client', 'packet_id'])
         await undeliverable(textOf(body['client'], 'client'), integerOf(body['packet_id'], 'packet_id', 1, 65_535))
@@ -99,16 +121,29 @@ export function bridgeRoutes({ publish, connect, undeliverable, tables, devices 
     },
     {
       method: 'GET',
+      pattern: '/v1/bridges/{bridge}/lease',
+      handle: isConnection,
+      upgrade: ({ params, query }) => leases.take(params['bridge'], checkParameter('run', query.get('run') ?? '')),
+    },
+    {
+      method: 'GET',
       pattern: '/v1/bridges/{bridge}/mqtt',
-      scope: 'bridge',
       query: ['max_in_flight'],
-      handle() {
-        throw new SluiceError('INVALID_REQUEST', `this is a connection: ask with "Upgrade: sluice-bridge"`)
-      },
+      handle: isConnection,
       upgrade: (request) =>
         connect(numberOf(request, 'max_in_flight', { minimum: 1, maximum: MAX_IN_FLIGHT, otherwise: MAX_IN_FLIGHT })),
     },
   ]
+}
+
+function isConnection(): never {
+  throw new SluiceError('INVALID_REQUEST', `this is a connection: ask with "Upgrade: sluice-bridge"`)
+}
+
+/** A request that does not say its process is of none that may have a name. */
+function runOf(query: HttpRequest['query']): string {
+  const run = query.get('run')
+  return run === undefined ? '' : checkParameter('run', run)
 }
 
 function messageOf(value: unknown, i: number): BridgeMessage {
