@@ -1,11 +1,12 @@
 // The brokers a workload is run against. Each run gets a fresh one, with nothing stored.
 
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import mqtt from 'mqtt'
 import { findProgram, Mosquitto, mosquittoMissing } from '../../test/helpers/mosquitto.js'
 import { NodeProcess } from '../../test/helpers/node-process.js'
+import { residentKb } from '../../test/helpers/process-usage.js'
 import { Program } from '../../test/helpers/program.js'
 import { tempDir } from '../../test/helpers/temp-dir.js'
 
@@ -26,15 +27,6 @@ export interface Contestant {
 /** What the most a Sluice node of these workloads may take is, 10,000 idle connections included, and what one has taken. Resident, MB. */
 export const MAX_RSS_MB = 650
 export const sluiceMemory = { peakMb: 0 }
-
-/** @param line `VmRSS`: now; `VmHWM`: at most so far. @returns KB; 0 where there is no /proc, or no such process any more. */
-export function residentKb(pid: number, line: 'VmRSS' | 'VmHWM'): number {
-  try {
-    return Number(new RegExp(`${line}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
-  } catch {
-    return 0
-  }
-}
 
 export const sink: Contestant = {
   name: 'sink',

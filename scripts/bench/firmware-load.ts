@@ -1,12 +1,12 @@
 // The load of the `firmware` workload: one simulated device that publishes as much as a serial line of some baud rate carries. Prints its result as
 // JSON, after "at start" and "at end" around what is measured.
 
-import { once } from 'node:events'
-import { setTimeout as wait } from 'node:timers/promises'
 import { openTtyPort } from '../../firmware-bridge/serial/tty-port.js'
 import { Fleet } from '../../firmware-bridge/sim/fleet.js'
 import { seededRandom } from '../../firmware-bridge/sim/random.js'
 import { SerialStation } from '../../firmware-bridge/sim/serial-station.js'
+import { checkpoint, finish, wait } from './load-connection.js'
+import { quantile } from './statistics.js'
 
 export interface FirmwareShape {
   readonly payloadBytes: number
@@ -27,7 +27,7 @@ export interface FirmwareResult {
 async function main({ payloadBytes, warmUpMs, measureMs, serial }: FirmwareShape): Promise<FirmwareResult> {
   const random = seededRandom(1)
   const { path, baudRate, window } = serial
-  const port = await openTtyPort(path, 115_200)
+  const port = await openTtyPort(path, baudRate)
   const station = new SerialStation(port, { id: 'b', baudRate, damage: 0, random, rate: 0, payloadBytes, window })
   const fleet = new Fleet([station], { random, resetEveryMs: 0, remembers: true })
   const count = () => ({
@@ -42,23 +42,16 @@ async function main({ payloadBytes, warmUpMs, measureMs, serial }: FirmwareShape
   await wait(measureMs)
   const after = count()
   await checkpoint('end')
-  const latencies = station.traffic.latenciesMs.slice().sort((a, b) => a - b)
-  const at = (share: number) => latencies[Math.floor(latencies.length * share)] ?? Number.NaN
+  const { latenciesMs } = station.traffic
   fleet.close()
   return {
     seconds: (after.atMs - before.atMs) / 1000,
     acked: after.acked - before.acked,
     frames: after.frames - before.frames,
     lineBytes: after.lineBytes - before.lineBytes,
-    p50Ms: at(0.5),
-    p99Ms: at(0.99),
+    p50Ms: quantile(latenciesMs, 0.5),
+    p99Ms: quantile(latenciesMs, 0.99),
   }
 }
 
-async function checkpoint(name: string): Promise<void> {
-  process.stdout.write(`at ${name}\n`)
-  await once(process.stdin, 'data')
-}
-
-const result = await main(JSON.parse(process.argv[2]) as FirmwareShape)
-process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0))
+finish(await main(JSON.parse(process.argv[2]) as FirmwareShape))

@@ -1,12 +1,11 @@
 // A device on a serial line: how much of a line of 115,200 baud is filled with payload, each message on disk before its ack, and what that
 // costs the node.
 
-import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { makePtyPair } from '../../firmware-bridge/sim/pty-pair.js'
 import { findProgram } from '../../test/helpers/mosquitto.js'
 import { NodeProcess } from '../../test/helpers/node-process.js'
+import { cpuSecondsOf, residentKb } from '../../test/helpers/process-usage.js'
 import { tempDir } from '../../test/helpers/temp-dir.js'
 import type { FirmwareResult, FirmwareShape } from './firmware-load.js'
 import { runLoad } from './run-load.js'
@@ -86,18 +85,9 @@ function times({ quick }: BenchOptions) {
 async function measure(node: NodeProcess, shape: FirmwareShape, options: BenchOptions): Promise<Measured> {
   const at: Record<string, number> = {}
   const load = await runLoad<FirmwareResult>('firmware-load', shape, options, (name) => {
-    at[name] = cpuSeconds(node.pid)
+    at[name] = cpuSecondsOf(node.pid)
   })
-  const rssKb = Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${node.pid}/status`, 'utf8'))?.[1] ?? 0)
-  return { ...load, cpuShare: (at['end'] - at['start']) / load.seconds, rssKb }
-}
-
-const TICKS_PER_SECOND = Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
-
-/** User and system time that a process has taken (proc(5), fields 14 and 15). */
-function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+  return { ...load, cpuShare: (at['end'] - at['start']) / load.seconds, rssKb: residentKb(node.pid, 'VmRSS') }
 }
 
 function costs({ p50Ms, p99Ms, cpuShare, rssKb }: Measured): string[] {

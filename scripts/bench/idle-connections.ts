@@ -1,7 +1,8 @@
 // What 10,000 idle connections cost: memory of the broker, and the ack latency of 100 clients that go on publishing.
 
 import { mosquittoMissing } from '../../test/helpers/mosquitto.js'
-import { MAX_RSS_MB, mosquitto, residentKb, sluice } from './contestants.js'
+import { residentKb } from '../../test/helpers/process-usage.js'
+import { MAX_RSS_MB, mosquitto, sluice } from './contestants.js'
 import type { LatencyResult, LatencyShape } from './latency-load.js'
 import { runLoad } from './run-load.js'
 import { formatTable, type Workload } from './workload.js'

@@ -3,7 +3,7 @@
 // it is measured again. Takes its shape as JSON in the first argument; speaks with the program that started it over stdin and stdout, a line each.
 
 import { encodePublish, PUBACK } from '../../src/cli/bench/mqtt-packets.js'
-import { fail, finish, LoadConnection, wait } from './load-connection.js'
+import { checkpoint, fail, finish, LoadConnection, wait } from './load-connection.js'
 import { paced } from './pacer.js'
 import { quantile } from './statistics.js'
 
@@ -94,12 +94,6 @@ async function measure(): Promise<Latencies> {
     sentLateP50Ms: quantile(lateness, 0.5),
     sentLateP99Ms: quantile(lateness, 0.99),
   }
-}
-
-/** The other program looks at the broker now, and answers with a line. */
-function checkpoint(name: string): Promise<void> {
-  process.stdout.write(`at ${name}\n`)
-  return new Promise((resolve) => process.stdin.once('data', () => resolve()))
 }
 
 const alone = await measure()

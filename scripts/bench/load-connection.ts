@@ -42,3 +42,9 @@ export function finish(result: unknown): never {
 }
 
 export const wait = (milliseconds: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, milliseconds))
+
+/** The program that started this one looks at the broker now, and answers with a line. */
+export function checkpoint(name: string): Promise<void> {
+  process.stdout.write(`at ${name}\n`)
+  return new Promise((resolve) => process.stdin.once('data', () => resolve()))
+}

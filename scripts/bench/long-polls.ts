@@ -1,9 +1,9 @@
 // What a thousand requests cost that wait for records: memory of the node, each.
 
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { NodeProcess } from '../../test/helpers/node-process.js'
+import { residentKb } from '../../test/helpers/process-usage.js'
 import { formatTable, type Workload } from './workload.js'
 
 const POLLS = 1000
@@ -18,7 +18,7 @@ export const longPolls: Workload = {
     const node = await NodeProcess.start({ core: options.brokerCore })
     const sockets: Socket[] = []
     try {
-      const before = rssOf(node.pid)
+      const before = residentKb(node.pid, 'VmRSS')
       for (let i = 0; i < POLLS; i++) {
         const socket = connect({ port: node.httpPort, host: '127.0.0.1' })
         await once(socket, 'connect')
@@ -28,7 +28,7 @@ export const longPolls: Workload = {
         sockets.push(socket)
       }
       await waiting(node.httpUrl)
-      const after = rssOf(node.pid)
+      const after = residentKb(node.pid, 'VmRSS')
       const eachKb = (after - before) / POLLS
       const text = [
         `${POLLS} long polls of a partition, each on a connection of its own`,
@@ -54,11 +54,6 @@ async function waiting(url: string): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
   await new Promise((resolve) => setTimeout(resolve, SETTLE_MS))
-}
-
-/** Resident memory, KB. */
-function rssOf(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
 }
 
 const mb = (kb: number): string => `${(kb / 1024).toFixed(0)} MB`

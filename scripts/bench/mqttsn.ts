@@ -1,10 +1,10 @@
 // 500 MQTT-SN clients on UDP that publish once a second each at QoS 1: what the gateway costs in processor and memory, and how long a PUBACK takes,
 // without a key, under the seal, and with a subscription (a session at the node) for each.
 
-import { readFileSync } from 'node:fs'
 import { RawSeal } from '../../test/firmware-bridge/raw-seal.js'
 import { RawSnClient, w } from '../../test/firmware-bridge/raw-sn-client.js'
 import { NodeProcess } from '../../test/helpers/node-process.js'
+import { cpuSecondsOf, residentKb } from '../../test/helpers/process-usage.js'
 import { freeUdpPort } from '../../test/helpers/udp-proxy.js'
 import { quantile } from './statistics.js'
 import { type BenchOptions, formatTable, type Workload } from './workload.js'
@@ -14,7 +14,6 @@ const INTERVAL_MS = 1000
 const PAYLOAD = 'x'.repeat(100)
 const KEY = '000102030405060708090a0b0c0d0e0f'
 const RESEND_MS = 1000
-const CLOCK_TICKS_PER_SECOND = 100
 const PUBACK_BYTES = 7
 
 interface Variant {
@@ -86,13 +85,13 @@ async function measure({ name, sealed, subscribed, lingerMs = 0 }: Variant, opti
   })
   const devicesThere: Device[] = []
   try {
-    const empty = rssOf(node.pid)
+    const empty = residentKb(node.pid, 'VmRSS')
     for (let i = 0; i < CLIENTS; i++) {
       const device = new Device(await RawSnClient.open(port), `d${i}`, sealed)
       await device.join(subscribed)
       devicesThere.push(device)
     }
-    const connected = rssOf(node.pid)
+    const connected = residentKb(node.pid, 'VmRSS')
     const [cpuBefore, began] = [cpuSecondsOf(node.pid), performance.now()]
     const rounds = options.quick ? 3 : 30
     await Promise.all(devicesThere.map((device, i) => device.publish(rounds, (i * INTERVAL_MS) / CLIENTS)))
@@ -106,7 +105,7 @@ async function measure({ name, sealed, subscribed, lingerMs = 0 }: Variant, opti
       p50_ms: quantile(latencies, 0.5),
       p99_ms: quantile(latencies, 0.99),
       cpu_percent: cpuPercent,
-      rss_kb: { empty, connected, after: rssOf(node.pid) },
+      rss_kb: { empty, connected, after: residentKb(node.pid, 'VmRSS') },
     }
   } finally {
     for (const { client } of devicesThere) client.close()
@@ -170,16 +169,4 @@ class Device {
 
 function hex(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString('hex')
-}
-
-function rssOf(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
-}
-
-/** Of user and system, all threads. */
-function cpuSecondsOf(pid: number): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    .replace(/^.*\) /, '')
-    .split(' ')
-  return (Number(fields[11]) + Number(fields[12])) / CLOCK_TICKS_PER_SECOND
 }

@@ -18,3 +18,12 @@ export function rssAnonOf(pid: number | 'self' = 'self'): number {
   const status = readFileSync(`/proc/${pid}/status`, 'latin1')
   return Number(/^RssAnon:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
 }
+
+/** @param line `VmRSS`: now; `VmHWM`: at most so far. @returns KB; 0 where there is no /proc, or no such process any more. */
+export function residentKb(pid: number, line: 'VmRSS' | 'VmHWM'): number {
+  try {
+    return Number(new RegExp(`${line}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
+  } catch {
+    return 0
+  }
+}
