@@ -141,6 +141,7 @@ export async function startHttp(
       await expiry.stop()
       coordinator.stop()
       await server.stop()
+      await queues.stop()
     },
   }
 }

@@ -4,12 +4,13 @@
 import { appendDeadLetter as append, DEAD_LETTER_PREFIX as PREFIX } from '../log/dead-letter.js'
 import type { Commit, Stream } from '../log/types.js'
 import type { LogRecord, RecordHeader } from '../record/record.js'
+import { identityOf } from './stream-identity.js'
 
 /** Longest reason kept, UTF-16 units. */
 export const MAX_REASON_LENGTH = 256
 
 export interface DeadLetter {
-  readonly stream: string
+  readonly stream: Stream
   readonly group: string
   readonly partition: number
   readonly record: LogRecord
@@ -18,7 +19,10 @@ export interface DeadLetter {
 }
 
 export interface DeadLetterOrigin {
+  /** Of a mirror `ORIGIN.STREAM`. */
   readonly stream: string
+  /** Of a mirror, else 1. */
+  readonly incarnation: number
   readonly group: string
   readonly partition: number
   readonly offset: number
@@ -27,8 +31,10 @@ export interface DeadLetterOrigin {
 /** @throws SluiceError as Stream.append. */
 export function appendDeadLetter(to: Stream, letter: DeadLetter, timestampMs: number): Commit {
   const { record } = letter
+  const { stream, incarnation } = identityOf(letter.stream)
   const facts = {
-    stream: letter.stream,
+    stream,
+    ...(letter.stream.mirrorOf && { incarnation }),
     group: letter.group,
     partition: letter.partition,
     offset: record.offset,
@@ -45,13 +51,10 @@ export function originOf(headers: readonly RecordHeader[]): DeadLetterOrigin | n
     const value = headers.find(({ key }) => key === PREFIX + name)?.value
     return value === undefined || value === null ? undefined : Buffer.from(value).toString()
   }
-  const [stream, group, partition, offset] = [
-    text('stream'),
-    text('group'),
-    Number(text('partition')),
-    Number(text('offset')),
-  ]
+  const count = (name: string): number => Number(text(name) ?? Number.NaN)
+  const [stream, group, partition, offset] = [text('stream'), text('group'), count('partition'), count('offset')]
+  const incarnation = Number(text('incarnation') ?? 1)
   if (stream === undefined || group === undefined) return null
-  if (!Number.isSafeInteger(partition) || !Number.isSafeInteger(offset) || partition < 0 || offset < 0) return null
-  return { stream, group, partition, offset }
+  if (![partition, offset, incarnation].every((value) => Number.isSafeInteger(value) && value >= 0)) return null
+  return { stream, incarnation, group, partition, offset }
 }

@@ -7,11 +7,19 @@ import { decodeRecords } from '../record/record-batch.js'
 import { appendDeadLetter, originOf } from './dead-letter.js'
 import { readOffsets } from './queue-reading.js'
 import { hashOf, type WorkQueueOptions } from './queue-words.js'
+import { identityOf } from './stream-identity.js'
 
 /** When a dead letter is tried again that could not be stored. */
 export const DEAD_LETTER_RETRY_MS = 1_000
 const READ_BYTES = 256 * 1024
+/** They are read, and written, together. */
+const BURIED_AT_ONCE = 32
 const TIMED_OUT = 'visibility time-out'
+
+interface Letter {
+  readonly offset: number
+  readonly reason: string
+}
 
 export class DeadLetters {
   /** Since the queue was opened. */
@@ -38,25 +46,31 @@ export class DeadLetters {
     }
   }
 
-  /** Stores them, durably, and is done with them. @throws SluiceError when they cannot be stored. */
-  async bury(index: number, letters: readonly { readonly offset: number; readonly reason: string }[]): Promise<void> {
+  /** Stores them, durably, and is done with them. @throws SluiceError when one cannot be stored; it is done with the others. */
+  async bury(index: number, letters: readonly Letter[]): Promise<void> {
+    for (let i = 0; i < letters.length; i += BURIED_AT_ONCE)
+      await this.buryFew(index, letters.slice(i, i + BURIED_AT_ONCE))
+  }
+
+  private async buryFew(index: number, letters: readonly Letter[]): Promise<void> {
     const { stream, group, settings, clock } = this.options
     const { deadLetters } = settings
     if (deadLetters === null) return
     const partition = this.options.partitions[index]
     const offsets = letters.map(({ offset }) => offset)
     const records = await readOffsets(stream, toPartitionId(index), offsets)
-    for (const { offset, reason } of letters) {
+    const buried = letters.map(async ({ offset, reason }) => {
       const record = records.get(offset)
       if (record !== undefined) {
         const attempts = partition.attemptsOf(offset)
-        const letter = { stream: stream.name, group, partition: index, record, attempts, reason: reason || TIMED_OUT }
+        const letter = { stream, group, partition: index, record, attempts, reason: reason || TIMED_OUT }
         await appendDeadLetter(deadLetters, letter, clock.wallMs()).durable()
       }
       // Only now: a crash in between makes a second dead letter of it, which names the same position.
       partition.done(offset)
       this.count += 1
-    }
+    })
+    for (const result of await Promise.allSettled(buried)) if (result.status === 'rejected') throw result.reason
   }
 
   /**
@@ -93,7 +107,8 @@ export class DeadLetters {
   private takeBack(letter: LogRecord): 'back' | 'gone' | 'other' | 'full' {
     const { group, stream } = this.options
     const origin = originOf(letter.headers)
-    if (origin === null || origin.group !== group || origin.stream !== stream.name) return 'other'
+    const { stream: name, incarnation } = identityOf(stream)
+    if (origin?.group !== group || origin.stream !== name || origin.incarnation !== incarnation) return 'other'
     const partition = this.options.partitions[origin.partition]
     if (partition === undefined || origin.offset < stream.logStartOffset(toPartitionId(origin.partition))) return 'gone'
     if (!partition.hasRoom) return 'full'

@@ -103,6 +103,18 @@ export class QueuePartition {
     return due
   }
 
+  /** Messages whose last attempt was under way when the process ended are not worn out before `untilMs`. */
+  keepWornOut(maxAttempts: number, untilMs: number): void {
+    for (const message of this.pending.values()) if (message.attempts >= maxAttempts) message.dueMs = untilMs
+  }
+
+  /** When the first last attempt runs out, or has; monotonic milliseconds. */
+  wornOutMs(maxAttempts: number): number {
+    let first = Number.POSITIVE_INFINITY
+    for (const { attempts, dueMs } of this.pending.values()) if (attempts >= maxAttempts && dueMs < first) first = dueMs
+    return first
+  }
+
   /** A new message at or after `next`, not yet handed out. */
   add(offset: number, keyHash: number): void {
     assert(offset >= this.next, 'new messages of a queue come in order')

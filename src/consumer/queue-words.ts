@@ -3,7 +3,7 @@
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import { murmur2 } from '../base/murmur2.js'
-import type { Stream, StreamReader } from '../log/types.js'
+import type { Stream } from '../log/types.js'
 import type { LogRecord } from '../record/record.js'
 import type { QueuePartition } from './queue-partition.js'
 import type { QueueSaver } from './queue-saver.js'
@@ -13,6 +13,8 @@ export interface QueueSettings {
   readonly maxAttempts: number
   readonly deadLetters: Stream | null
   readonly visibilityTimeoutMs: number
+  /** Per partition, inclusive. */
+  readonly maxPending: number
 }
 
 export interface QueueReceive {
@@ -61,7 +63,7 @@ export type WaitForMessages = (
 
 export interface WorkQueueOptions {
   readonly group: string
-  readonly stream: StreamReader
+  readonly stream: Stream
   /** Shared with `saver`; grows with the stream. */
   readonly partitions: QueuePartition[]
   readonly saver: QueueSaver

@@ -4,16 +4,13 @@
 // Receives of one queue follow each other (`exclusive`); ack, nack and extend do not wait for them. `version` counts what may have made a message
 // available, so that a receive that waits looks again exactly then.
 
-import { randomBytes } from 'node:crypto'
-import { SluiceError } from '../base/errors.js'
-import { type LogRecord, toOffset, toPartitionId } from '../record/record.js'
-import { decodeRecords } from '../record/record-batch.js'
+import { messageOf, SluiceError } from '../base/errors.js'
+import { toPartitionId } from '../record/record.js'
 import { DEAD_LETTER_RETRY_MS, DeadLetters } from './dead-letters.js'
+import { QueueGathering } from './queue-gathering.js'
 import { QueuePartition } from './queue-partition.js'
-import { readOffsets } from './queue-reading.js'
+import { notAReceipt, QueueReceipts } from './queue-receipts.js'
 import type {
-  LostRange,
-  QueueMessage,
   QueueOutcome,
   QueueReceive,
   QueueReceived,
@@ -21,15 +18,10 @@ import type {
   WaitForMessages,
   WorkQueueOptions,
 } from './queue-words.js'
-import { hashOf } from './queue-words.js'
+import { identityOf } from './stream-identity.js'
+import { WornOutWatch } from './worn-out-watch.js'
 
-const READ_BYTES = 256 * 1024
-
-interface Gathering extends QueueReceive {
-  readonly messages: QueueMessage[]
-  readonly lost: LostRange[]
-  bytes: number
-}
+const NOTHING: QueueReceived = { messages: [], lost: [] }
 
 export class WorkQueue {
   received = 0
@@ -37,15 +29,21 @@ export class WorkQueue {
   private version = 0
   private isClosed = false
   private turn = 0
-  private lease = 0
-  /** Receipts of an earlier process are never taken for those of this one. */
-  private readonly run = randomBytes(4).toString('hex')
+  private readonly receipts: QueueReceipts
   private readonly deadLetters: DeadLetters
+  private readonly wornOut: WornOutWatch
   private readonly listeners = new Set<() => void>()
   private last: Promise<unknown> = Promise.resolve()
 
   constructor(private readonly options: WorkQueueOptions) {
+    this.receipts = new QueueReceipts(identityOf(options.stream).incarnation)
     this.deadLetters = new DeadLetters(options)
+    this.wornOut = new WornOutWatch(options.clock, () => this.buryWornOut())
+    const { settings, clock, partitions } = options
+    // Leases have not outlived the process that gave them, but a worker from before may be at its last attempt: it is given its time.
+    const untilMs = clock.monotonicMs() + settings.visibilityTimeoutMs
+    for (const partition of partitions) partition.keepWornOut(settings.maxAttempts, untilMs)
+    this.wornOut.expect(this.nextWornOutMs())
   }
 
   get deadLettered(): number {
@@ -65,19 +63,30 @@ export class WorkQueue {
     return this.partitions.reduce((sum, partition) => sum + partition.leasedCount(now), 0)
   }
 
+  get group(): string {
+    return this.options.group
+  }
+
+  get stream(): WorkQueueOptions['stream'] {
+    return this.options.stream
+  }
+
   /** @throws SluiceError STORAGE_FULL and the like: then nothing was handed out. */
   async receive(request: QueueReceive, wait: WaitForMessages): Promise<QueueReceived> {
-    const { clock } = this.options
+    const { clock, stream } = this.options
+    const { name } = stream
+    const isReplaced = (): boolean => stream.name !== name
     const endMs = clock.monotonicMs() + request.waitMs
     for (;;) {
       const seen = this.version
       const received = await this.exclusive(() => this.gather(request))
+      if (isReplaced()) return this.takeBack(received)
       const leftMs = endMs - clock.monotonicMs()
       if (received.messages.length > 0 || received.lost.length > 0 || leftMs <= 0) return received
-      const ready = (): boolean => this.version !== seen || this.hasNew()
+      const ready = (): boolean => this.version !== seen || this.hasNew() || isReplaced()
       const isWanted = await wait({ ready, subscribe: (wake) => this.subscribe(wake) }, leftMs)
       // The time is up, or the node stops and nobody waits any more.
-      if (!isWanted || !ready()) return received
+      if (!isWanted || !ready() || isReplaced()) return received
     }
   }
 
@@ -122,6 +131,7 @@ export class WorkQueue {
     } finally {
       for (const { index, offset } of dead)
         this.partitions[index].release(offset, clock.monotonicMs() + DEAD_LETTER_RETRY_MS, reason)
+      if (dead.length > 0) this.wornOut.expect(clock.monotonicMs() + DEAD_LETTER_RETRY_MS)
     }
     await this.options.saver.save()
     this.changed()
@@ -131,7 +141,10 @@ export class WorkQueue {
   /** Keeps messages for a worker that needs longer. Not stored: after a restart they are handed out again. */
   extend(receipts: readonly string[], visibilityTimeoutMs: number): QueueOutcome {
     const untilMs = this.options.clock.monotonicMs() + visibilityTimeoutMs
-    const outcome = this.each(receipts, (partition, offset, _index, lease) => partition.extend(offset, lease, untilMs))
+    const outcome = this.each(receipts, (partition, offset, _index, lease) => {
+      partition.extend(offset, lease, untilMs)
+      if (partition.attemptsOf(offset) >= this.settings.maxAttempts) this.wornOut.expect(untilMs)
+    })
     this.changed()
     return outcome
   }
@@ -156,7 +169,14 @@ export class WorkQueue {
   /** The queue has been removed: nothing of it is handed out or stored any more. */
   close(): void {
     this.isClosed = true
+    this.wornOut.stop()
     this.changed()
+  }
+
+  /** The node stops: resolves once nothing more is done of itself. */
+  async stop(): Promise<void> {
+    this.wornOut.stop()
+    await this.exclusive(async () => {})
   }
 
   private changed(): void {
@@ -165,94 +185,63 @@ export class WorkQueue {
   }
 
   private async gather(request: QueueReceive): Promise<QueueReceived> {
-    const gathering: Gathering = { ...request, messages: [], lost: [], bytes: 0 }
-    if (this.isClosed) return gathering
+    if (this.isClosed) return NOTHING
     this.grow()
+    const gathering = new QueueGathering(this.options, this.receipts, request)
     const { length } = this.partitions
-    this.turn = (this.turn + 1) % length
+    this.turn += 1
     for (let i = 0; i < length; i++) {
       const index = (this.turn + i) % length
-      this.dropLost(index, gathering)
+      gathering.dropLost(index)
       await this.deadLetters.buryWornOut(index)
-      const taken = request.orderedByKey ? new Set<number>() : null
-      await this.gatherDue(index, gathering, taken)
-      await this.gatherNew(index, gathering, taken)
+      await gathering.gather(index)
     }
     await this.options.saver.save()
     this.received += gathering.messages.length
-    return gathering
+    if (gathering.messages.some(({ attempt }) => attempt >= this.settings.maxAttempts))
+      this.wornOut.expect(this.nextWornOutMs())
+    const { messages, lost } = gathering
+    return { messages, lost }
+  }
+
+  /** Another mirror has got the name under which these were asked for: there, offsets and receipts would be taken for its own. */
+  private takeBack({ messages }: QueueReceived): QueueReceived {
+    const nowMs = this.options.clock.monotonicMs()
+    for (const { partition, record } of messages) this.partitions[partition].release(record.offset, nowMs, '')
+    this.changed()
+    return NOTHING
+  }
+
+  /** @returns when the next last attempt runs out. */
+  private buryWornOut(): Promise<number> {
+    return this.exclusive(async () => {
+      if (this.isClosed) return Number.POSITIVE_INFINITY
+      const { saver, logger, stream, group } = this.options
+      for (let index = 0; index < this.partitions.length; index++) await this.deadLetters.buryWornOut(index)
+      // What could not be stored goes with the next write: until then a crash makes a second dead letter of the same position.
+      await saver.save().catch((error) => {
+        logger.warn('a queue cannot be stored', { stream: stream.name, group, reason: messageOf(error) })
+      })
+      this.changed()
+      return this.nextWornOutMs()
+    })
+  }
+
+  private nextWornOutMs(): number {
+    const { maxAttempts, deadLetters } = this.settings
+    if (deadLetters === null) return Number.POSITIVE_INFINITY
+    return Math.min(...this.partitions.map((partition) => partition.wornOutMs(maxAttempts)))
   }
 
   /** Partitions that came after the queue are read from their beginning. */
   private grow(): void {
-    const { partitions, stream } = this.options
+    const { partitions, stream, settings } = this.options
     while (partitions.length < stream.partitions) {
       const start = stream.logStartOffset(toPartitionId(partitions.length))
-      const added = new QueuePartition(start, partitions[0].maxPending)
+      const added = new QueuePartition(start, settings.maxPending)
       added.isDirty = true
       partitions.push(added)
     }
-  }
-
-  private dropLost(index: number, { lost }: Gathering): void {
-    const logStart = this.options.stream.logStartOffset(toPartitionId(index))
-    for (const [firstOffset, lastOffset] of this.partitions[index].dropBelow(logStart))
-      lost.push({ partition: index, firstOffset, lastOffset })
-  }
-
-  private async gatherDue(index: number, gathering: Gathering, taken: Set<number> | null): Promise<void> {
-    const left = gathering.maxMessages - gathering.messages.length
-    const partition = this.partitions[index]
-    const due = partition.due(this.options.clock.monotonicMs(), left, taken)
-    if (due.length === 0) return
-    const offsets = due.map(({ offset }) => offset)
-    const records = await readOffsets(this.options.stream, toPartitionId(index), offsets)
-    for (const offset of offsets) {
-      const record = records.get(offset)
-      // Its worker may have been heard of meanwhile.
-      if (!partition.isDue(offset, this.options.clock.monotonicMs())) continue
-      if (record !== undefined) {
-        if (!this.hand(index, record, gathering)) return
-        continue
-      }
-      partition.done(offset)
-      gathering.lost.push({ partition: index, firstOffset: offset, lastOffset: offset })
-    }
-  }
-
-  private async gatherNew(index: number, gathering: Gathering, taken: Set<number> | null): Promise<void> {
-    const { stream } = this.options
-    const id = toPartitionId(index)
-    const partition = this.partitions[index]
-    while (gathering.messages.length < gathering.maxMessages && partition.hasRoom) {
-      const from = toOffset(partition.next)
-      if (from >= stream.highWatermark(id)) return
-      const maxRecords = gathering.maxMessages - gathering.messages.length
-      const { batches, nextOffset } = await stream.fetch(id, from, { maxBytes: READ_BYTES, maxRecords })
-      for (const record of batches.flatMap((batch) => decodeRecords(batch, from))) {
-        if (gathering.messages.length >= gathering.maxMessages || !partition.hasRoom) return
-        const keyHash = hashOf(record)
-        const mustWait = taken?.has(keyHash) === true
-        if (!mustWait && isFull(gathering, record)) return
-        partition.add(record.offset, keyHash)
-        taken?.add(keyHash)
-        if (!mustWait) this.hand(index, record, gathering)
-      }
-      // Over whatever is missing from the log.
-      partition.advance(nextOffset)
-    }
-  }
-
-  /** @returns false when the answer has no room for it. */
-  private hand(index: number, record: LogRecord, gathering: Gathering): boolean {
-    if (isFull(gathering, record)) return false
-    const { clock, settings } = this.options
-    const lease = `${this.run}${(++this.lease).toString(36)}`
-    const untilMs = clock.monotonicMs() + (gathering.visibilityTimeoutMs ?? settings.visibilityTimeoutMs)
-    const attempt = this.partitions[index].lease(record.offset, lease, untilMs)
-    gathering.bytes += sizeOf(record)
-    gathering.messages.push({ partition: index, record, attempt, receipt: `${index}-${record.offset}-${lease}` })
-    return true
   }
 
   private each(
@@ -263,18 +252,18 @@ export class WorkQueue {
     let done = 0
     const stale: string[] = []
     for (const receipt of new Set(receipts)) {
-      const match = /^(\d{1,9})-(\d{1,16})-([0-9a-z]{1,32})$/.exec(receipt)
-      const partition = match === null ? undefined : this.partitions[Number(match[1])]
-      if (match === null || partition === undefined)
-        throw new SluiceError(
-          'INVALID_REQUEST',
-          `${JSON.stringify(receipt.slice(0, 80))} is not a receipt of this queue`,
-        )
-      const offset = Number(match[2])
-      const holds = partition.holds(offset, match[3])
+      const named = this.receipts.parse(receipt)
+      if (named === null) {
+        stale.push(receipt)
+        continue
+      }
+      const { partition: index, offset, lease } = named
+      const partition = this.partitions[index]
+      if (partition === undefined) throw notAReceipt(receipt)
+      const holds = partition.holds(offset, lease)
       if (holds === false || (holds === null && !isFineWhenDone)) stale.push(receipt)
       else {
-        action(partition, offset, Number(match[1]), match[3])
+        action(partition, offset, index, lease)
         done += 1
       }
     }
@@ -307,12 +296,4 @@ export class WorkQueue {
     this.last = result.catch(() => {})
     return result
   }
-}
-
-function sizeOf({ key, value }: LogRecord): number {
-  return (key?.length ?? 0) + (value?.length ?? 0)
-}
-
-function isFull({ messages, bytes, maxBytes }: Gathering, record: LogRecord): boolean {
-  return messages.length > 0 && bytes + sizeOf(record) > maxBytes
 }

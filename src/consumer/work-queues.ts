@@ -1,5 +1,8 @@
-// All work queues of a node, by stream and group. One comes into being with its first receive, and is kept in state/ from then on: a row per
-// partition. Over HTTP by http/routes/queues.ts.
+// All work queues of a node, by stream and group. One comes into being with its first receive, and is kept in state/ from then on
+// (queue-rows.ts). Over HTTP by http/routes/queues.ts.
+//
+// When a mirror is replaced by another incarnation, its queues stay with the records they are of, under the name these have now; under the
+// name they had a successor reads all of the new incarnation.
 
 import type { Clock } from '../base/clock.js'
 import { SluiceError } from '../base/errors.js'
@@ -7,10 +10,13 @@ import type { Logger } from '../base/logger.js'
 import type { StartPosition } from '../base/start-position.js'
 import type { Stream, StreamCatalog } from '../log/types.js'
 import { toOffset, toPartitionId } from '../record/record.js'
-import type { StateStore, StateTable } from '../state/types.js'
+import type { StateStore } from '../state/types.js'
+import { describeQueue, type QueueDescription } from './queue-description.js'
 import { QueuePartition, type QueueRow } from './queue-partition.js'
-import { QueueSaver } from './queue-saver.js'
-import type { QueueOutcome, QueueReceive, QueueReceived, WaitForMessages } from './queue-words.js'
+import { QueueRows } from './queue-rows.js'
+import type { QueueSaver } from './queue-saver.js'
+import type { QueueOutcome, QueueReceive, QueueReceived, QueueSettings, WaitForMessages } from './queue-words.js'
+import { identityOf, lastingName, lastingNameOf } from './stream-identity.js'
 import { WorkQueue } from './work-queue.js'
 
 /** What the configuration says of a queue. */
@@ -45,42 +51,36 @@ export interface WorkQueuesDependencies {
   readonly options?: Partial<WorkQueuesOptions>
 }
 
-export interface QueueDescription {
-  readonly stream: string
-  readonly group: string
-  /** Never handed out yet. */
-  readonly backlog: number
-  /** With a worker right now. */
-  readonly inFlight: number
-  /** Handed out before, or waiting for their key, and not done. */
-  readonly waiting: number
-  readonly maxAttempts: number | null
-  readonly deadLetter: string | null
-  /** Since the node started. */
-  readonly received: number
-  readonly acknowledged: number
-  readonly deadLettered: number
-}
-
 export class WorkQueues {
+  /** By lasting name of the stream, and group. */
   private readonly queues = new Map<string, WorkQueue>()
-  /** What is on disk, for queues that were not used since the start. */
-  private readonly stored = new Map<string, QueueRow>()
+  private readonly savers = new WeakMap<WorkQueue, QueueSaver>()
   private readonly creating = new Map<string, Promise<WorkQueue>>()
   private readonly options: WorkQueuesOptions
 
   private constructor(
-    private readonly table: StateTable<QueueRow>,
+    private readonly rows: QueueRows,
     private readonly dependencies: WorkQueuesDependencies,
   ) {
     this.options = { ...DEFAULT_WORK_QUEUES_OPTIONS, ...dependencies.options }
   }
 
   static async open(dependencies: WorkQueuesDependencies): Promise<WorkQueues> {
-    const queues = new WorkQueues(dependencies.state.table<QueueRow>('queues'), dependencies)
-    for await (const [key, row] of queues.table.entries()) queues.stored.set(key, row)
-    for (const name of queues.names()) queues.restore(name)
+    const rows = await QueueRows.open(dependencies.state.table<QueueRow>('queues'))
+    const queues = new WorkQueues(rows, dependencies)
+    const streams = [...dependencies.streams.streams.values()]
+    const byLastingName = new Map(streams.map((stream) => [lastingName(stream), stream]))
+    // A queue of a stream that is not configured now stays on disk and is not offered.
+    for (const [name, group] of rows.queues()) {
+      const stream = byLastingName.get(name)
+      if (stream !== undefined) queues.restore(stream, group)
+    }
     return queues
+  }
+
+  /** The node stops: nothing is done without being asked from now on. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.queues.values()].map((queue) => queue.stop()))
   }
 
   /** @throws SluiceError UNKNOWN_STREAM_OR_PARTITION, TOO_MANY_REQUESTS; as WorkQueue.receive. */
@@ -120,92 +120,66 @@ export class WorkQueues {
     const queue = this.queueOf(stream, group)
     const { deadLetters } = queue.settings
     if (deadLetters === null) return { redriven: 0, gone: 0 }
-    const keyOf = (partition: number): string => `${stream}/${group}/dead/${partition}`
-    const from = Array.from({ length: deadLetters.partitions }, (_, p) => this.stored.get(keyOf(p))?.next ?? 0)
-    return queue.redrive(from, maximum, async () => {
-      const cursors = from.map((next, p) => ({ put: keyOf(p), value: { next, pending: [] } }))
-      await this.saverOf(queue).saveWith(cursors)
-      for (const { put, value } of cursors) this.stored.set(put, value)
-    })
+    const key = keyOf(queue.stream, group)
+    const from = this.rows.redrivenTo(key, deadLetters.partitions)
+    return queue.redrive(from, maximum, () => this.rows.saveRedriven(key, this.saverOf(queue), from))
   }
 
   list(): QueueDescription[] {
-    return [...this.queues.keys()].sort().map((key) => this.describe(...splitKey(key)))
+    for (const { stream, group } of [...this.queues.values()]) this.known(identityOf(stream).stream, group)
+    const described = [...this.queues.values()].map(describeQueue)
+    return described.sort((a, b) => compare(a.stream, b.stream) || compare(a.group, b.group))
   }
 
   describe(stream: string, group: string): QueueDescription {
-    const queue = this.queueOf(stream, group)
-    const reader = this.dependencies.streams.stream(stream)
-    const { partitions, settings } = queue
-    const inFlight = queue.leased()
-    const pending = partitions.reduce((sum, { pendingCount }) => sum + pendingCount, 0)
-    return {
-      stream,
-      group,
-      backlog: partitions.reduce(
-        (sum, { next }, p) => sum + Math.max(0, reader.highWatermark(toPartitionId(p)) - next),
-        0,
-      ),
-      inFlight,
-      waiting: pending - inFlight,
-      maxAttempts: settings.deadLetters === null ? null : settings.maxAttempts,
-      deadLetter: settings.deadLetters?.name ?? null,
-      received: queue.received,
-      acknowledged: queue.acknowledged,
-      deadLettered: queue.deadLettered,
-    }
+    return describeQueue(this.queueOf(stream, group))
   }
 
   /** Forgets what the queue has done; durable when it resolves. The records stay where they are. */
-  async remove(stream: string, group: string): Promise<void> {
-    const queue = this.queueOf(stream, group)
+  async remove(name: string, group: string): Promise<void> {
+    const queue = this.queueOf(name, group)
+    const { stream, incarnation } = identityOf(queue.stream)
+    const successor = this.known(stream, group)
+    // It is one because of this queue.
+    if (successor !== undefined && successor !== queue) await this.saverOf(successor).save()
     queue.close()
-    this.queues.delete(`${stream}/${group}`)
-    const keys: string[] = queue.partitions.map((_, partition) => `${stream}/${group}/${partition}`)
-    keys.push(...[...this.stored.keys()].filter((key) => key.startsWith(`${stream}/${group}/dead/`)))
-    await this.table.write(keys.map((key) => ({ delete: key })))
-    for (const key of keys) this.stored.delete(key)
+    const key = keyOf(queue.stream, group)
+    this.queues.delete(key)
+    await this.rows.remove(key, queue.partitions.length, incarnation > 1)
   }
 
-  private create(stream: string, group: string, start: StartPosition): Promise<WorkQueue> {
-    const key = `${stream}/${group}`
+  private create(name: string, group: string, start: StartPosition): Promise<WorkQueue> {
+    const stream = this.dependencies.streams.stream(name)
+    const key = keyOf(stream, group)
     const already = this.creating.get(key)
     if (already !== undefined) return already
-    const { maxQueues } = this.options
-    if (this.queues.size + this.creating.size >= maxQueues)
-      throw new SluiceError('TOO_MANY_REQUESTS', `this node has ${maxQueues} work queues, the most it may have`)
+    if (!this.hasRoom) {
+      const message = `this node has ${this.options.maxQueues} work queues, the most it may have`
+      throw new SluiceError('TOO_MANY_REQUESTS', message)
+    }
     const created = this.begin(stream, group, start).finally(() => this.creating.delete(key))
     this.creating.set(key, created)
     return created
   }
 
-  private async begin(name: string, group: string, start: StartPosition): Promise<WorkQueue> {
-    const stream = this.dependencies.streams.stream(name)
+  private async begin(stream: Stream, group: string, start: StartPosition): Promise<WorkQueue> {
     const partitions: QueuePartition[] = []
     for (let p = 0; p < stream.partitions; p++)
       partitions.push(new QueuePartition(await resolve(stream, p, start), this.options.maxPendingPerPartition))
     for (const partition of partitions) partition.isDirty = true
     const queue = this.make(stream, group, partitions)
+    const key = keyOf(stream, group)
     // Before anything is handed out: `latest` must not become a later one over a restart.
-    await this.saverOf(queue).save()
-    this.queues.set(`${name}/${group}`, queue)
+    await this.rows.begin(key, this.saverOf(queue))
+    this.queues.set(key, queue)
     return queue
   }
 
-  private readonly savers = new WeakMap<WorkQueue, QueueSaver>()
-
   private make(stream: Stream, group: string, partitions: QueuePartition[]): WorkQueue {
     const { clock, logger } = this.dependencies
-    const saver = new QueueSaver(this.table, `${stream.name}/${group}`, partitions)
-    const queue = new WorkQueue({
-      group,
-      stream,
-      partitions,
-      saver,
-      settings: this.settingsOf(stream.name, group),
-      clock,
-      logger,
-    })
+    const saver = this.rows.saverOf(keyOf(stream, group), partitions)
+    const settings = this.settingsOf(stream, group)
+    const queue = new WorkQueue({ group, stream, partitions, saver, settings, clock, logger })
     this.savers.set(queue, saver)
     return queue
   }
@@ -214,40 +188,62 @@ export class WorkQueues {
     return this.savers.get(queue) as QueueSaver
   }
 
-  private settingsOf(stream: string, group: string) {
+  private settingsOf(of: Stream, group: string): QueueSettings {
     const { configured = [], streams } = this.dependencies
+    const { stream } = identityOf(of)
     const own = configured.find((each) => each.stream === stream && each.group === group)
     return {
       maxAttempts: own?.maxAttempts ?? Number.POSITIVE_INFINITY,
       deadLetters: own === undefined ? null : streams.stream(own.deadLetter),
       visibilityTimeoutMs: own?.visibilityTimeoutMs ?? this.options.visibilityTimeoutMs,
+      maxPending: this.options.maxPendingPerPartition,
     }
   }
 
-  private names(): string[] {
-    return [...new Set([...this.stored.keys()].map((key) => splitKey(key).join('/')))]
-  }
-
-  /** A queue of a stream that is not configured now stays on disk and is not offered. */
-  private restore(key: string): void {
-    const [name, group] = splitKey(key)
-    const stream = this.dependencies.streams.streams.get(name)
-    if (stream === undefined) return
-    const partitions = Array.from({ length: stream.partitions }, (_, p) =>
-      QueuePartition.restore(
-        this.stored.get(`${key}/${p}`) ?? { next: 0, pending: [] },
-        this.options.maxPendingPerPartition,
-      ),
-    )
-    for (let p = 0; p < stream.partitions; p++) this.stored.delete(`${key}/${p}`)
-    this.queues.set(key, this.make(stream, group, partitions))
+  private restore(stream: Stream, group: string): WorkQueue {
+    const key = keyOf(stream, group)
+    const queue = this.make(stream, group, this.rows.take(key, stream, this.options.maxPendingPerPartition))
+    this.queues.set(key, queue)
+    return queue
   }
 
   /** A mirror can appear after the start, and with it its queues. */
-  private known(stream: string, group: string): WorkQueue | undefined {
-    const key = `${stream}/${group}`
-    if (!this.queues.has(key) && this.stored.has(`${key}/0`)) this.restore(key)
-    return this.queues.get(key)
+  private known(name: string, group: string): WorkQueue | undefined {
+    const stream = this.dependencies.streams.streams.get(name)
+    if (stream === undefined) return undefined
+    const key = keyOf(stream, group)
+    const queue = this.queues.get(key)
+    if (queue !== undefined) return queue
+    if (this.rows.has(key)) return this.restore(stream, group)
+    return this.hasFormer(stream, group) && this.hasRoom ? this.succeed(stream, group) : undefined
+  }
+
+  /** Whether a queue of this name reads a former incarnation of the mirror. */
+  private hasFormer(of: Stream, group: string): boolean {
+    const { stream, incarnation } = identityOf(of)
+    if (this.rows.isRemoved(keyOf(of, group))) return false
+    for (let former = incarnation - 1; former > 0; former--) {
+      const key = `${lastingNameOf({ stream, incarnation: former })}/${group}`
+      if (this.queues.has(key) || this.rows.has(key)) return true
+      if (this.rows.isRemoved(key)) return false
+    }
+    return false
+  }
+
+  /** From the beginning of what is there now. It is stored with its first receive; until then it follows from the former one. */
+  private succeed(stream: Stream, group: string): WorkQueue {
+    const partitions = Array.from({ length: stream.partitions }, (_, p) => {
+      const start = stream.logStartOffset(toPartitionId(p))
+      return new QueuePartition(start, this.options.maxPendingPerPartition)
+    })
+    for (const partition of partitions) partition.isDirty = true
+    const queue = this.make(stream, group, partitions)
+    this.queues.set(keyOf(stream, group), queue)
+    return queue
+  }
+
+  private get hasRoom(): boolean {
+    return this.queues.size + this.creating.size < this.options.maxQueues
   }
 
   private queueOf(stream: string, group: string): WorkQueue {
@@ -259,9 +255,12 @@ export class WorkQueues {
   }
 }
 
-function splitKey(key: string): [stream: string, group: string] {
-  const [stream, group] = key.split('/')
-  return [stream, group]
+function keyOf(stream: Stream, group: string): string {
+  return `${lastingName(stream)}/${group}`
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : Number(a > b)
 }
 
 async function resolve(stream: Stream, partition: number, start: StartPosition): Promise<number> {

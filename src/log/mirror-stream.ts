@@ -27,7 +27,7 @@ export class MirrorStream implements Stream {
   ) {}
 
   get mirrorOf(): MirrorOrigin {
-    return { origin: this.origin, via: this.via }
+    return { origin: this.origin, via: this.via, incarnation: this.incarnation }
   }
 
   get partitions(): number {

@@ -115,6 +115,8 @@ export interface MirrorOrigin {
   readonly origin: string
   /** The node they come from: the origin, or the last one in a chain. */
   readonly via: string
+  /** Counts from 1. A higher one has taken the place, and the name, of this one: then the mirror's name ends in `.N`. */
+  readonly incarnation: number
 }
 
 export interface StreamStats {

@@ -2,86 +2,14 @@ import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { silentLogger } from '../../src/base/logger.js'
-import type { StartPosition } from '../../src/base/start-position.js'
-import { originOf } from '../../src/consumer/dead-letter.js'
-import type { QueueReceive, WaitForMessages } from '../../src/consumer/queue-words.js'
-import { WorkQueues, type WorkQueuesOptions } from '../../src/consumer/work-queues.js'
-import { type PartitionId, toOffset } from '../../src/record/record.js'
-import { decodeRecords } from '../../src/record/record-batch.js'
+import type { WaitForMessages } from '../../src/consumer/queue-words.js'
+import { WorkQueues } from '../../src/consumer/work-queues.js'
 import { LevelStateStore } from '../../src/state/state-store.js'
 import { FakeClock, settle } from '../helpers/fake-clock.js'
 import { MemoryStream, memoryCatalog } from '../helpers/memory-streams.js'
 import { codeOf } from '../helpers/rejection.js'
 import { tempDir } from '../helpers/temp-dir.js'
-
-type Asked = Partial<QueueReceive & { start: StartPosition }>
-
-class Setup {
-  readonly clock = new FakeClock()
-  readonly stream = new MemoryStream('jobs', 2)
-  readonly dead = new MemoryStream('jobs-dead', 1, [])
-  private readonly directory = join(tempDir(), 'state')
-  private state!: LevelStateStore
-  queues!: WorkQueues
-
-  static async start(options: Partial<WorkQueuesOptions> = {}): Promise<Setup> {
-    const setup = new Setup()
-    await setup.restart(options)
-    return setup
-  }
-
-  /** As a node that was killed: only what is on disk is left. */
-  async restart(options: Partial<WorkQueuesOptions> = {}): Promise<void> {
-    await this.state?.close()
-    this.state = await LevelStateStore.open({ directory: this.directory, logger: silentLogger, onFatal: () => {} })
-    const common = { stream: 'jobs', deadLetter: 'jobs-dead', visibilityTimeoutMs: 30_000 }
-    this.queues = await WorkQueues.open({
-      streams: memoryCatalog(this.stream, this.dead),
-      state: this.state,
-      clock: this.clock,
-      logger: silentLogger,
-      configured: [{ ...common, group: 'limited', maxAttempts: 3 }],
-      options,
-    })
-  }
-
-  receive(group: string, asked: Asked = {}, wait: WaitForMessages = async () => true) {
-    const standard = { maxMessages: 100, maxBytes: 1_000_000, waitMs: 0, orderedByKey: false }
-    return this.queues.receive('jobs', group, { ...standard, start: { at: 'earliest' }, ...asked }, wait)
-  }
-
-  async values(group: string, asked: Asked = {}): Promise<string[]> {
-    return (await this.receive(group, asked)).messages.map(({ record }) => String(record.value))
-  }
-
-  async receipts(group: string, asked: Asked = {}): Promise<string[]> {
-    return (await this.receive(group, asked)).messages.map(({ receipt }) => receipt)
-  }
-
-  ack(group: string, receipts: readonly string[]) {
-    return this.queues.ack('jobs', group, receipts)
-  }
-
-  nack(
-    group: string,
-    receipts: readonly string[],
-    more: { delayMs?: number; reason?: string; deadLetter?: boolean } = {},
-  ) {
-    return this.queues.nack('jobs', group, receipts, { delayMs: 0, reason: '', deadLetter: false, ...more })
-  }
-
-  close(): Promise<void> {
-    return this.state.close()
-  }
-}
-
-const withSetup = (name: string, work: (setup: Setup) => Promise<void>): void => {
-  test(name, async () => {
-    const setup = await Setup.start()
-    await work(setup)
-    await setup.close()
-  })
-}
+import { QueueSetup, withSetup } from './queue-setup.js'
 
 withSetup('each message goes to one worker of a queue, and to every queue', async (setup) => {
   setup.stream.add(0, 'a', 'b', 'c')
@@ -187,84 +115,6 @@ withSetup('by key, a message waits until the one before it of its key is done, a
   assert.equal(await setup.values('q', ordered), ['a2'])
 })
 
-withSetup(
-  'after its last attempt a message becomes a dead letter that says where it came from and why',
-  async (setup) => {
-    setup.stream.add(
-      1,
-      { value: 'fine' },
-      { value: 'poison', topic: 'sensors/9', headers: [{ key: 'x', value: Buffer.from('1') }] },
-    )
-    for (let attempt = 1; attempt <= 3; attempt++) {
-      const { messages } = await setup.receive('limited')
-      for (const { record, receipt, attempt: said } of messages) {
-        if (String(record.value) === 'fine') await setup.ack('limited', [receipt])
-        else {
-          assert.is(said, attempt)
-          await setup.nack('limited', [receipt], { reason: `broken ${attempt}` })
-        }
-      }
-    }
-    assert.equal(await setup.values('limited'), [])
-    const [letter] = await lettersOf(setup)
-    assert.is(String(letter.value), 'poison')
-    assert.is(String(letter.key), 'sensors/9')
-    assert.equal(originOf(letter.headers), { stream: 'jobs', group: 'limited', partition: 1, offset: 1 })
-    const said = Object.fromEntries(letter.headers.map(({ key, value }) => [key, String(value)]))
-    assert.is(said['x'], '1')
-    assert.is(said['sluice.dead.reason'], 'broken 3')
-    assert.is(said['sluice.dead.attempts'], '3')
-  },
-)
-
-withSetup('a message that every worker dies of becomes a dead letter too, also across restarts', async (setup) => {
-  setup.stream.add(0, 'poison')
-  for (let attempt = 1; attempt <= 3; attempt++) {
-    assert.equal(await setup.values('limited'), ['poison'], `attempt ${attempt}`)
-    await setup.restart()
-  }
-  assert.equal(await setup.values('limited'), [])
-  const [letter] = await lettersOf(setup)
-  assert.is(letter.headers.find(({ key }) => key === 'sluice.dead.reason')?.value?.toString(), 'visibility time-out')
-})
-
-withSetup('a worker may give a message up at once, where there is a dead letter stream', async (setup) => {
-  setup.stream.add(0, 'a')
-  await setup.nack('limited', await setup.receipts('limited'), { deadLetter: true, reason: 'not JSON' })
-  assert.equal(
-    (await lettersOf(setup)).map(({ value }) => String(value)),
-    ['a'],
-  )
-  assert.equal(await setup.values('limited'), [])
-  const receipts = await setup.receipts('unlimited')
-  assert.is(await codeOf(setup.nack('unlimited', receipts, { deadLetter: true })), 'INVALID_REQUEST')
-})
-
-withSetup('redrive brings dead letters back once, and to their own queue only', async (setup) => {
-  setup.stream.add(0, 'a', 'b')
-  await setup.nack('limited', await setup.receipts('limited'), { deadLetter: true })
-  assert.equal(await setup.queues.redrive('jobs', 'limited', 1), { redriven: 1, gone: 0 })
-  await setup.restart()
-  assert.equal(await setup.queues.redrive('jobs', 'limited', 10), { redriven: 1, gone: 0 })
-  assert.equal(await setup.queues.redrive('jobs', 'limited', 10), { redriven: 0, gone: 0 })
-  const { messages } = await setup.receive('limited')
-  assert.equal(
-    messages.map(({ record, attempt }) => [String(record.value), attempt]),
-    [
-      ['a', 1],
-      ['b', 1],
-    ],
-  )
-})
-
-withSetup('redrive says how many messages retention has taken meanwhile', async (setup) => {
-  setup.stream.add(0, 'a')
-  setup.stream.add(0, 'b')
-  await setup.nack('limited', await setup.receipts('limited'), { deadLetter: true })
-  setup.stream.dropBelow(0, 1)
-  assert.equal(await setup.queues.redrive('jobs', 'limited', 10), { redriven: 1, gone: 1 })
-})
-
 withSetup('what retention takes before it was done is named, and the rest goes on', async (setup) => {
   for (const value of ['a', 'b', 'c', 'd']) setup.stream.add(0, value)
   const [a] = await setup.receipts('q', { maxMessages: 2, visibilityTimeoutMs: 1_000 })
@@ -311,7 +161,7 @@ withSetup('a queue that began at the end begins there still after a crash', asyn
 })
 
 test('as many queues as there may be, and one more is refused; those there are go on, also after a restart', async () => {
-  const setup = await Setup.start({ maxQueues: 2 })
+  const setup = await QueueSetup.start({ maxQueues: 2 })
   setup.stream.add(0, 'a')
   assert.equal(await setup.values('one'), ['a'])
   assert.equal(await setup.values('two'), ['a'])
@@ -324,7 +174,7 @@ test('as many queues as there may be, and one more is refused; those there are g
 })
 
 test('the number of pending messages is bounded: no more are handed out until some are done', async () => {
-  const setup = await Setup.start({ maxPendingPerPartition: 3 })
+  const setup = await QueueSetup.start({ maxPendingPerPartition: 3 })
   setup.stream.add(0, 'a', 'b', 'c', 'd', 'e')
   const receipts = await setup.receipts('q')
   assert.is(receipts.length, 3)
@@ -434,10 +284,5 @@ withSetup('a queue tells what is left, with whom, and what waits', async (setup)
     { backlog: 1, inFlight: 1, waiting: 1, deadLetter: 'jobs-dead', maxAttempts: 3, received: 3, acknowledged: 1 },
   )
 })
-
-async function lettersOf(setup: Setup) {
-  const { batches } = await setup.dead.fetch(0 as PartitionId, toOffset(0), { maxBytes: 1 << 20 })
-  return batches.flatMap((batch) => decodeRecords(batch, toOffset(0)))
-}
 
 test.run()
