@@ -64,6 +64,27 @@ test('of a mirror that another has taken the place of nothing more is sent: what
   await broker.stop()
 })
 
+test('what of a replaced mirror was acknowledged out of order is not in the ledger: only what lies between is', async () => {
+  const bench = await UpstreamBench.open()
+  const { log, cursors, ledger } = bench.test
+  await append(await log.mirrors.open('gw-17', 'telemetry', BEGIN, 'gw-17'), 'A', 12)
+  const acked = [
+    { first: 5 as Offset, next: 7 as Offset },
+    { first: 9 as Offset, next: 12 as Offset },
+  ]
+  await cursors.set('cloud', 'gw-17.telemetry', 0, 3 as Offset, acked)
+  await log.mirrors.begin('gw-17', 'telemetry', BEGIN, 'gw-17')
+  assert.equal(
+    ledger.list().map(({ stream, firstOffset, lastOffset, reason }) => [stream, firstOffset, lastOffset, reason]),
+    [
+      ['gw-17.telemetry.1', 3, 4, 'replaced'],
+      ['gw-17.telemetry.1', 7, 8, 'replaced'],
+    ],
+  )
+  assert.equal(cursors.acked('cloud', 'gw-17.telemetry', 0), [], 'the new one inherits none')
+  await bench.close()
+})
+
 test('a mirror of another origin goes on while one is replaced', async () => {
   const broker = await MiniBroker.start()
   const bench = await UpstreamBench.open()
