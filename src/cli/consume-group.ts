@@ -3,8 +3,8 @@
 
 import { Backoff } from '../base/backoff.js'
 import { SluiceError } from '../base/errors.js'
+import { sleep } from '../base/sleep.js'
 import type { ApiClient } from './api-client.js'
-import { sleep } from './consume-partitions.js'
 import type { Output } from './output.js'
 import type { ApiRecord } from './record-format.js'
 import type { RecordPrinter } from './record-printer.js'
@@ -57,6 +57,7 @@ export async function consumeGroup(reading: GroupReading): Promise<void> {
         if (!lost) await reading.stderr.line(`${error.message}; trying again`)
         lost = true
         await sleep(Math.max(50, backoff.nextMs()), reading.signal)
+        reading.signal.throwIfAborted()
       }
     }
   } finally {

@@ -2,6 +2,7 @@
 
 import { Backoff } from '../base/backoff.js'
 import { SluiceError } from '../base/errors.js'
+import { sleep } from '../base/sleep.js'
 import type { ApiClient } from './api-client.js'
 import type { Output } from './output.js'
 import type { ApiRecord } from './record-format.js'
@@ -114,6 +115,7 @@ async function followLane(
         if (!lost) await reading.stderr.line(`${error.message}; trying again`)
         lost = true
         await sleep(Math.max(50, backoff.nextMs()), reading.signal)
+        reading.signal.throwIfAborted()
       }
     }
     settled = true
@@ -137,20 +139,5 @@ function fetchPage(
     query: { offset, max_records: Math.min(MAX_RECORDS_PER_REQUEST, printer.missing), wait_ms: waitMs || undefined },
     waitMs,
     signal,
-  })
-}
-
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal.throwIfAborted()
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', abort)
-      resolve()
-    }, ms)
-    const abort = (): void => {
-      clearTimeout(timer)
-      reject(signal.reason)
-    }
-    signal.addEventListener('abort', abort, { once: true })
   })
 }

@@ -1,6 +1,7 @@
 // `sluice upstreams`: how far each upstream is and how long the rest will take, once or live, and what an operator may do to one.
 
 import { SluiceError } from '../base/errors.js'
+import { sleep } from '../base/sleep.js'
 import type { ApiClient } from './api-client.js'
 import { type CommandContext, defineCommand, integerOption, UsageError } from './command.js'
 import { formatTime } from './format.js'
@@ -89,7 +90,7 @@ async function watch(context: Context, name: string | undefined): Promise<number
     while (!signal.aborted) {
       if (values.json) for (const upstream of upstreams) await stdout.json(upstream)
       else await screen.draw(pictureOf(upstreams, name, failure, most))
-      await pause(REFRESH_MS, signal)
+      await sleep(REFRESH_MS, signal)
       if (signal.aborted) break
       try {
         upstreams = await read(api, name, signal)
@@ -181,17 +182,4 @@ function timeOption(text: string): number {
   if (Number.isNaN(timeMs))
     throw new UsageError(`--to-datetime takes a time like 2026-01-31T06:00:00Z, not ${JSON.stringify(text)}`)
   return timeMs
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => {
-    const timer = setTimeout(done, ms)
-    function done(): void {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    signal.addEventListener('abort', done)
-  })
 }

@@ -1,6 +1,7 @@
 // Waiting between attempts: growing, random, and cut short by a signal.
 
 import { Backoff } from '../base/backoff.js'
+import { sleep } from '../base/sleep.js'
 
 export class Pauses {
   private readonly backoff: Backoff
@@ -21,17 +22,4 @@ export class Pauses {
   reset(): void {
     this.backoff.reset()
   }
-}
-
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve()
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, ms)
-    signal.addEventListener('abort', end)
-  })
 }

@@ -2,9 +2,10 @@
 // back what has failed. Goes on by itself after a lost connection or a restart of the node.
 
 import { messageOf, SluiceError } from '../base/errors.js'
+import { sleep } from '../base/sleep.js'
 import { type ConsumerRecord, type JsonRecord, recordOfJson } from './consumer-record.js'
 import type { HttpTransport } from './http-transport.js'
-import { Pauses, sleep } from './pauses.js'
+import { Pauses } from './pauses.js'
 
 const MAX_REASON_LENGTH = 256
 const MAX_RECEIPTS = 1_000
@@ -184,7 +185,7 @@ export class Worker {
       } catch (error) {
         this.options.onTrouble?.(error as Error)
         if (!(error instanceof SluiceError) || !error.retriable || performance.now() > deadlineMs) return
-        await sleep(200, new AbortController().signal)
+        await sleep(200)
       }
     }
   }

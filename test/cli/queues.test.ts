@@ -3,6 +3,7 @@
 import { suite } from 'uvu'
 import * as assert from 'uvu/assert'
 import { NodeProcess } from '../helpers/node-process.js'
+import { until } from '../helpers/until.js'
 import { runCli } from './cli-helper.js'
 
 const test = suite('queues')
@@ -47,13 +48,8 @@ test('a message is received, given up with a reason, redriven, acknowledged; eve
   const stale = shown.stdout.split('\n')[1].split(' ')[0]
 
   // Its only attempt has run out with its lease: a dead letter, which redrive makes a message again.
-  const until = Date.now() + 60_000
-  let brought = ''
-  while (!brought.includes('1 from mails-dead') && Date.now() < until) {
-    // Looked at when somebody asks for messages.
-    await queues('mails senders receive')
-    brought = (await queues('mails senders redrive')).stderr
-  }
+  const redriven = async () => (await queues('mails senders redrive')).stderr
+  const brought = await until('its time is over', redriven, (text) => text.includes('1 from mails-dead'))
   assert.is(brought, 'Brought back: 1 from mails-dead.\n')
   const given = await receiveOne()
   const refused = await queues(`mails senders ack ${stale}`)
