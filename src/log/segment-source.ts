@@ -4,7 +4,8 @@
 import { join } from 'node:path'
 import { listDirectory } from '../state/durable-files.js'
 import type { LevelDatabase } from '../state/level-database.js'
-import { type TableEntry, TableReader } from '../state/table-reader.js'
+import type { TableEntry } from '../state/table-format.js'
+import { TableReader } from '../state/table-reader.js'
 import { META_START } from './keys.js'
 
 export type StoredEntry = readonly [key: Buffer, value: Buffer]

@@ -11,7 +11,7 @@ import { join } from 'node:path'
 import { assert } from '../base/assert.js'
 import { listDirectory } from '../state/durable-files.js'
 import { storageError } from '../state/level-database.js'
-import { BLOCK_BYTES, FRAGMENT_HEADER_BYTES, RECORD_HEADER_BYTES } from '../state/wal-check.js'
+import { BLOCK_BYTES, FRAGMENT_HEADER_BYTES, RECORD_HEADER_BYTES } from '../state/wal-format.js'
 
 const STEP = Buffer.alloc(256 * 1024)
 /** Time left to others between two steps at leisure, as a multiple of what a step took: commits have the disk most of the time. */
@@ -111,7 +111,7 @@ export class WalLayout {
 /** Of an operation: its type and the lengths of its key and value. */
 const OPERATION_BYTES = 7
 
-/** What a batch of LevelDB's takes in its log, at most; the grammar is at the top of wal-check.ts. */
+/** What a batch of LevelDB's takes in its log, at most; the grammar is at the top of wal-format.ts. */
 export function walBytesOf(operations: readonly { readonly key: Buffer; readonly value?: Buffer }[]): number {
   let bytes = RECORD_HEADER_BYTES
   for (const { key, value } of operations) bytes += OPERATION_BYTES + key.length + (value?.length ?? 0)

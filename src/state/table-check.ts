@@ -1,26 +1,10 @@
 // Checks the tables of a LevelDB block by block, because LevelDB here does not (D5): a changed byte would come back as good data, or bring
-// back a row that was deleted, or fail an assert that ends the process. Called before a database is opened.
-//
-//   table  = (block type:u8 crc:u32le)* footer         crc of block and type: CRC-32C, "masked"
-//   footer = metaindex:handle index:handle zeros magic:u64le                        48 bytes
-//   handle = offset:varint size:varint
-//   block  = entry* restart:u32le* restarts:u32le      the index has an entry for each other block: key, handle
-//   entry  = shared:varint unshared:varint length:varint key[unshared] value[length]
+// back a row that was deleted, or fail an assert that ends the process. Called before a database is opened. table-format.ts has the grammar.
 
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { crc32c } from '../base/crc32c.js'
 import { listDirectory } from './durable-files.js'
-import { unmaskedCrc } from './wal-check.js'
-
-export const FOOTER_BYTES = 48
-export const TRAILER_BYTES = 5
-export const MAGIC = Buffer.from('57fb808b247547db', 'hex')
-
-interface Handle {
-  readonly offset: number
-  readonly size: number
-}
+import { FOOTER_BYTES, type Handle, isSoundBlock, MAGIC, Varints } from './table-format.js'
 
 /** The names of tables in which a block is not what was written. One without an end is being written, or LevelDB fails to read it. */
 export async function damagedTables(directory: string): Promise<string[]> {
@@ -48,12 +32,6 @@ function isSound(table: Buffer): boolean {
   return true
 }
 
-export function isSoundBlock(table: Buffer, { offset, size }: Handle): boolean {
-  const end = offset + size + 1
-  if (end + TRAILER_BYTES - 1 > table.length) return false
-  return crc32c(table, offset, end) === unmaskedCrc(table.readUInt32LE(end))
-}
-
 function* handlesIn(block: Buffer): Iterable<Handle> {
   const end = block.length - 4 - 4 * block.readUInt32LE(block.length - 4)
   const entries = new Varints(block, 0)
@@ -64,26 +42,5 @@ function* handlesIn(block: Buffer): Iterable<Handle> {
     const value = entries.at + unshared
     yield new Varints(block, value).handle()
     entries.at = value + length
-  }
-}
-
-/** LevelDB's: unsigned, seven bits a byte, least significant first. Past the end there are zeros. */
-export class Varints {
-  constructor(
-    private readonly bytes: Buffer,
-    public at: number,
-  ) {}
-
-  next(): number {
-    let value = 0
-    for (let scale = 1; ; scale *= 128) {
-      const byte = this.bytes[this.at++] ?? 0
-      value += (byte & 0x7f) * scale
-      if (byte < 0x80) return value
-    }
-  }
-
-  handle(): Handle {
-    return { offset: this.next(), size: this.next() }
   }
 }

@@ -1,26 +1,27 @@
 // Looks into LevelDB's write-ahead log before LevelDB does (D5). LevelDB skips what fails a checksum there and says nothing: a hole, or, at the
 // end, acknowledged records as if they had never been. This tells a tail that a crash has torn, which nobody was promised, from bytes
 // that have changed. Called before a segment that was not sealed, or the state database, is opened.
-//
-//   log       = block*                                      of 32 KB, the last one shorter
-//   block     = fragment* zeros                             zeros where less than a fragment's header is left
-//   fragment  = crc:u32le length:u16le type:u8 payload      crc of type and payload: CRC-32C, "masked"
-//   type      = 1 whole record · 2 first part · 3 middle part · 4 last part
-//   record    = sequence:u64le count:u32le operation*       a WriteBatch; one is begun only when the one before is synced
-//   operation = 1 length key length value · 0 length key    lengths are varint32
+// wal-format.ts has the grammar.
 
 import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { crc32c } from '../base/crc32c.js'
 import { listDirectory } from './durable-files.js'
+import {
+  BLOCK_BYTES,
+  FIRST,
+  FRAGMENT_HEADER_BYTES,
+  fragmentEnd,
+  isSoundFragment,
+  LAST,
+  operationsOf,
+  RECORD_HEADER_BYTES,
+  sequenceOf,
+  unmaskedCrc,
+  WHOLE,
+} from './wal-format.js'
 
-export const BLOCK_BYTES = 32 * 1024
-export const FRAGMENT_HEADER_BYTES = 7
-export const RECORD_HEADER_BYTES = 12
 const SECTOR_BYTES = 512
-const WHOLE = 1
-const FIRST = 2
-const LAST = 4
 
 export interface WalCheck {
   /** Bytes that were written have changed: what may have been acknowledged is missing. */
@@ -74,7 +75,7 @@ class WalScan {
         this.meet(problem)
         return
       }
-      const end = at + FRAGMENT_HEADER_BYTES + block.readUInt16LE(at + 4)
+      const end = fragmentEnd(block, at)
       this.fragment(block[at + 6], block.subarray(at + FRAGMENT_HEADER_BYTES, end))
       at = end
     }
@@ -100,8 +101,8 @@ class WalScan {
     const record = Buffer.concat(this.parts ?? [])
     this.parts = null
     if (record.length < RECORD_HEADER_BYTES) return
-    this.lastSequence = Number(record.readBigUInt64LE(0)) + record.readUInt32LE(8) - 1
-    for (const key of keysOf(record)) this.remember(key)
+    this.lastSequence = sequenceOf(record) + record.readUInt32LE(8) - 1
+    for (const { key } of operationsOf(record)) this.remember(key)
   }
 
   private meet(problem: 'torn' | 'changed'): void {
@@ -123,12 +124,12 @@ class WalScan {
 function fragmentProblem(block: Buffer, at: number): 'torn' | 'changed' | null {
   const length = block.readUInt16LE(at + 4)
   const type = block[at + 6]
-  const end = at + FRAGMENT_HEADER_BYTES + length
+  const end = fragmentEnd(block, at)
   if (type === 0 && length === 0) return hasZeroSector(block, at, at + SECTOR_BYTES) ? 'torn' : 'changed'
   if (end > BLOCK_BYTES) return 'changed'
   const crc = unmaskedCrc(block.readUInt32LE(at))
   if (end > block.length) return endsSomewhere(block, at + 6, crc) ? 'changed' : 'torn'
-  if (crc32c(block, at + 6, end) === crc && type >= WHOLE && type <= LAST) return null
+  if (isSoundFragment(block, at)) return null
   return hasZeroSector(block, at, end) ? 'torn' : 'changed'
 }
 
@@ -153,30 +154,4 @@ function hasZeroSector(block: Buffer, from: number, end: number): boolean {
     at = sectorEnd
   }
   return false
-}
-
-/** LevelDB stores CRCs rotated and offset, so that a CRC of bytes that hold CRCs stays meaningful. */
-export function unmaskedCrc(stored: number): number {
-  const rotated = (stored - 0xa282ead8) >>> 0
-  return ((rotated >>> 17) | (rotated << 15)) >>> 0
-}
-
-/** The keys of a WriteBatch. */
-function* keysOf(record: Buffer): Iterable<Buffer> {
-  let at = RECORD_HEADER_BYTES
-  const bytes = (): Buffer => {
-    let length = 0
-    for (let shift = 0; ; shift += 7) {
-      const byte = record[at++]
-      length |= (byte & 0x7f) << shift
-      if (byte < 0x80) break
-    }
-    at += length
-    return record.subarray(at - length, at)
-  }
-  while (at < record.length) {
-    const isPut = record[at++] === 1
-    yield bytes()
-    if (isPut) bytes()
-  }
 }
