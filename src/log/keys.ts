@@ -6,13 +6,15 @@
 
 import { crc32c } from '../base/crc32c.js'
 import type { PartitionId } from '../record/record.js'
-import { lastOffsetOf } from '../record/record-batch.js'
+import { lastOffsetOf, recordBatchProblem } from '../record/record-batch.js'
+import { withoutCheck } from '../state/checked-value.js'
 
 const SEEK_BYTES = 12
 const KEY_BYTES = 16
 /** What the CRC-32C of a record batch does not cover, and that CRC. */
 const UNCOVERED_BYTES = 21
 const META_PREFIX = Buffer.from([0xff, 0xff, 0xff, 0xff])
+const NO_KEY = Buffer.alloc(0)
 
 /** In front of every batch of the partition that ends at or after the offset. */
 export function seekKey(partition: number, lastOffset: number): Buffer {
@@ -24,6 +26,18 @@ export function batchKey(partition: number, batch: Buffer): Buffer {
   const key = writePosition(Buffer.allocUnsafe(KEY_BYTES), partition, lastOffsetOf(batch))
   key.writeUInt32BE(checkOf(key, batch), SEEK_BYTES)
   return key
+}
+
+export function isBatchKey(key: Buffer): boolean {
+  return key.length === KEY_BYTES && !key.subarray(0, META_PREFIX.length).equals(META_PREFIX)
+}
+
+/** Whether a value is what was stored under its key, by nothing but the two. */
+export function proves(key: Buffer, value: Buffer): boolean {
+  if (isBatchKey(key)) return recordBatchProblem(value) === null && belongsTo(key, value)
+  if (!key.subarray(0, META_PREFIX.length).equals(META_PREFIX)) return false
+  const isPlain = key.equals(HEADER_KEY) || key.equals(INDEX_KEY)
+  return withoutCheck(value, isPlain ? NO_KEY : key) !== null
 }
 
 /** Whether the batch is the one that was stored under this key, as far as its own CRC does not tell. */
@@ -50,6 +64,8 @@ export function metaKey(name: 'header' | 'index' | 'topics'): Buffer {
   return Buffer.concat([META_PREFIX, Buffer.from(name)])
 }
 
+const HEADER_KEY = metaKey('header')
+const INDEX_KEY = metaKey('index')
 const FACT_PREFIX = Buffer.concat([META_PREFIX, Buffer.from('fact\0')])
 
 export function factKey(name: string): Buffer {

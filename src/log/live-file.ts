@@ -27,12 +27,17 @@ export function readLiveFile(directory: string): Promise<Witness | null> {
   return readWitness(join(directory, LIVE_FILE))
 }
 
+/** Whether the log that the segment was born with is there: until it is a table, nothing was written anywhere else. */
+export async function hasFirstLog(directory: string): Promise<boolean> {
+  return (await listDirectory(directory)).includes(FIRST_LOG)
+}
+
 /** Whether the log of a segment that was not sealed ends before what was acknowledged out of it, or nobody knows. */
 export async function lacksAcknowledged(directory: string, { lastSequence }: WalCheck): Promise<boolean> {
   const witness = await readLiveFile(directory)
   if (witness === null) return true
   // Once a start, or a seal, has had LevelDB make a table of it, the log is gone; if it is missing without that, LevelDB says so.
-  return lastSequence < witness.count && (await listDirectory(directory)).includes(FIRST_LOG)
+  return lastSequence < witness.count && (await hasFirstLog(directory))
 }
 
 /** Says of a segment that is not written any more that there is a next one. Durable when it resolves. */

@@ -1,8 +1,8 @@
 // What a start does with a segment that was not sealed: every batch is verified, what is damaged is named, and the segment is sealed, so
-// that writing begins in a fresh one. A segment that cannot be read at all is set aside, and the offsets it held are named.
+// that writing begins in a fresh one. One that LevelDB cannot be asked about is for salvage.ts; one that cannot be read at all is set aside.
 
 import { rename } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { baseOffsetOf, decodeRecords } from '../record/record-batch.js'
@@ -23,34 +23,43 @@ import {
   type SegmentHeader,
   type SegmentSummary,
 } from './segment-index.js'
-import { LevelSource } from './segment-source.js'
+import type { SegmentSource } from './segment-source.js'
 
 export interface RecoverOptions {
   readonly logger: Logger
-  /** Part of its log is missing. */
-  readonly hasHoles?: boolean
 }
 
-/** Verifies and seals the segment in `directory`. @throws SluiceError CORRUPT_MESSAGE if it cannot be read at all. */
-export async function recoverSegment(
-  directory: string,
-  { logger, hasHoles = false }: RecoverOptions,
-): Promise<Segment> {
+export interface CompleteOptions extends RecoverOptions {
+  /** Part of what was written is missing. */
+  readonly hasHoles: boolean
+}
+
+/** Verifies and seals the segment in `directory`. @throws SluiceError CORRUPT_MESSAGE if LevelDB cannot read all of it. */
+export async function recoverSegment(directory: string, { logger }: RecoverOptions): Promise<Segment> {
   // LevelDB's asserts would end the process, at every start.
   const damaged = await damagedTables(directory)
   if (damaged.length > 0)
     throw new SluiceError('CORRUPT_MESSAGE', `bytes have changed in ${damaged.join(', ')} of the segment ${directory}`)
   const database = await openLevel(directory, { writeBufferBytes: UNSEALED_WRITE_BUFFER_BYTES, createIfMissing: false })
+  return completeSegment(directory, database, { logger, hasHoles: false })
+}
+
+/** Verifies and seals a segment whose database is open; it is closed afterwards. @throws SluiceError as recoverSegment. */
+export async function completeSegment(
+  directory: string,
+  database: LevelDatabase,
+  { logger, hasHoles }: CompleteOptions,
+): Promise<Segment> {
   let segment: Segment
   try {
     const header = await readHeader(database, directory)
     segment = Segment.unsealed(directory, header, database)
     const index = await readIndex(database)
-    const found = await readFacts(new LevelSource(database))
+    const found = await segment.use(readFacts)
     if (hasHoles || (index !== null && !isSameDigest(index.facts, found.digest)))
       await forgetDoubtful(database, found, logger)
     addPartitions(segment, found.facts)
-    await scan(database, segment, logger)
+    await segment.use((source) => scan(source, segment, logger))
     compareWithIndex(segment, index)
     await segment.seal()
   } catch (error) {
@@ -67,6 +76,7 @@ export async function quarantine(directory: string, quarantineDirectory: string)
   const target = join(quarantineDirectory, `${basename(directory)}-${Date.now()}`)
   await rename(directory, target)
   await syncDirectory(quarantineDirectory)
+  await syncDirectory(dirname(directory))
   return target
 }
 
@@ -90,9 +100,9 @@ function addPartitions({ extents }: Segment, facts: ReadonlyMap<string, Uint8Arr
 }
 
 /** Walks all batches; a bad one, and what is missing between two, becomes a gap. */
-async function scan(database: LevelDatabase, { extents, topics, directory }: Segment, logger: Logger): Promise<void> {
+async function scan(source: SegmentSource, { extents, topics, directory }: Segment, logger: Logger): Promise<void> {
   const unknown = new Set<number>()
-  for await (const { partition, batch } of allBatches(new LevelSource(database))) {
+  for await (const { partition, batch } of allBatches(source)) {
     const extent = extents[partition]
     if (extent === undefined) {
       unknown.add(partition)

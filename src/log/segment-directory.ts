@@ -5,6 +5,7 @@
 //   `live`                may hold acknowledged records, and says how many at least: verified and sealed at start
 //   `live` and `sealed`   complete, never written again; `sealed` says what is in it
 //   name ends .dropped    its removal was begun: finished at start
+//   name ends .salvaged   what was sound of a damaged one, to take its place: done at start, or begun anew while that one is there
 
 import { readFile, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -16,6 +17,7 @@ import { decodeSummary, type SegmentSummary } from './segment-index.js'
 
 export const SEGMENT_NAME = /^\d{12}$/
 export const DROPPED_SUFFIX = '.dropped'
+export const SALVAGED_SUFFIX = '.salvaged'
 const SEALED_FILE = 'sealed'
 
 export function segmentName(sequence: number): string {

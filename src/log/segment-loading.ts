@@ -5,12 +5,14 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import { listDirectory } from '../state/durable-files.js'
+import { damagedTables } from '../state/table-check.js'
 import { checkWal } from '../state/wal-check.js'
 import type { Damage } from './damage-ledger.js'
-import { lacksAcknowledged, readLiveFile } from './live-file.js'
+import { hasFirstLog, lacksAcknowledged, readLiveFile } from './live-file.js'
 import { quarantine, recoverSegment } from './recovery.js'
+import { salvageSegment, takePlace } from './salvage.js'
 import { Segment } from './segment.js'
-import { DROPPED_SUFFIX, isLive, SEGMENT_NAME } from './segment-directory.js'
+import { DROPPED_SUFFIX, isLive, SALVAGED_SUFFIX, SEGMENT_NAME } from './segment-directory.js'
 import type { PartitionEnd } from './segment-index.js'
 import { SegmentList } from './segment-list.js'
 import type { SegmentStoreOptions } from './segment-store.js'
@@ -20,14 +22,19 @@ export async function loadSegments(
 ): Promise<{ segments: SegmentList; ends: PartitionEnd[] }> {
   const segments = new SegmentList()
   const damage: Damage[] = []
+  const unreadable: string[] = []
   const names = await segmentNames(options.directory)
   for (const name of names) {
-    const segment = await loadSegment(join(options.directory, name), options, (behind) =>
+    const directory = join(options.directory, name)
+    const segment = await loadSegment(directory, segments, options, (proven) =>
       // A segment that begins later says where this one ended.
-      name === names.at(-1) ? hideEnds(options, segments, behind) : Promise.resolve(),
+      name === names.at(-1) ? hideEnds(options, segments, proven) : Promise.resolve(),
     )
-    if (segment === null) continue
-    damage.push(...missingBefore(segment, segments))
+    if (segment === null) {
+      unreadable.push(directory)
+      continue
+    }
+    damage.push(...missingBefore(segment, segments, unreadable.length > 0))
     segments.add(segment)
     segment.extents.forEach(({ gaps }, partition) => {
       for (const [first, last] of gaps) damage.push({ partition, first, last })
@@ -37,53 +44,76 @@ export async function loadSegments(
   const ends = partitionEnds(options, segments)
   damage.push(...jumpToFloors(options, ends))
   await options.onDamage(damage)
+  // Only now: of the oldest of a stream nothing but the directory itself says that something is missing.
+  for (const directory of unreadable) {
+    const aside = await quarantine(directory, options.quarantineDirectory)
+    options.logger.error('an unreadable segment was set aside', { aside })
+  }
   return { segments, ends }
 }
 
-/** The live segments by age; finishes births and drops that a crash interrupted. */
+/** The live segments by age; finishes births, drops and salvages that a crash interrupted. */
 async function segmentNames(directory: string): Promise<string[]> {
   const names: string[] = []
-  for (const name of await listDirectory(directory)) {
-    const path = join(directory, name)
-    if (name.endsWith(DROPPED_SUFFIX)) await rm(path, { recursive: true, force: true })
-    else if (!SEGMENT_NAME.test(name)) continue
-    else if (await isLive(path)) names.push(name)
+  const entries = await listDirectory(directory)
+  for (const entry of entries) {
+    const path = join(directory, entry)
+    if (entry.endsWith(DROPPED_SUFFIX)) await rm(path, { recursive: true, force: true })
+    else if (entry.endsWith(SALVAGED_SUFFIX)) {
+      const name = entry.slice(0, -SALVAGED_SUFFIX.length)
+      if (entries.includes(name)) await rm(path, { recursive: true, force: true })
+      else {
+        await takePlace(path, join(directory, name))
+        names.push(name)
+      }
+    } else if (!SEGMENT_NAME.test(entry)) continue
+    else if (await isLive(path)) names.push(entry)
     else await rm(path, { recursive: true, force: true })
   }
   return names
 }
 
 /**
- * @param onHiddenEnds Called when partitions may have reached further than can be read: all but those `behind`. What shows this stays
+ * @param onHiddenEnds Called when partitions may have reached further than can be read: all but those whose end is proven. What shows this stays
  * untouched until it has resolved.
- * @returns null if it was unreadable and has been set aside.
+ * @returns null if nothing of it can be read.
  */
 async function loadSegment(
   directory: string,
+  before: SegmentList,
   options: SegmentStoreOptions,
-  onHiddenEnds: (behind: ReadonlySet<number>) => Promise<void>,
+  onHiddenEnds: (proven: ReadonlySet<number>) => Promise<void>,
 ): Promise<Segment | null> {
   const sealed = await Segment.openSealed(directory)
   if (sealed) return sealed
+  const { logger, ballast } = options
   const wal = await checkWal(directory)
   const isCut = await lacksAcknowledged(directory, wal)
-  const { logger } = options
-  if (isCut) {
-    logger.error('a write-ahead log has lost its end', { directory })
-    await onHiddenEnds(new Set())
-  } else if (wal.damaged) {
-    logger.error('a write-ahead log is damaged', { directory })
-    await onHiddenEnds(wal.prefixes)
+  const isWholeLog = !wal.damaged && !isCut && (await hasFirstLog(directory))
+  const tables = await damagedTables(directory)
+  const isChanged = wal.damaged || isCut || tables.length > 0
+  if (isCut) logger.error('a write-ahead log has lost its end', { directory })
+  else if (wal.damaged) logger.error('a write-ahead log is damaged', { directory })
+  else if (tables.length > 0) logger.error('bytes of a segment have changed', { directory, tables: tables.join(', ') })
+  else {
+    try {
+      return await ballast.withRoom(() => recoverSegment(directory, { logger }))
+    } catch (error) {
+      if (!(error instanceof SluiceError) || error.code !== 'CORRUPT_MESSAGE') throw error
+      logger.error('files of a segment are damaged or missing', { directory, reason: error })
+    }
   }
-  try {
-    return await options.ballast.withRoom(() => recoverSegment(directory, { logger, hasHoles: isCut || wal.damaged }))
-  } catch (error) {
-    if (!(error instanceof SluiceError) || error.code !== 'CORRUPT_MESSAGE') throw error
-    await onHiddenEnds(new Set())
-    const moved = await quarantine(directory, options.quarantineDirectory)
-    logger.error('an unreadable segment was set aside', { moved, reason: error })
-    return null
-  }
+  const salvaged = await ballast.withRoom(() =>
+    salvageSegment(directory, {
+      ...options,
+      wal,
+      isWholeLog,
+      mayLackFiles: isCut || (!isChanged && !isWholeLog),
+      before: before.newest?.extents ?? [],
+    }),
+  )
+  await onHiddenEnds(salvaged?.proven ?? new Set())
+  return salvaged === null ? null : salvaged.takePlace()
 }
 
 /** Each segment says whether another was begun after it: one that is gone has taken the ends of the partitions with it. */
@@ -104,23 +134,24 @@ async function missNewest(options: SegmentStoreOptions, segments: SegmentList): 
   await hideEnds(options, segments, new Set())
 }
 
-/** Keys begin with their partition: one that was written after what is missing proves the end of its partition. */
-function hideEnds(options: SegmentStoreOptions, before: SegmentList, behind: ReadonlySet<number>): Promise<void> {
-  const proven: [partition: number, end: number][] = []
+/** @param proven Partitions whose end is known all the same. */
+function hideEnds(options: SegmentStoreOptions, before: SegmentList, proven: ReadonlySet<number>): Promise<void> {
+  const hidden: [partition: number, provenEnd: number][] = []
   for (let partition = 0; partition < options.partitions; partition++) {
-    if (!behind.has(partition)) proven.push([partition, before.newest?.extents[partition]?.end ?? 0])
+    if (!proven.has(partition)) hidden.push([partition, before.newest?.extents[partition]?.end ?? 0])
   }
-  return options.ceilings.hideEnds(options.stream, proven)
+  return options.ceilings.hideEnds(options.stream, hidden)
 }
 
-/** Offsets between the end of the segments so far and the beginning of the next one. */
-function missingBefore(segment: Segment, before: SegmentList): Damage[] {
+/** Offsets between the end of the segments so far and the beginning of the next one. @param isOneLost Whether one that came before cannot be read. */
+function missingBefore(segment: Segment, before: SegmentList, isOneLost: boolean): Damage[] {
   const previous = before.newest
-  if (previous === undefined) return []
+  if (previous === undefined && !isOneLost) return []
   const damage: Damage[] = []
   segment.extents.forEach(({ base }, partition) => {
-    const end = previous.extents[partition]?.end ?? base
-    if (base > end) damage.push({ partition, first: end, last: base - 1 })
+    const end = previous === undefined ? 0 : (previous.extents[partition]?.end ?? base)
+    // Retention may have taken some of what lies before the oldest.
+    if (base > end) damage.push({ partition, first: end, last: base - 1, endUnknown: previous === undefined })
   })
   return damage
 }

@@ -232,7 +232,8 @@ test('when the newest segment is unreadable, writing goes on at the ceiling, in 
   const streamDirectory = join(directory, 'streams', 's')
   const newest = (await readdir(streamDirectory)).filter((name) => /^\d+$/.test(name)).at(-1) as string
   await rm(join(streamDirectory, newest, 'sealed'))
-  await rm(join(streamDirectory, newest, 'CURRENT'))
+  const table = (await readdir(join(streamDirectory, newest))).find((name) => name.endsWith('.ldb')) as string
+  await rm(join(streamDirectory, newest, table))
   node = await openLog(directory, [{ name: 's' }], SMALL)
   const [row] = node.ledger.list()
   const stream = node.log.stream('s')
