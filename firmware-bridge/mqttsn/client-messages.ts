@@ -12,13 +12,13 @@ const REQUESTS: Handlers = {
   register: (client, message) => client.register(message),
   subscribe: (client, message) => client.subscribe(message),
   unsubscribe: (client, message) => client.unsubscribe(message),
-  pingreq: (client, { clientId }) => client.ping(clientId),
+  pingreq: ({ presence }, { clientId }) => presence.ping(clientId),
   willtopicupd: (client, message) => client.updateWillTopic(message),
   willmsgupd: (client, message) => client.updateWillMessage(message),
 }
 
 const OTHERS: Handlers = {
-  disconnect: (client, { duration }) => client.disconnect(duration),
+  disconnect: ({ presence }, { duration }) => presence.disconnect(duration),
   puback: ({ session }, message) => session.queue.onPuback(message),
   pubrec: ({ session }, { messageId }) => session.queue.onPubrec(messageId),
   pubcomp: ({ session }, { messageId }) => session.queue.onPubcomp(messageId),

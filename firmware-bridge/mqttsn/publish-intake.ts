@@ -7,6 +7,7 @@ import type { BridgeNode } from '../devices/bridge-node.js'
 import type { Device, Rejection } from '../devices/device-registry.js'
 import type { KnownDevice } from '../devices/device-table.js'
 import { mayUseTopic, topicNameProblem } from '../devices/topic-rules.js'
+import type { ClientTopics } from './client-topics.js'
 import { type PublishMessage, RETURN_CODE, type SnMessage } from './messages.js'
 import type { NodeSession } from './node-session.js'
 import type { ResendWatch } from './resend-watch.js'
@@ -23,9 +24,9 @@ export interface PublishIntakeOwner {
   readonly device: Device
   readonly session: NodeSession
   readonly resends: ResendWatch
+  readonly topics: ClientTopics
   /** Who numbers: see RunningNode.publish. */
   readonly producerId: string
-  topicNameOf(message: PublishMessage): string | undefined
   send(message: SnMessage): void
   /** It is about to have a session at the node; durable when it resolves. */
   needsSession(): Promise<void>
@@ -46,7 +47,7 @@ export class PublishIntake {
 
   publish(message: PublishMessage): void {
     const { owner } = this
-    const topicName = owner.topicNameOf(message)
+    const topicName = owner.topics.nameOf(message)
     if (topicName === undefined) {
       this.refuse(message, RETURN_CODE.invalidTopicId, 'topic_invalid')
       return

@@ -5,6 +5,7 @@ import { topicMatches } from '../../src/index.js'
 import type { Rejection } from '../devices/device-registry.js'
 import type { KnownDevice } from '../devices/device-table.js'
 import { hasWildcard, maySubscribe } from '../devices/topic-rules.js'
+import type { ClientTopics } from './client-topics.js'
 import { RETURN_CODE, type SnMessage, type SnMessageOf, type SubscribedTopic } from './messages.js'
 import type { NodeSession } from './node-session.js'
 
@@ -16,10 +17,7 @@ export type FilterRow = readonly [filter: string, qos: 0 | 1 | 2]
 export interface SubscriptionsOwner {
   readonly known: KnownDevice
   readonly session: NodeSession
-  /** Topic name of a predefined id, which is used towards this client from now on. */
-  predefinedName(topicId: number): string | undefined
-  /** An id for a name that the answer tells; null when there are too many. */
-  registerTopic(topicName: string): number | null
+  readonly topics: ClientTopics
   reject(why: Rejection): void
   send(message: SnMessage): void
   /** Durable when it resolves: there are subscriptions, or no more. */
@@ -115,13 +113,13 @@ export class Subscriptions {
   }
 
   private filterOf(topic: SubscribedTopic): string | undefined {
-    return topic.topicIdType === 'predefined' ? this.owner.predefinedName(topic.topicId) : topic.topicName
+    return topic.topicIdType === 'predefined' ? this.owner.topics.predefinedName(topic.topicId) : topic.topicName
   }
 
   /** 0 where messages will come with other ids: wildcards, short names. */
   private topicIdFor(topic: SubscribedTopic, filter: string): number {
     if (topic.topicIdType === 'predefined') return topic.topicId
     if (hasWildcard(filter) || Buffer.byteLength(filter) === 2) return 0
-    return this.owner.registerTopic(filter) ?? 0
+    return this.owner.topics.register(filter) ?? 0
   }
 }

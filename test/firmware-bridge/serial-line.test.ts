@@ -71,7 +71,7 @@ withLine('a line that takes nothing holds nobody up, and a closed port leaves no
     assert.ok(port.writableLength > 900_000, `${port.writableLength} bytes wait`)
     assert.ok(openTerminals(ends[0]) > 0)
     await gone(port)
-    while (openTerminals(ends[0]) > 0) await new Promise((resolve) => setImmediate(resolve))
+    await eventually('nothing is left open', () => openTerminals(ends[0]) === 0)
   } finally {
     program.signal('SIGCONT')
     await program.stop('SIGKILL')
