@@ -37,37 +37,47 @@ export async function openTtyPort(path: string, baudRate: number): Promise<Duple
 async function setUp(descriptor: number, baudRate: number): Promise<void> {
   if (!isatty(descriptor)) throw new Error('it is not a terminal device')
   await hold(descriptor)
-  await runOn(descriptor, 'stty', [String(baudRate), ...STTY_MODES])
+  const { code, said } = await runOn(descriptor, 'stty', [String(baudRate), ...STTY_MODES])
+  if (code !== 0) throw new Error(said || `stty ended with ${code}`)
 }
 
 /**
  * Two readers of one port would each get some of the bytes. The lock is of the open file, not of the process that asks for it: it stays until the
- * descriptor is closed, by whatever death. pyserial (exclusive) and serialport ask for the same one.
+ * descriptor is closed, by whatever death. pyserial (exclusive) and serialport ask for the same one. Without flock there is none.
  */
 async function hold(descriptor: number): Promise<void> {
   try {
-    await runOn(descriptor, 'flock', ['--exclusive', '--nonblock', '0'])
+    const { code, said } = await runOn(descriptor, 'flock', ['-x', '-n', '0'])
+    if (code !== 0) throw new Error(said || 'another program holds it (`fuser` names it)')
   } catch (error) {
-    if (isMissing(error)) return
-    throw new Error('another program holds it (`fuser` names it)', { cause: error })
+    if (!(error instanceof NotInstalled)) throw error
   }
 }
 
-/** Runs a program with the port as its standard input. @throws Error with what it said. */
-function runOn(descriptor: number, program: string, args: readonly string[]): Promise<void> {
+interface Ended {
+  readonly code: number | null
+  readonly said: string
+}
+
+/** Runs a program with the port as its standard input. @throws NotInstalled. */
+function runOn(descriptor: number, program: string, args: readonly string[]): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, { stdio: [descriptor, 'ignore', 'pipe'] })
     let said = ''
     child.stderr?.on('data', (chunk) => {
       said += String(chunk)
     })
-    child.once('error', reject)
-    child.once('close', (code) => (code === 0 ? resolve() : reject(new Error(said || `${program} ended with ${code}`))))
+    child.once('error', (error: NodeJS.ErrnoException) =>
+      reject(error.code === 'ENOENT' ? new NotInstalled(program) : error),
+    )
+    child.once('close', (code) => resolve({ code, said }))
   })
 }
 
-function isMissing(error: unknown): boolean {
-  return (error as NodeJS.ErrnoException).code === 'ENOENT'
+class NotInstalled extends Error {
+  constructor(program: string) {
+    super(`${program} is not installed (apt install coreutils util-linux)`)
+  }
 }
 
 /**

@@ -135,6 +135,21 @@ withLine('a port has the baud rate it is given, and one that stty does not know 
   await program.stop('SIGKILL')
 })
 
+withLine('without stty no port is opened, and what is missing is said; without flock it is not held', async () => {
+  const { ends, program } = await makeLine(1, 0)
+  const { PATH } = process.env
+  const [bin, stty] = [tempDir(), findProgram('stty')]
+  try {
+    process.env['PATH'] = bin
+    assert.match((await errorOf(openTtyPort(ends[0], 9600))).message, /stty is not installed \(apt install/)
+    symlinkSync(String(stty), join(bin, 'stty'))
+    await gone(await openTtyPort(ends[0], 9600))
+  } finally {
+    process.env['PATH'] = PATH
+  }
+  await program.stop('SIGKILL')
+})
+
 withLock('a port that another program holds is left to it, and taken once that has ended, however', async () => {
   const { ends, program } = await makeLine(1, 0)
   const other = new Program('flock', ['--no-fork', ends[0], 'sh', '-c', 'echo held; exec sleep 600'])
