@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Clock } from '../../src/base/clock.js'
 import { silentLogger } from '../../src/base/logger.js'
 import { GroupCoordinator } from '../../src/consumer/group-coordinator.js'
 import { OffsetExpiry } from '../../src/consumer/offset-expiry.js'
@@ -7,7 +8,7 @@ import { PullGroups } from '../../src/consumer/pull-groups.js'
 import { toOffset } from '../../src/record/record.js'
 import { GroupOffsets } from '../../src/state/group-offsets.js'
 import { LevelStateStore } from '../../src/state/state-store.js'
-import { FakeClock, settle } from '../helpers/fake-clock.js'
+import { FakeClock } from '../helpers/fake-clock.js'
 import { MemoryStream, memoryCatalog } from '../helpers/memory-streams.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
@@ -23,8 +24,22 @@ async function start(directory: string, clock: FakeClock, poweredOnBeforeMs = 0)
   const coordinator = new GroupCoordinator({ streams, offsets, clock })
   const groups = new PullGroups(coordinator, streams, offsets)
   const bootMs = clock.monotonicMs()
+  let isSweepDue = false
+  let onSweepDue = (): void => {}
+  const sweepClock: Clock = {
+    wallMs: () => clock.wallMs(),
+    monotonicMs: () => clock.monotonicMs(),
+    after: (delayMs, callback) => {
+      isSweepDue = true
+      onSweepDue()
+      return clock.after(delayMs, () => {
+        isSweepDue = false
+        callback()
+      })
+    },
+  }
   const expiry = await OffsetExpiry.start({
-    ...{ state, coordinator, clock, logger: silentLogger },
+    ...{ state, coordinator, clock: sweepClock, logger: silentLogger },
     poweredOnMs: () => poweredOnBeforeMs + clock.monotonicMs() - bootMs,
     retentionMs: 7 * DAY_MS,
   })
@@ -34,13 +49,12 @@ async function start(directory: string, clock: FakeClock, poweredOnBeforeMs = 0)
       ...{ streams: ['mqtt'], memberName: 'm', sessionTimeoutMs: 30 * 60_000, rebalanceTimeoutMs: 1_000 },
       offsetReset: { at: 'earliest' },
     })
-  /** Moves on in steps, so that writes can end between them; `each` runs in every one. */
+  /** Moves on in steps, a sweep at most in each, and waits for its writes; `each` runs in every one. */
   const pass = async (ms: number, each = () => {}): Promise<void> => {
     for (let passed = 0; passed < ms; passed += 20 * 60_000) {
       each()
       await clock.advance(20 * 60_000)
-      await new Promise((resolve) => setTimeout(resolve, 1))
-      await settle()
+      if (!isSweepDue) await new Promise<void>((resolve) => (onSweepDue = resolve))
     }
   }
   const stop = async (): Promise<void> => {
