@@ -1,5 +1,6 @@
 // A partition, or what a member of a group was given, as an endless answer: what is stored, then what comes, a record a line. Asked for more only
-// when the client has taken what came before, so a slow client costs one stretch of records and is overtaken by nothing but retention.
+// when the client has taken what came before, so a slow client costs one stretch of records and is overtaken by nothing but retention. Loops rather
+// than `yield*` of one generator in another, each of which makes every record wait for several more turns of the microtask queue.
 
 import { messageOf, SluiceError } from '../base/errors.js'
 import type { StreamReader } from '../log/types.js'
@@ -17,14 +18,29 @@ const CHUNK_BYTES = 128 * 1024
 const SIGN_OF_LIFE_MS = 25_000
 
 /** Ends when the client hangs up or the server stops; after an error, which is the last line: `{"error":{code,message,details}}`. */
-export function followRecords(
+export async function* followRecords(
   stream: StreamReader,
   partition: PartitionId,
   from: Offset,
   lines: RecordLines,
   request: Follower,
 ): Lines {
-  return withLastWord(partitionLines(stream, partition, from, lines, request))
+  let next = from
+  const ready = (): boolean => stream.highWatermark(partition) !== next
+  try {
+    while (!request.gone && !request.stopping) {
+      if (!ready()) {
+        await request.wait({ ready, subscribe: (wake) => stream.onChange(wake), waitMs: SIGN_OF_LIFE_MS })
+        if (!ready()) yield '\n'
+        continue
+      }
+      const { batches, nextOffset } = await stream.fetch(partition, next, { maxBytes: CHUNK_BYTES })
+      for (const piece of lines.pieces(stream.name, partition, batches, next)) yield piece
+      next = nextOffset
+    }
+  } catch (error) {
+    yield lastWord(error)
+  }
 }
 
 /** The same for the partitions of a member. It begins with what the group has committed, and its last line says so when they are shared out anew. */
@@ -39,44 +55,24 @@ export function followGroup(
     await request.wait({ ...work, waitMs: SIGN_OF_LIFE_MS })
     return !request.gone && !request.stopping
   })
-  return withLastWord(memberLines(fetched, lines))
-}
-
-async function* partitionLines(
-  stream: StreamReader,
-  partition: PartitionId,
-  from: Offset,
-  lines: RecordLines,
-  request: Follower,
-): Lines {
-  let next = from
-  const ready = (): boolean => stream.highWatermark(partition) !== next
-  while (!request.gone && !request.stopping) {
-    if (!ready()) {
-      await request.wait({ ready, subscribe: (wake) => stream.onChange(wake), waitMs: SIGN_OF_LIFE_MS })
-      if (!ready()) yield '\n'
-      continue
-    }
-    const { batches, nextOffset } = await stream.fetch(partition, next, { maxBytes: CHUNK_BYTES })
-    yield* lines.pieces(stream.name, partition, batches, next)
-    next = nextOffset
-  }
+  return memberLines(fetched, lines)
 }
 
 async function* memberLines(fetched: ReturnType<Groups['follow']>, lines: RecordLines): Lines {
-  for await (const { partitions } of fetched) {
-    if (partitions.length === 0) yield '\n'
-    for (const { stream, partition, batches, position } of partitions)
-      yield* lines.pieces(stream, partition, batches, position)
+  try {
+    for await (const { partitions } of fetched) {
+      if (partitions.length === 0) yield '\n'
+      for (const { stream, partition, batches, position } of partitions)
+        for (const piece of lines.pieces(stream, partition, batches, position)) yield piece
+    }
+  } catch (error) {
+    yield lastWord(error)
   }
 }
 
-async function* withLastWord(body: Lines): Lines {
-  try {
-    yield* body
-  } catch (error) {
-    if (!(error instanceof SluiceError)) throw error
-    const { code, details } = error
-    yield `${JSON.stringify({ error: { code, message: messageOf(error), details } })}\n`
-  }
+/** @throws what is a fault of ours. */
+function lastWord(error: unknown): string {
+  if (!(error instanceof SluiceError)) throw error
+  const { code, details } = error
+  return `${JSON.stringify({ error: { code, message: messageOf(error), details } })}\n`
 }
