@@ -75,7 +75,7 @@ export async function resetGroup(
   }
   const offsets = moves.map((move) => ({ stream: move.stream, partition: move.partition, offset: move.target }))
   await api.post(`/v1/groups/${encodeURIComponent(group)}/offsets`, { offsets })
-  await stderr.line(`Moved ${offsets.length} offsets of group ${group}.`)
+  await stderr.line(`Moved ${offsets.length === 1 ? 'one offset' : `${offsets.length} offsets`} of group ${group}.`)
   return 0
 }
 
