@@ -14,7 +14,8 @@ export class WatchedPort {
   private session: SerialSession | null = null
   private opening = false
   private stopped = false
-  private missing = false
+  /** Why it is not open, as it was said last. */
+  private problem: string | null = null
 
   constructor(
     private readonly path: string,
@@ -35,7 +36,7 @@ export class WatchedPort {
   openIfThere(): void {
     if (this.port !== null || this.opening || this.stopped) return
     // Setting up a port costs a process; looking whether it is there costs nothing.
-    if (this.line.host.openPort === undefined && !existsSync(this.path)) this.notThere('no such port')
+    if (this.line.host.openPort === undefined && !existsSync(this.path)) this.notOpen('no such port')
     else void this.open()
   }
 
@@ -49,7 +50,7 @@ export class WatchedPort {
         port.destroy()
         return
       }
-      this.missing = false
+      this.problem = null
       this.port = port
       this.status.open = true
       this.session = this.newSession(port)
@@ -58,7 +59,7 @@ export class WatchedPort {
       port.once('error', (error) => logger.warn('serial port failed', { path, error }))
       port.once('close', () => this.closed())
     } catch (error) {
-      this.notThere(error)
+      this.notOpen(error)
     } finally {
       this.opening = false
     }
@@ -92,10 +93,11 @@ export class WatchedPort {
     if (!this.stopped) this.line.host.logger.warn('serial port closed', { path: this.path })
   }
 
-  /** Said once: a port that is unplugged for a week fills no log. */
-  private notThere(error: unknown): void {
-    if (!this.missing && !this.stopped)
-      this.line.host.logger.warn('serial port not there, trying on', { path: this.path, error })
-    this.missing = true
+  /** Each reason is said once: a port that is unplugged for a week fills no log. */
+  private notOpen(error: unknown): void {
+    const problem = String(error)
+    if (problem !== this.problem && !this.stopped)
+      this.line.host.logger.warn('serial port not open, trying on', { path: this.path, error })
+    this.problem = problem
   }
 }

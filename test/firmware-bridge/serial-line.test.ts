@@ -25,7 +25,7 @@ const quiet = new Logger('test', 'error', () => {})
 const withLine = unlessSkipped(test, noLine)
 const withLock = unlessSkipped(test, noLine ?? (findProgram('flock') === null ? 'flock is not installed' : null))
 
-const VANISHINGS = 12
+const VANISHINGS = 8
 const HELLO = new FrameCodec('device', NO_SESSION).seal({
   ...{ type: 'hello', version: 1, device: 'pump', epoch: 0, sequence: 1, receiveWindow: 0, maxFrameBytes: 64 },
 })
@@ -78,12 +78,14 @@ withLine('a line that takes nothing holds nobody up, and a closed port leaves no
   }
 })
 
-test('a port that is not there, or goes away, is opened again when it is back', async () => {
+test('a port that is not there, or goes away, is opened again when it is back; each reason is said once', async () => {
   // A line alone keeps no process alive.
   const alive = setInterval(() => {}, 1000)
   const opened: Duplex[] = []
   let wake = (): void => {}
   let attempts = 0
+  const said: string[] = []
+  const logger = new Logger('test', 'warn', (text) => said.push(text))
   const registry = await DeviceRegistry.open({ wallMs: () => 0, logger: quiet })
   const line = startSerialLine(
     { name: 'bus', ports: ['/dev/ttyUSB0'], baudRate: 9600, maxInFlight: 8, maxFrameSize: 1024 },
@@ -91,10 +93,10 @@ test('a port that is not there, or goes away, is opened again when it is back', 
       node: nodeWithout(),
       devices: new DeviceTable({ topicPrefix: '', authenticated: false, devices: [{ id: 'pump' }] }),
       registry,
-      logger: quiet,
+      logger,
       lookMs: 1,
       async openPort() {
-        if (++attempts % 3 !== 0) throw new SluiceError('NOT_REACHABLE', 'unplugged')
+        if (++attempts % 4 !== 0) throw new SluiceError('NOT_REACHABLE', attempts % 4 === 3 ? 'held' : 'unplugged')
         const port = new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() })
         opened.push(port)
         wake()
@@ -117,6 +119,10 @@ test('a port that is not there, or goes away, is opened again when it is back', 
   line.stop()
   clearInterval(alive)
   assert.is(opened[1].destroyed, true)
+  assert.equal(
+    said.flatMap((line) => /error="?(\w+)/.exec(line)?.[1] ?? []),
+    ['unplugged', 'held', 'unplugged', 'held'],
+  )
 })
 
 withLine('what is no terminal is refused with its name', async () => {
