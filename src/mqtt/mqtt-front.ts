@@ -127,7 +127,8 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
     this.wills = new Wills({
       table: options.state.table('mqtt-wills'),
       publish: (message) => this.publish(message),
-      mayPublish: (who, topic) => this.router.isForClients(topic) && this.may(who, 'publish', topic),
+      mayPublish: (who, topic) =>
+        !('problem' in this.router.resolvePublishable(topic)) && this.may(who, 'publish', topic),
       clock: options.clock,
       logger: options.logger,
     })

@@ -75,12 +75,9 @@ export class ProgramPublishes {
   }
 
   private writableEntry(message: PublishMessage): TopicEntry {
-    const topic = Buffer.from(message.mqttTopic)
-    const entry = this.router.resolve(topic, 0, topic.length)
-    if ('problem' in entry || entry.forNodes || entry.reserved) {
-      const problem = 'problem' in entry ? entry.problem : 'begins with a name that only the node itself uses'
-      throw new SluiceError('INVALID_TOPIC', `topic ${problem}`, { mqttTopic: message.mqttTopic })
-    }
+    const { mqttTopic } = message
+    const entry = this.router.resolvePublishable(mqttTopic)
+    if ('problem' in entry) throw new SluiceError('INVALID_TOPIC', `topic ${entry.problem}`, { mqttTopic })
     if (!this.publishPath.hasRoom(entry, message.qos, message.retain ?? false))
       throw new SluiceError(
         'TOO_MANY_REQUESTS',

@@ -94,9 +94,12 @@ export class Router {
     return made
   }
 
-  /** Whether clients publish there at all, access rules apart: not to what only nodes do. */
-  isForClients(mqttTopic: string): boolean {
-    return !isReserved(mqttTopic) && !mqttTopic.startsWith(NODE_TOPIC_PREFIX)
+  /** What is known of a topic that a will or a program publishes to, or why none of them may, whatever the access rules say. */
+  resolvePublishable(mqttTopic: string): TopicEntry | InvalidTopic {
+    const topic = Buffer.from(mqttTopic)
+    const entry = this.resolve(topic, 0, topic.length)
+    if ('problem' in entry || !(entry.forNodes || entry.reserved)) return entry
+    return { problem: 'begins with a name that only the node itself uses' }
   }
 
   private victim(first: number): number {

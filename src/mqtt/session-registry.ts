@@ -5,7 +5,7 @@ import type { Qos } from '../record/record.js'
 import { TAKEN_OVER } from './close-reason.js'
 import type { Gate } from './gate.js'
 import { handshakePrefix, type StoredHandshakes } from './received-messages.js'
-import { type PartitionName, replaced, Session } from './session.js'
+import { replaced, Session } from './session.js'
 import { SessionPump, type SessionPumpHost } from './session-pump.js'
 import type { SessionStore } from './session-store.js'
 import { isShared, type SharedGroups } from './shared-groups.js'
@@ -102,16 +102,10 @@ export class SessionRegistry {
         from.set(partition.name, partition.stream.nextOffset(partition.partition))
         if (!session.positions.has(partition.name)) session.positions.set(partition.name, partition.highWatermark)
       }
-    const before = known === undefined ? null : replaced(known, this.positionsOf(session))
+    const before = known === undefined ? null : replaced(known, session.currentPositions())
     session.subscribe({ filter, qos, from, before })
     this.options.tree.add(filter, session, qos)
     session.pump?.run()
-  }
-
-  private positionsOf(session: Session): ReadonlyMap<PartitionName, number> {
-    const current = ([name, position]: [PartitionName, number]) =>
-      [name, session.follower?.positionNamed(name) ?? position] as const
-    return new Map([...session.positions].map(current))
   }
 
   unsubscribe(session: Session, filters: readonly string[]): void {

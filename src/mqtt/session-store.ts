@@ -132,9 +132,7 @@ export class SessionStore {
 }
 
 function rowOf(session: Session): SessionRow {
-  const positions = new Map<string, number>()
-  for (const [name, position] of session.positions)
-    positions.set(name, session.follower?.positionNamed(name) ?? position)
+  const positions = session.currentPositions()
   return {
     subscriptions: [...session.subscriptions.values()].map((subscription) => subscriptionRow(subscription, positions)),
     positions: [...positions],

@@ -104,6 +104,14 @@ export class Session {
     return this.pump?.follower ?? null
   }
 
+  /** How far it has come in each partition: `positions` stand still while it is fed from the end of the log. */
+  currentPositions(): Map<PartitionName, number> {
+    const { follower } = this
+    const current = new Map<PartitionName, number>()
+    for (const [name, position] of this.positions) current.set(name, follower?.positionNamed(name) ?? position)
+    return current
+  }
+
   /** Whether any subscription above QoS 0 matches, or did before it was replaced. */
   wants(mqttTopic: string): boolean {
     for (const subscription of this.subscriptions.values())
