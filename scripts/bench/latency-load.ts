@@ -2,6 +2,7 @@
 // its PUBACK, so that a broker that stalls pays for every message that had to wait. Then, where asked, many idle connections are opened, and
 // it is measured again. Takes its shape as JSON in the first argument; speaks with the program that started it over stdin and stdout, a line each.
 
+import { constants, setPriority } from 'node:os'
 import { encodePublish, PUBACK } from '../../src/cli/bench/mqtt-packets.js'
 import { checkpoint, fail, finish, LoadConnection, wait } from './load-connection.js'
 import { paced } from './pacer.js'
@@ -27,6 +28,8 @@ export interface Latencies {
   /** How much later than it ought to a message left this program; part of the latencies. */
   readonly sentLateP50Ms: number
   readonly sentLateP99Ms: number
+  /** From when it really left: what is left of the latency without that. A broker that stalls is not to blame for less than this. */
+  readonly fromSendingP99Ms: number
 }
 
 export interface LatencyResult {
@@ -40,15 +43,24 @@ const IDLE_READ_BYTES = 256
 const packets: Buffer[][] = []
 /** When the message with this packet identifier ought to have left, per connection. */
 const intended: Float64Array[] = []
+/** When it did. */
+const left: Float64Array[] = []
 let latencies: number[] = []
+let fromSending: number[] = []
 let lateness: number[] = []
 const connections: LoadConnection[] = []
+
+// Whoever else wants this core must not make it late. Only root may: without, the lateness that is measured is larger.
+try {
+  setPriority(constants.priority.PRIORITY_HIGH)
+} catch {}
 
 for (let i = 0; i < shape.connections; i++) {
   const connection = await LoadConnection.open(shape.port, `active-${i}`, 4096)
   const payload = Buffer.alloc(shape.payloadBytes, 0x2e)
   packets.push(Array.from({ length: RING }, (_, id) => encodePublish(`bench/${i}/load`, payload, 1, id + 1)))
   intended.push(new Float64Array(RING))
+  left.push(new Float64Array(RING))
   let rest = Buffer.alloc(0)
   connection.onBytes = (received) => {
     const now = performance.now()
@@ -56,7 +68,9 @@ for (let i = 0; i < shape.connections; i++) {
     let at = 0
     for (; at + 4 <= bytes.length; at += 4) {
       if (bytes[at] !== PUBACK) fail('expected PUBACK')
-      latencies.push(now - intended[i][bytes.readUInt16BE(at + 2) - 1])
+      const id = bytes.readUInt16BE(at + 2) - 1
+      latencies.push(now - intended[i][id])
+      fromSending.push(now - left[i][id])
     }
     rest = Buffer.from(bytes.subarray(at))
   }
@@ -70,7 +84,8 @@ function publishFor(milliseconds: number): Promise<void> {
     const connection = sent % shape.connections
     const id = Math.floor(sent / shape.connections) % RING
     intended[connection][id] = dueMs
-    lateness.push(performance.now() - dueMs)
+    left[connection][id] = performance.now()
+    lateness.push(left[connection][id] - dueMs)
     connections[connection].socket.write(packets[connection][id])
     sent += 1
   })
@@ -80,6 +95,7 @@ async function measure(): Promise<Latencies> {
   await publishFor(shape.warmUpMs)
   await wait(200)
   latencies = []
+  fromSending = []
   lateness = []
   await publishFor(shape.measureMs)
   await wait(1000)
@@ -93,6 +109,7 @@ async function measure(): Promise<Latencies> {
     messages: latencies.length,
     sentLateP50Ms: quantile(lateness, 0.5),
     sentLateP99Ms: quantile(lateness, 0.99),
+    fromSendingP99Ms: quantile(fromSending, 0.99),
   }
 }
 
