@@ -67,7 +67,7 @@ const OPTIONS = {
   'shift-by': {
     type: 'string',
     value: 'N',
-    description: 'reset: by so many records; back with a minus: --shift-by=-10',
+    description: 'reset: by so many records; back with a minus: --shift-by -10',
   },
   'to-datetime': { type: 'string', value: 'T', description: 'reset: to the first record at or after T (ISO 8601)' },
   stream: { type: 'string', value: 'NAME', description: 'reset: only this stream' },

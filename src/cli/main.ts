@@ -115,7 +115,12 @@ function connect(url: unknown, token: unknown): ApiClient {
 function parse(command: Command, args: string[]): { values: Record<string, unknown>; positionals: string[] } {
   const options: OptionSpecs = { ...command.options, ...COMMON_OPTIONS }
   try {
-    const config = { args, options, allowPositionals: true, strict: true } as unknown as ParseArgsConfig
+    const config = {
+      args: withNegativeNumbers(args, options),
+      options,
+      allowPositionals: true,
+      strict: true,
+    } as unknown as ParseArgsConfig
     return parseArgs(config) as { values: Record<string, unknown>; positionals: string[] }
   } catch (error) {
     const unknown = /^Unknown option '(-[^']*)'/.exec(messageOf(error))?.[1]
@@ -126,6 +131,18 @@ function parse(command: Command, args: string[]): { values: Record<string, unkno
     )
     throw new UsageError(`unknown option ${unknown}${nearest === null ? '' : `; did you mean ${nearest}?`}`)
   }
+}
+
+/** In `--shift-by -10` the number belongs to the option before it: no option begins with a digit. */
+function withNegativeNumbers(args: readonly string[], options: OptionSpecs): string[] {
+  const joined: string[] = []
+  for (const arg of args) {
+    const option = joined.at(-1)
+    const takesIt = option?.startsWith('--') && options[option.slice(2)]?.type === 'string'
+    if (takesIt && /^-\d/.test(arg)) joined[joined.length - 1] = `${option}=${arg}`
+    else joined.push(arg)
+  }
+  return joined
 }
 
 async function load(commands: Commands, name: string): Promise<Command> {

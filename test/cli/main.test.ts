@@ -121,6 +121,15 @@ test('a number is taken at its bounds and refused beyond them', async () => {
     assert.is((await runCli(['probe', 'none', `--count=${text}`], { commands })).code, code, text)
 })
 
+test('a negative number after an option is its value, with and without =', async () => {
+  for (const args of [['--count', '-3'], ['--count=-3']]) {
+    const { code, stderr } = await runCli(['probe', 'none', ...args], { commands })
+    assert.is(code, 2)
+    assert.match(stderr, '--count takes a whole number from 1 to 10, not "-3"')
+  }
+  assert.match((await runCli(['probe', 'none', '-3'], { commands })).stderr, 'unknown option -3')
+})
+
 test('an operating error is one line without a stack trace, or one of JSON', async () => {
   const plain = await runCli(['probe', 'operating'], { commands })
   assert.equal(plain, { code: 1, stdout: '', stderr: 'sluice probe: the disk is full; free some space\n' })
