@@ -13,6 +13,8 @@ import { type BenchOptions, formatTable, thousands, type Workload } from './work
 
 const STREAM = 'bench'
 const PAYLOAD_BYTES = 100
+/** Of which the first finds neither program warm. */
+const ROUNDS = 3
 const WAYS = [
   { by: 'stored', name: 'HTTP, stored bytes', atLeast: 1_000_000 },
   { by: 'json', name: 'HTTP, JSON', atLeast: 250_000 },
@@ -38,7 +40,7 @@ export const pull: Workload = {
       const shape = { stream: STREAM, records, payloadBytes: PAYLOAD_BYTES }
       if (nats !== null) await load({ ...shape, by: 'jetstream-fill', port: nats.natsPort }, options)
       const measured = new Map<By, PullResult[]>(WAYS.map(({ by }) => [by, []]))
-      for (let round = 0; round < (options.quick ? 1 : 3); round++) {
+      for (let round = 0; round < ROUNDS; round++) {
         for (const { by, name } of WAYS) {
           options.progress(`pull: ${name}, round ${round + 1}`)
           if (by !== 'jetstream') measured.get(by)?.push(await load({ ...shape, by, port: node.httpPort }, options))
