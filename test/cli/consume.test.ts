@@ -1,3 +1,4 @@
+// test-run: limit 240 s
 // The commands that publish and read, as processes, against a real node.
 
 import { suite } from 'uvu'
