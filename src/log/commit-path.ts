@@ -130,6 +130,7 @@ export class CommitPath {
     this.listener.onReadBack()
     this.refusal = null
     this.listener.onChange()
-    await this.listener.onRolled()
+    // What this fails with is met by the next write as well.
+    await this.listener.onRolled().catch((error) => this.failed(storageError(error, 'retention failed')))
   }
 }

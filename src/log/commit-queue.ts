@@ -28,6 +28,7 @@ export class CommitQueue {
   private readonly pool: BuilderPool
   private gathering: Gathering
   private inFlightBytes = 0
+  private inFlightFacts = 0
   private running: Promise<void> | null = null
   /** On disk, but not yet said so: the next write is submitted first, so that its fdatasync runs while acks are sent. */
   private durable: Gathering | null = null
@@ -43,6 +44,11 @@ export class CommitQueue {
 
   get pendingBytes(): number {
     return this.gathering.bytes + this.inFlightBytes
+  }
+
+  /** Facts that are to be stored or removed and are not yet. */
+  get pendingFacts(): number {
+    return this.gathering.facts.size + this.inFlightFacts
   }
 
   get hasRoom(): boolean {
@@ -140,19 +146,25 @@ export class CommitQueue {
     const gathering = this.gathering
     this.gathering = this.nextGathering()
     this.inFlightBytes = gathering.bytes
+    this.inFlightFacts = gathering.facts.size
     const settleBefore = (): void => this.settleDurable()
     // Whatever this write has to wait for first, such as a roll, does not hold back the acks of the one before.
     if (this.durable) setImmediate(settleBefore)
     try {
       await this.options.write(gathering, settleBefore)
-      this.inFlightBytes = 0
-      this.settleDurable()
+      this.settled()
       this.durable = gathering
     } catch (error) {
-      this.inFlightBytes = 0
-      this.settleDurable()
+      this.settled()
       this.settle(gathering, error as SluiceError)
     }
+  }
+
+  /** Nothing is in flight any more. */
+  private settled(): void {
+    this.inFlightBytes = 0
+    this.inFlightFacts = 0
+    this.settleDurable()
   }
 
   private settleDurable(): void {

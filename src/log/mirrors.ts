@@ -95,7 +95,9 @@ export class Mirrors {
    */
   async open(origin: string, stream: string, begins: readonly PartitionBegin[], via: string): Promise<MirrorStream> {
     const shared = await this.sharedLog(stream)
-    const mirror = this.find(origin, stream) ?? this.enter(shared, origin, stream, 1, via)
+    const known = this.find(origin, stream)
+    this.checkRoom(shared, begins.length - (known?.partitions ?? 0), `${origin}.${stream}`)
+    const mirror = known ?? this.enter(shared, origin, stream, 1, via)
     await this.grow(shared, mirror, begins, via)
     return mirror
   }
@@ -104,6 +106,7 @@ export class Mirrors {
   async begin(origin: string, stream: string, begins: readonly PartitionBegin[], via: string): Promise<MirrorStream> {
     const shared = await this.sharedLog(stream)
     const before = this.find(origin, stream)
+    this.checkRoom(shared, begins.length, `${origin}.${stream}`)
     const mirror = this.enter(shared, origin, stream, (before?.incarnation ?? 0) + 1, via)
     if (before !== undefined) {
       // Whoever reads the old one under this name stops before there is anything of the new one.
@@ -126,6 +129,13 @@ export class Mirrors {
       opening.catch(() => this.shared.delete(stream))
     }
     return opening
+  }
+
+  /** Before anything is entered or replaced. @throws SluiceError TOO_MANY_REQUESTS. */
+  private checkRoom({ log }: SharedLog, missing: number, mirror: string): void {
+    if (log.partitions + missing <= MAX_MIRRORED_PARTITIONS) return
+    const message = `${log.name} has ${log.partitions} partitions; with ${missing} more of ${mirror} they would be more than ${MAX_MIRRORED_PARTITIONS}`
+    throw new SluiceError('TOO_MANY_REQUESTS', message, { stream: mirror })
   }
 
   private async openShared(stream: string): Promise<SharedLog> {
@@ -185,10 +195,7 @@ export class Mirrors {
     const { log, owners, unsettled } = shared
     const { origin, incarnation } = mirror
     const missing = begins.length - mirror.partitions
-    if (log.partitions + missing > MAX_MIRRORED_PARTITIONS) {
-      const message = `the mirrors of ${mirror.stream} would have more than ${MAX_MIRRORED_PARTITIONS} partitions together`
-      throw new SluiceError('TOO_MANY_REQUESTS', message, { stream: mirror.name })
-    }
+    this.checkRoom(shared, missing, mirror.name)
     const label = (partition: number): AddedPartition['label'] => [origin, partition, incarnation, via]
     const moved = mirror.via !== via
     mirror.via = via

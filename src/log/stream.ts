@@ -163,7 +163,9 @@ export class LogStream implements Stream {
 
   setFact(name: string, value: Uint8Array | null): Commit {
     if (this.commits.refusal) throw this.commits.refusal
-    if (value !== null && this.store.facts.size >= MAX_FACTS_PER_STREAM) {
+    // Those on their way to the disk are counted as if each were new.
+    const facts = this.store.facts.size + this.commits.queue.pendingFacts
+    if (value !== null && facts >= MAX_FACTS_PER_STREAM && !this.store.facts.has(name)) {
       throw new SluiceError('TOO_MANY_REQUESTS', `stream ${this.name} keeps ${MAX_FACTS_PER_STREAM} facts, its maximum`)
     }
     return this.commits.queue.setFact(name, value)

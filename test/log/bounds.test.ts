@@ -3,13 +3,24 @@
 import { gzipSync } from 'node:zlib'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { SluiceError } from '../../src/base/errors.js'
+import { BatchCompressor, MAX_COMMIT_BYTES } from '../../src/log/batch-compressor.js'
+import { MAX_MIRRORED_PARTITIONS, MAX_MIRRORED_STREAMS } from '../../src/log/mirrors.js'
 import { MAX_PRODUCERS_PER_STREAM, ProducerTable, REMEMBERED_BATCHES } from '../../src/log/producer-table.js'
 import type { Segment } from '../../src/log/segment.js'
 import { MAX_OPEN_SEALED_SEGMENTS, OpenSegments } from '../../src/log/segment-list.js'
+import { MAX_FACTS_PER_STREAM } from '../../src/log/stream.js'
 import { MAX_TOPIC_SET_BYTES, TopicSet } from '../../src/log/topic-set.js'
 import { decompress, MAX_DECOMPRESSED_BYTES } from '../../src/record/compression.js'
 import type { Offset } from '../../src/record/record.js'
+import { encodeRecordBatch } from '../../src/record/record-batch-builder.js'
+import { MAX_ACKED_RANGES } from '../../src/state/cursors.js'
+import { openLog, recordOf } from '../helpers/open-log.js'
 import { codeOf } from '../helpers/rejection.js'
+import { tempDirInMemory } from '../helpers/temp-dir.js'
+
+const NOTHING = Buffer.alloc(0)
+const BEGIN = { base: 0, epoch: 0 }
 
 /** Each name of 120 bytes counts as 128. */
 const NAMES = MAX_TOPIC_SET_BYTES / 128
@@ -63,6 +74,73 @@ test('a batch may be as large as the maximum when it is decompressed, and not a 
   assert.is(decompress('gzip', whole).length, MAX_DECOMPRESSED_BYTES)
   const larger = gzipSync(Buffer.alloc(MAX_DECOMPRESSED_BYTES + 1), { level: 1 })
   assert.throws(() => decompress('gzip', larger), /larger than 67108864 bytes/)
+})
+
+test('a stream keeps as many facts as it may, and refuses one more until one has gone', async () => {
+  const node = await openLog(tempDirInMemory(), [{ name: 's' }])
+  const stream = node.log.stream('s')
+  const refusal = (name: string): string | null => {
+    try {
+      stream.setFact(name, NOTHING)
+      return null
+    } catch (error) {
+      return (error as SluiceError).code
+    }
+  }
+  for (let i = 0; i < MAX_FACTS_PER_STREAM; i++) assert.is(refusal(`qos2/${i}`), null)
+  assert.is(refusal('qos2/one-more'), 'TOO_MANY_REQUESTS', 'while they are on their way to the disk')
+  await stream.setFact('qos2/0', null).durable()
+  await stream.setFact('qos2/0', NOTHING).durable()
+  assert.is(stream.facts('').size, MAX_FACTS_PER_STREAM)
+  assert.is(refusal('qos2/one-more'), 'TOO_MANY_REQUESTS')
+  assert.is(refusal('qos2/1'), null, 'one that is there may change')
+  await stream.setFact('qos2/1', null).durable()
+  assert.is(refusal('qos2/one-more'), null)
+  await node.close()
+})
+
+test('a commit is compressed up to the largest that may be, and not with a byte more', async () => {
+  const compressor = new BatchCompressor('gzip')
+  const batch = encodeRecordBatch(0 as Offset, [recordOf('x'.repeat(10_000))], 0)
+  const sizeAt = async (bytes: number) => (await compressor.compress([{ partition: 0, batch }], bytes))[0].batch.length
+  assert.ok((await sizeAt(MAX_COMMIT_BYTES)) < batch.length / 2)
+  assert.is(await sizeAt(MAX_COMMIT_BYTES + 1), batch.length)
+})
+
+test('a cursor holds as many acknowledged ranges as it may; one more is a mistake of ours', async () => {
+  const node = await openLog(tempDirInMemory(), [{ name: 's' }])
+  const ranges = (count: number) =>
+    Array.from({ length: count }, (_, i) => ({ first: (10 * i + 5) as Offset, next: (10 * i + 6) as Offset }))
+  await node.cursors.set('cloud', 's', 0, 1 as Offset, ranges(MAX_ACKED_RANGES))
+  assert.is(node.cursors.acked('cloud', 's', 0).length, MAX_ACKED_RANGES)
+  const tooMany = node.cursors.set('cloud', 's', 0, 1 as Offset, ranges(MAX_ACKED_RANGES + 1))
+  assert.match(await tooMany.then(() => 'taken', String), /bounded number of ranges/)
+  await node.close()
+})
+
+test('as many streams may be mirrored as there is room for; one more is refused', async () => {
+  const node = await openLog(tempDirInMemory(), [], { memoryBudgetBytes: 1 })
+  const { mirrors } = node.log
+  const open = (stream: number) => mirrors.open('gw-1', `s${stream}`, [BEGIN], 'gw-1')
+  for (let i = 0; i < MAX_MIRRORED_STREAMS; i++) await open(i)
+  assert.is(await codeOf(open(MAX_MIRRORED_STREAMS)), 'TOO_MANY_REQUESTS')
+  assert.is((await mirrors.open('gw-2', 's0', [BEGIN], 'gw-2')).partitions, 1)
+  assert.is(mirrors.list().length, MAX_MIRRORED_STREAMS + 1)
+  await node.close()
+})
+
+test('mirrors of one stream have as many partitions together as may be; who brings one more changes nothing', async () => {
+  const node = await openLog(tempDirInMemory(), [])
+  const { mirrors } = node.log
+  const begins = Array.from({ length: MAX_MIRRORED_PARTITIONS - 1 }, () => BEGIN)
+  await mirrors.open('gw-1', 's', begins, 'gw-1')
+  assert.is(await codeOf(mirrors.open('gw-2', 's', [BEGIN, BEGIN], 'gw-2')), 'TOO_MANY_REQUESTS')
+  assert.ok(mirrors.find('gw-2', 's') === undefined)
+  const last = await mirrors.open('gw-2', 's', [BEGIN], 'gw-2')
+  assert.is(await codeOf(mirrors.begin('gw-2', 's', [BEGIN], 'gw-2')), 'TOO_MANY_REQUESTS')
+  assert.ok(mirrors.find('gw-2', 's') === last, 'the one that was there is not replaced')
+  assert.is(await codeOf(mirrors.open('gw-3', 's', [BEGIN], 'gw-3')), 'TOO_MANY_REQUESTS')
+  await node.close()
 })
 
 test.run()
