@@ -10,7 +10,7 @@ import { fileProblem, folderProblem, readTextFile } from './files.js'
 import { PRESETS, withPreset } from './presets.js'
 import { formatProblem, type KeyPath, type Problem } from './problem.js'
 import { type RawTable, readTable } from './read-table.js'
-import { checkRules } from './rules.js'
+import { checkRules, heldBallast } from './rules.js'
 import { authenticatesUnasked } from './schema/firmware.js'
 import { UNROUTED, UPSTREAM_DEAD } from './schema/names.js'
 import { deadLetterOf } from './schema/queue.js'
@@ -179,7 +179,8 @@ class Loading {
       ...one,
       authentication: one.authentication ?? authenticatesUnasked(one),
     }))
-    return { ...values, firmware, http, queue, stream, upstream }
+    const storage = { ...values.storage, ballastSize: heldBallast(values.storage, values.stream.length) }
+    return { ...values, firmware, http, queue, storage, stream, upstream }
   }
 }
 

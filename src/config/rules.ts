@@ -128,21 +128,33 @@ function checkLimits({ mqtt, http, storage, stream }: WrittenConfig, report: Rul
 /** What opening the databases of a node writes, besides the segment that a killed one left unsealed. */
 const OPENING_BYTES = 1024 * 1024
 
-function checkBallast(
-  { ballastSize, segmentSize, memoryBudget }: WrittenConfig['storage'],
-  streams: number,
-  report: RuleReport,
-): void {
-  // See Log: a stream holds the memtables of two segments.
-  const share = Math.ceil(memoryBudget / (2 * Math.max(streams, 1)) / 1024) * 1024
-  const segment = Math.min(segmentSize, share)
-  const needed = segment + OPENING_BYTES
+/** The ballast that is held: none where none is wanted, otherwise never less than what a start on a full disk takes. */
+export function heldBallast(storage: WrittenConfig['storage'], streams: number): number {
+  const { ballastSize } = storage
+  return ballastSize === 0 ? 0 : Math.max(ballastSize, neededBallast(storage, streams))
+}
+
+function checkBallast(storage: WrittenConfig['storage'], streams: number, report: RuleReport): void {
+  const { ballastSize } = storage
+  const needed = neededBallast(storage, streams)
   if (ballastSize >= needed) return
+  const segment = formatSize(largestSegment(storage, streams))
   report.warning(
     ['storage', 'ballast_size'],
-    `(${formatSize(ballastSize)}) has no room for a segment (${formatSize(segment)}): a node that is killed while its disk is full cannot start again until somebody makes room`,
-    `set it to ${formatSize(Math.ceil(needed / OPENING_BYTES) * OPENING_BYTES)} or more, or lower storage.segment_size`,
+    ballastSize === 0
+      ? `(0B) has no room for a segment (${segment}): a node that is killed while its disk is full cannot start again until somebody makes room`
+      : `(${formatSize(ballastSize)}) has no room for a segment (${segment}), which a node that was killed while its disk is full needs to start again; ${formatSize(needed)} are held`,
+    `set it to ${formatSize(needed)} or more, or lower storage.segment_size`,
   )
+}
+
+function neededBallast(storage: WrittenConfig['storage'], streams: number): number {
+  return Math.ceil((largestSegment(storage, streams) + OPENING_BYTES) / OPENING_BYTES) * OPENING_BYTES
+}
+
+function largestSegment({ segmentSize, memoryBudget }: WrittenConfig['storage'], streams: number): number {
+  // See Log: a stream holds the memtables of two segments.
+  return Math.min(segmentSize, Math.ceil(memoryBudget / (2 * Math.max(streams, 1)) / 1024) * 1024)
 }
 
 function checkNames({ stream, upstream, queue }: WrittenConfig, report: RuleReport): void {

@@ -343,12 +343,17 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
   [
     'a ballast smaller than a segment',
     '[storage]\nballast_size = "16MB"',
-    /:2: warning: storage\.ballast_size \(16MB\) has no room for a segment \(16MB\): .* cannot start again .*; set it to 17MB or more, or lower/,
+    /:2: warning: storage\.ballast_size \(16MB\) has no room for a segment \(16MB\), .*; 17MB are held; set it to 17MB or more, or lower/,
   ],
   [
     'segments larger than the ballast there is',
     '[storage]\nsegment_size = "64MB"',
-    /ballast_size \(20MB\) has no room for a segment \(64MB\): .*; set it to 65MB or more/,
+    /ballast_size \(20MB\) has no room for a segment \(64MB\), .*; 65MB are held; set it to 65MB or more/,
+  ],
+  [
+    'no ballast at all',
+    '[storage]\nballast_size = "0B"',
+    /:2: warning: storage\.ballast_size \(0B\) has no room for a segment \(16MB\): .* cannot start again .*; set it to 17MB or more/,
   ],
   // mqtt-sn
   [

@@ -213,4 +213,13 @@ test('MQTT-SN asks for keys beyond loopback, and not on it, unless told otherwis
   assert.is(air('listen = ["[::1]:1885"]\nauthentication = true'), true)
 })
 
+test('the reserve for a full disk is never less than a start takes there, unless there is to be none', () => {
+  const ballastOf = (storage: string) => configOf(`[storage]\n${storage}`).storage.ballastSize / 1024 ** 2
+  assert.is(ballastOf(''), 20)
+  assert.is(ballastOf('ballast_size = "17MB"'), 17)
+  assert.is(ballastOf('ballast_size = "1MB"'), 17)
+  assert.is(ballastOf('segment_size = "64MB"'), 65)
+  assert.is(ballastOf('ballast_size = "0B"'), 0)
+})
+
 test.run()

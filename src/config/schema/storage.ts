@@ -41,7 +41,7 @@ export const storageFields = {
   }),
   ballast_size: bytes({
     description:
-      'Disk space held in reserve for a full disk: for reading, the ledger, and a restart, which needs a segment and a bit.',
+      'Disk space held in reserve for a full disk: for reading, the ledger, and a restart, which needs a segment and a bit: never less is held. 0 holds none.',
     default: '20MB',
     min: '0B',
     max: '1GB',
