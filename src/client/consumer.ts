@@ -177,7 +177,6 @@ export class Consumer implements AsyncIterable<ConsumerRecord> {
     if (!(error instanceof SluiceError)) throw error
     if (error.code === 'REBALANCE_IN_PROGRESS' || GONE.has(error.code)) {
       await this.revoke(error.code !== 'REBALANCE_IN_PROGRESS')
-      if (error.code === 'UNKNOWN_MEMBER_ID') this.session.forget()
       return
     }
     if (error.code === 'OFFSET_OUT_OF_RANGE') {

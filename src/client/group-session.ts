@@ -58,8 +58,22 @@ export class GroupSession {
     return this.memberId !== undefined
   }
 
-  /** Resolves once the group has shared out its partitions. */
+  /**
+   * Resolves once the group has shared out its partitions. Where the group does not know this member any more, as a new one.
+   * @throws SluiceError FENCED_INSTANCE_ID when another process has the place of this static member: only its former id tells them apart.
+   */
   async join(): Promise<readonly AssignedPartition[]> {
+    if (this.memberId === undefined) return this.joinAs(undefined)
+    try {
+      return await this.joinAs(this.memberId)
+    } catch (error) {
+      if (!(error instanceof SluiceError) || error.code !== 'UNKNOWN_MEMBER_ID') throw error
+      this.memberId = undefined
+      return this.joinAs(undefined)
+    }
+  }
+
+  private async joinAs(memberId: string | undefined): Promise<readonly AssignedPartition[]> {
     const { streams, memberName, instanceId, sessionTimeoutMs, rebalanceTimeoutMs, assignment, offsetReset } =
       this.options
     const joined = await this.transport.json<{
@@ -70,7 +84,7 @@ export class GroupSession {
       method: 'POST',
       body: {
         streams,
-        member_id: this.memberId,
+        member_id: memberId,
         member_name: memberName,
         instance_id: instanceId,
         session_timeout_ms: sessionTimeoutMs,
@@ -85,11 +99,6 @@ export class GroupSession {
     this.generation = joined.generation
     this.fetchId = 0
     return joined.assignments
-  }
-
-  /** The group does not know this member any more: the next join is a new one's. */
-  forget(): void {
-    this.memberId = undefined
   }
 
   /** Waits up to `waitMs` where there is nothing; asked again after a failure it answers with the same records. */

@@ -235,9 +235,13 @@ export class Group {
   private memberFor({ memberId, instanceId }: JoinRequest): GroupMember | undefined {
     if (memberId !== '') {
       const member = this.members.get(memberId)
-      if (member === undefined) throw instanceId === undefined ? this.unknownMember(memberId) : this.fenced(instanceId)
+      if (member === undefined) throw this.notAMember(memberId, instanceId)
       return member
     }
+    return this.staticMember(instanceId)
+  }
+
+  private staticMember(instanceId: string | undefined): GroupMember | undefined {
     if (instanceId === undefined) return undefined
     return [...this.members.values()].find((member) => member.instanceId === instanceId)
   }
@@ -255,10 +259,7 @@ export class Group {
 
   private memberOf({ memberId, generation, instanceId }: MemberIdentity): GroupMember {
     const member = this.members.get(memberId)
-    if (member === undefined) {
-      const taken = instanceId !== undefined && [...this.members.values()].some((m) => m.instanceId === instanceId)
-      throw taken ? this.fenced(instanceId) : this.unknownMember(memberId)
-    }
+    if (member === undefined) throw this.notAMember(memberId, instanceId)
     if (generation === this.generation) return member
     throw new SluiceError(
       'ILLEGAL_GENERATION',
@@ -327,6 +328,12 @@ export class Group {
   private rebalancing(): SluiceError {
     const message = `group ${this.id} is sharing out its partitions anew: commit what is done and join again`
     return new SluiceError('REBALANCE_IN_PROGRESS', message, { group: this.id, generation: this.generation })
+  }
+
+  /** A static member whose place another process has is told so: if it joined anew, the two would put each other out for ever. */
+  private notAMember(memberId: string, instanceId: string | undefined): SluiceError {
+    const isTaken = instanceId !== undefined && this.staticMember(instanceId) !== undefined
+    return isTaken ? this.fenced(instanceId) : this.unknownMember(memberId)
   }
 
   private unknownMember(memberId: string): SluiceError {

@@ -146,6 +146,28 @@ test('members share partitions, and who stays takes over from who leaves', async
   )
 })
 
+test('of two under one static id the earlier ends and says why, and the later keeps the place', async () => {
+  await fill(10)
+  const earlier = consumerOf({ instanceId: 'pump', waitMs: 200 })
+  const reading = (async () => {
+    for await (const _ of earlier) {
+      // Until it is told that another has its place.
+    }
+  })()
+  const ended = errorOf(reading)
+  while (earlier.partitions.length < 3) await new Promise((resolve) => setTimeout(resolve, 10))
+  let assignments = 0
+  const later = consumerOf({ instanceId: 'pump', onAssigned: () => void (assignments += 1) })
+  const got: ConsumerRecord[] = []
+  const readingOn = (async () => {
+    for await (const record of later) if (got.push(record) >= 1 && record.text() === '2:19') break
+  })()
+  assert.is((await ended).code, 'FENCED_INSTANCE_ID')
+  await fill(10, 10)
+  await readingOn
+  assert.is(assignments, 1, 'it was never put out')
+})
+
 test('a loop that is slow holds the node back: one answer is ahead of it and no more', async () => {
   for (let i = 0; i < 20; i++) await fill(100, i * 100)
   const consumer = consumerOf({ maxRecords: 100 })

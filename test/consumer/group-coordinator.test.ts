@@ -244,6 +244,13 @@ test('a static member that comes back within its session takes its place without
   assert.is(await codeOf(() => coordinator.heartbeat(GROUP, old)), 'FENCED_INSTANCE_ID')
   const commits = [{ stream: 'telemetry', partition: 0, offset: toOffset(0) }]
   assert.is(await codeOf(coordinator.commit(GROUP, commits, old)), 'FENCED_INSTANCE_ID')
+  assert.is(await codeOf(join({ memberId: before.memberId, instanceId: 'pump-1' })), 'FENCED_INSTANCE_ID')
+})
+
+test('a static member whose place nobody has, as after a restart of the node, is unknown, not fenced', async () => {
+  const { join } = setUp()
+  await join()
+  assert.is(await codeOf(join({ memberId: 'pump-99', instanceId: 'pump-1' })), 'UNKNOWN_MEMBER_ID')
 })
 
 test('a static member that stays away keeps its place through a rebalance until its session ends', async () => {
