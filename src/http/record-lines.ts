@@ -55,9 +55,9 @@ export class RecordLines {
 
   private hold(key: string, entry: Held): void {
     this.drop(key)
-    if (entry.lines.length > MAX_HELD_BYTES) return
+    if (memoryOf(entry) > MAX_HELD_BYTES) return
     this.held.set(key, entry)
-    this.heldBytes += entry.lines.length
+    this.heldBytes += memoryOf(entry)
     for (const oldest of this.held.keys()) {
       if (this.heldBytes <= MAX_HELD_BYTES) break
       this.drop(oldest)
@@ -68,8 +68,13 @@ export class RecordLines {
     const entry = this.held.get(key)
     if (entry === undefined) return
     this.held.delete(key)
-    this.heldBytes -= entry.lines.length
+    this.heldBytes -= memoryOf(entry)
   }
+}
+
+/** They lie in memory for what they were expected to take, which for a compressed batch is a guess. */
+function memoryOf({ lines }: Held): number {
+  return lines.buffer.byteLength
 }
 
 function encode(stream: string, partition: number, batch: Buffer, from: Offset): Buffer {

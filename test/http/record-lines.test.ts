@@ -43,6 +43,12 @@ test('other records at the same offset are not taken for the known ones', () => 
   assert.equal(valuesOf(lines, [batchOf(0, 'a', 'b')], 0), ['a', 'b'])
 })
 
+test('what is held counts for the memory it lies in', () => {
+  const lines = new RecordLines()
+  const [piece] = lines.pieces('s', 0, [batchOf(0, 'a', 'b')], toOffset(0))
+  assert.is(lines.bytes, piece.buffer.byteLength)
+})
+
 test('what is held stays below its maximum, and a batch larger than that is sent all the same', () => {
   const lines = new RecordLines()
   const value = 'x'.repeat(60_000)
