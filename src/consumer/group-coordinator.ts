@@ -16,6 +16,7 @@ import {
   type OffsetCommit,
 } from '../state/group-offsets.js'
 import { Group, type GroupOptions } from './group.js'
+import { unknownMember } from './group-errors.js'
 import type { GroupDescription, JoinRequest, JoinResult, MemberIdentity } from './membership.js'
 
 export interface CoordinatorOptions extends GroupOptions {
@@ -251,11 +252,6 @@ const NO_MEMBERS: GroupDescription = {
   protocolType: undefined,
   protocol: undefined,
   members: [],
-}
-
-export function unknownMember(group: string, memberId: string): SluiceError {
-  const message = `group ${group} has no member ${memberId}: it has left or was not heard of in time; join again`
-  return new SluiceError('UNKNOWN_MEMBER_ID', message, { group, member_id: memberId })
 }
 
 function shuttingDown(): SluiceError {

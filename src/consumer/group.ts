@@ -8,11 +8,12 @@
 // Invariants: a generation never goes back; the members of a generation are fixed when it begins; an assignment given out belongs to
 // the generation it was made for. Every call is synchronous up to the promise it may return, so no two can interleave.
 
-import { assert } from '../base/assert.js'
 import type { Clock } from '../base/clock.js'
 import { SluiceError } from '../base/errors.js'
+import { fenced, rebalancing, unknownMember } from './group-errors.js'
 import { GroupMember } from './group-member.js'
 import type { GroupDescription, GroupState, JoinRequest, JoinResult, MemberIdentity } from './membership.js'
+import { checkProtocols, electProtocol } from './protocol-vote.js'
 
 const NOTHING = new Uint8Array(0)
 
@@ -66,7 +67,7 @@ export class Group {
 
   /** Resolves once the generation has begun that this member is part of. */
   join(request: JoinRequest): Promise<JoinResult> {
-    this.checkProtocols(request)
+    checkProtocols(this.id, this.protocolType, [...this.members.values()], request)
     const known = this.memberFor(request)
     if (known === undefined) return this.admit(request)
     const changed = !known.hasSameProtocols(request.protocols)
@@ -79,7 +80,7 @@ export class Group {
       known.touch()
       return Promise.resolve(this.joinResult(known, this.state !== 'Stable'))
     }
-    const joined = known.awaitJoin(this.rebalancing())
+    const joined = known.awaitJoin(rebalancing(this.id, this.generation))
     this.rebalance()
     return joined
   }
@@ -88,9 +89,9 @@ export class Group {
   sync(identity: MemberIdentity, assignments?: ReadonlyMap<string, Uint8Array>): Promise<Uint8Array> {
     const member = this.memberOf(identity)
     member.touch()
-    if (this.state === 'PreparingRebalance') throw this.rebalancing()
+    if (this.state === 'PreparingRebalance') throw rebalancing(this.id, this.generation)
     if (this.state === 'Stable') return Promise.resolve(member.assignment)
-    const synced = member.awaitSync(this.rebalancing())
+    const synced = member.awaitSync(rebalancing(this.id, this.generation))
     if (member.id === this.leaderId) this.assign(assignments ?? new Map())
     return synced
   }
@@ -99,7 +100,7 @@ export class Group {
   heartbeat(identity: MemberIdentity): void {
     const member = this.memberOf(identity)
     member.touch()
-    if (this.state === 'PreparingRebalance') throw this.rebalancing()
+    if (this.state === 'PreparingRebalance') throw rebalancing(this.id, this.generation)
   }
 
   /** Keeps the member alive until the returned function is called. */
@@ -109,14 +110,14 @@ export class Group {
 
   leave(memberId: string): void {
     const member = this.members.get(memberId)
-    if (member === undefined) throw this.unknownMember(memberId)
+    if (member === undefined) throw unknownMember(this.id, memberId)
     this.remove(member, 'has left')
   }
 
   /** @throws SluiceError unless this member may commit now (also while a rebalance waits for it to do so). */
   checkCommit(identity: MemberIdentity): void {
     this.memberOf(identity).touch()
-    if (this.state === 'CompletingRebalance') throw this.rebalancing()
+    if (this.state === 'CompletingRebalance') throw rebalancing(this.id, this.generation)
   }
 
   describe(): GroupDescription {
@@ -133,20 +134,16 @@ export class Group {
   }
 
   private admit(request: JoinRequest): Promise<JoinResult> {
-    if (this.members.size >= this.options.maxMembers)
-      throw new SluiceError(
-        'TOO_MANY_REQUESTS',
-        `group ${this.id} has ${this.members.size} members, the most it may have`,
-        {
-          group: this.id,
-          max_members: this.options.maxMembers,
-        },
-      )
+    const { maxMembers } = this.options
+    if (this.members.size >= maxMembers) {
+      const message = `group ${this.id} has ${this.members.size} members, the most it may have`
+      throw new SluiceError('TOO_MANY_REQUESTS', message, { group: this.id, max_members: maxMembers })
+    }
     const id = `${request.clientId}-${this.randomId()}`
     const member = new GroupMember(id, request, this.clock, (late) => this.remove(late, 'was not heard of in time'))
     this.members.set(id, member)
     this.protocolType = request.protocolType
-    const joined = member.awaitJoin(this.rebalancing())
+    const joined = member.awaitJoin(rebalancing(this.id, this.generation))
     this.rebalance()
     return joined
   }
@@ -157,7 +154,7 @@ export class Group {
       return
     }
     this.isGathering = this.state === 'Empty' && this.options.initialRebalanceDelayMs > 0
-    for (const member of this.members.values()) member.rejectSync(this.rebalancing())
+    for (const member of this.members.values()) member.rejectSync(rebalancing(this.id, this.generation))
     this.state = 'PreparingRebalance'
     const delayMs = this.isGathering ? this.options.initialRebalanceDelayMs : this.rebalanceTimeoutMs()
     this.startTimer(delayMs, () => this.begin())
@@ -178,7 +175,7 @@ export class Group {
     for (const member of this.members.values()) {
       if (member.isJoining || member.instanceId !== undefined) continue
       this.members.delete(member.id)
-      member.end(this.unknownMember(member.id))
+      member.end(unknownMember(this.id, member.id))
     }
     this.generation += 1
     if (this.members.size === 0) {
@@ -187,7 +184,7 @@ export class Group {
     }
     if (this.leaderId === undefined || !this.members.get(this.leaderId)?.isJoining)
       this.leaderId = [...this.members.values()].find((member) => member.isJoining)?.id ?? this.leaderId
-    this.protocol = this.vote()
+    this.protocol = electProtocol([...this.members.values()])
     this.state = 'CompletingRebalance'
     this.startTimer(this.rebalanceTimeoutMs(), () => this.removeUnsynced())
     for (const member of this.members.values()) {
@@ -248,7 +245,7 @@ export class Group {
 
   /** The same static member, restarted: the old process is fenced, its place and assignment go to the new one. */
   private replaceStatic(member: GroupMember, request: JoinRequest): void {
-    member.rejectWaits(this.fenced(request.instanceId ?? ''))
+    member.rejectWaits(fenced(this.id, request.instanceId ?? ''))
     const wasLeader = this.leaderId === member.id
     this.members.delete(member.id)
     member.id = `${request.clientId}-${this.randomId()}`
@@ -266,39 +263,6 @@ export class Group {
       `generation ${generation} of group ${this.id} is over, it is at ${this.generation}: join again`,
       { group: this.id, generation: this.generation },
     )
-  }
-
-  private checkProtocols({ protocolType, protocols }: JoinRequest): void {
-    if (protocols.length === 0) throw new SluiceError('INVALID_REQUEST', 'a member brings at least one protocol')
-    if (this.members.size === 0) return
-    const shared = this.sharedProtocols()
-    if (protocolType === this.protocolType && protocols.some(({ name }) => shared.includes(name))) return
-    const known = `${this.protocolType}: ${shared.join(', ')}`
-    const brought = `${protocolType}: ${protocols.map(({ name }) => name).join(', ')}`
-    throw new SluiceError(
-      'INCONSISTENT_GROUP_PROTOCOL',
-      `the members of group ${this.id} share out by ${known}, this one by ${brought}: let it name one of theirs, or use another group`,
-      { group: this.id, protocol_type: this.protocolType, protocols: shared },
-    )
-  }
-
-  private sharedProtocols(): string[] {
-    const [first, ...others] = this.members.values()
-    const names = first.protocols.map(({ name }) => name)
-    return names.filter((name) => others.every((member) => member.metadataOf(name) !== undefined))
-  }
-
-  /** Each member votes for the first of its protocols that all know; ties go to the first voted for. */
-  private vote(): string {
-    const shared = this.sharedProtocols()
-    const votes = new Map<string, number>()
-    for (const { protocols } of this.members.values()) {
-      const choice = protocols.find(({ name }) => shared.includes(name))
-      if (choice !== undefined) votes.set(choice.name, (votes.get(choice.name) ?? 0) + 1)
-    }
-    const winner = [...votes].sort((a, b) => b[1] - a[1])[0]
-    assert(winner !== undefined, 'members of a group share a protocol')
-    return winner[0]
   }
 
   private joinResult(member: GroupMember, begins: boolean): JoinResult {
@@ -325,24 +289,9 @@ export class Group {
     for (const listener of [...this.listeners]) listener()
   }
 
-  private rebalancing(): SluiceError {
-    const message = `group ${this.id} is sharing out its partitions anew: commit what is done and join again`
-    return new SluiceError('REBALANCE_IN_PROGRESS', message, { group: this.id, generation: this.generation })
-  }
-
   /** A static member whose place another process has is told so: if it joined anew, the two would put each other out for ever. */
   private notAMember(memberId: string, instanceId: string | undefined): SluiceError {
     const isTaken = instanceId !== undefined && this.staticMember(instanceId) !== undefined
-    return isTaken ? this.fenced(instanceId) : this.unknownMember(memberId)
-  }
-
-  private unknownMember(memberId: string): SluiceError {
-    const message = `group ${this.id} has no member ${memberId}: it has left or was not heard of in time; join again`
-    return new SluiceError('UNKNOWN_MEMBER_ID', message, { group: this.id, member_id: memberId })
-  }
-
-  private fenced(instanceId: string): SluiceError {
-    const message = `another process has joined group ${this.id} as ${instanceId}: run only one under that name`
-    return new SluiceError('FENCED_INSTANCE_ID', message, { group: this.id, instance_id: instanceId })
+    return isTaken ? fenced(this.id, instanceId) : unknownMember(this.id, memberId)
   }
 }
