@@ -3,6 +3,7 @@
 // brought its first record, so that everything read from the sockets in that turn goes along.
 
 import type { SluiceError } from '../base/errors.js'
+import { Waiters } from '../base/waiters.js'
 import type { RecordInput } from '../record/record.js'
 import { BuilderPool, Gathering } from './gathering.js'
 import type { ProducerSequence } from './producer-table.js'
@@ -33,7 +34,7 @@ export class CommitQueue {
   /** On disk, but not yet said so: the next write is submitted first, so that its fdatasync runs while acks are sent. */
   private durable: Gathering | null = null
   private wakeLinger: (() => void) | null = null
-  private roomWaiters: (() => void)[] = []
+  private readonly roomWaiters = new Waiters()
   private tasks: (() => Promise<void>)[] = []
 
   constructor(private readonly options: CommitQueueOptions) {
@@ -56,8 +57,7 @@ export class CommitQueue {
   }
 
   whenRoom(): Promise<void> {
-    if (this.hasRoom) return Promise.resolve()
-    return new Promise((resolve) => this.roomWaiters.push(resolve))
+    return this.hasRoom ? Promise.resolve() : this.roomWaiters.wait()
   }
 
   /** The caller has checked size and partition; see Stream.append. */
@@ -113,7 +113,7 @@ export class CommitQueue {
     this.gathering = this.nextGathering()
     failed.recycle()
     failed.commit.settle(error)
-    this.wakeRoomWaiters()
+    if (this.hasRoom) this.roomWaiters.wake()
   }
 
   private nextGathering(): Gathering {
@@ -176,7 +176,7 @@ export class CommitQueue {
   private settle(gathering: Gathering, failure: SluiceError | null): void {
     gathering.commit.settle(failure)
     this.options.onCommitted()
-    this.wakeRoomWaiters()
+    if (this.hasRoom) this.roomWaiters.wake()
   }
 
   private linger(): Promise<void> {
@@ -188,13 +188,6 @@ export class CommitQueue {
         resolve()
       }
     })
-  }
-
-  private wakeRoomWaiters(): void {
-    if (!this.hasRoom || this.roomWaiters.length === 0) return
-    const waiters = this.roomWaiters
-    this.roomWaiters = []
-    for (const wake of waiters) wake()
   }
 }
 

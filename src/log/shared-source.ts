@@ -1,11 +1,12 @@
 // What is read of a segment, shared by its readers: opened by the first who comes, closed only when nobody reads, and not opened again while
 // something is done to the files.
 
+import { Waiters } from '../base/waiters.js'
 import type { SegmentSource } from './segment-source.js'
 
 export class SharedSource {
   private users = 0
-  private idleWaiters: (() => void)[] = []
+  private readonly idleWaiters = new Waiters()
   /** While it is being opened, or is closed for some work; readers wait for it. */
   private transition: Promise<void> | null = null
 
@@ -22,7 +23,7 @@ export class SharedSource {
       return await read(source)
     } finally {
       this.users -= 1
-      if (this.users === 0) for (const wake of this.idleWaiters.splice(0)) wake()
+      if (this.users === 0) this.idleWaiters.wake()
     }
   }
 
@@ -30,7 +31,7 @@ export class SharedSource {
   async whileClosed<T>(work: () => Promise<T>): Promise<T> {
     while (this.transition) await this.transition
     return this.during(async () => {
-      if (this.users > 0) await new Promise<void>((resolve) => this.idleWaiters.push(resolve))
+      if (this.users > 0) await this.idleWaiters.wait()
       await this.source?.close()
       this.source = null
       return work()

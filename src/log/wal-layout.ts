@@ -9,6 +9,7 @@
 import { type FileHandle, open } from 'node:fs/promises'
 import { join } from 'node:path'
 import { assert } from '../base/assert.js'
+import { Pause } from '../base/pause.js'
 import { listDirectory } from '../state/durable-files.js'
 import { storageError } from '../state/level-database.js'
 import { BLOCK_BYTES, FRAGMENT_HEADER_BYTES, RECORD_HEADER_BYTES } from '../state/wal-format.js'
@@ -20,7 +21,7 @@ const PAUSE = 4
 export const LARGE_WRITE_BYTES = 24 * 1024
 
 export class WalLayout {
-  private endPause: () => void = () => {}
+  private readonly pause = new Pause()
   private readonly filledAtLeisure: Promise<void>
   private begun = false
   private file: FileHandle | null = null
@@ -42,7 +43,7 @@ export class WalLayout {
   /** Before the first write. @throws SluiceError when the disk failed: what is written next to it cannot be trusted either (D4). */
   begin(): Promise<void> {
     this.begun = true
-    this.endPause()
+    this.pause.end()
     return this.filledAtLeisure
   }
 
@@ -69,7 +70,7 @@ export class WalLayout {
     while (this.laidOut < bytes && !this.begun) {
       const startedAt = performance.now()
       if (!(await this.layOut(this.file, this.laidOut))) return
-      await this.pause((performance.now() - startedAt) * PAUSE)
+      await this.pause.wait((performance.now() - startedAt) * PAUSE)
     }
   }
 
@@ -94,17 +95,6 @@ export class WalLayout {
       await file.truncate(from)
       return false
     }
-  }
-
-  private pause(ms: number): Promise<void> {
-    if (this.begun) return Promise.resolve()
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms).unref()
-      this.endPause = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }
 

@@ -4,6 +4,7 @@
 import type { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { topicMatches } from '../base/topic-filter.js'
+import { Waiters } from '../base/waiters.js'
 import type { Commit } from '../log/types.js'
 import type { Qos } from '../record/record.js'
 import type { StateOperation, StateTable } from '../state/types.js'
@@ -37,7 +38,7 @@ export class RetainedMessages {
   private writing = new Group()
   private running = false
   private waitingBytes = 0
-  private roomWaiters: (() => void)[] = []
+  private readonly roomWaiters = new Waiters()
 
   private constructor(
     private readonly table: StateTable<RetainedValue>,
@@ -61,7 +62,7 @@ export class RetainedMessages {
   }
 
   whenRoom(): Promise<void> {
-    return this.hasRoom ? Promise.resolve() : new Promise((resolve) => this.roomWaiters.push(resolve))
+    return this.hasRoom ? Promise.resolve() : this.roomWaiters.wait()
   }
 
   /**
@@ -94,10 +95,7 @@ export class RetainedMessages {
 
   private written(bytes: number): void {
     this.waitingBytes -= bytes
-    if (!this.hasRoom || this.roomWaiters.length === 0) return
-    const waiters = this.roomWaiters
-    this.roomWaiters = []
-    for (const wake of waiters) wake()
+    if (this.hasRoom) this.roomWaiters.wake()
   }
 
   /** All retained messages whose topic the filter matches, each once. */

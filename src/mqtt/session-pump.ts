@@ -2,6 +2,7 @@
 // when), within a window. Nothing is kept per message but packet identifier and place. Owner of the packet identifiers of all deliveries.
 
 import type { Logger } from '../base/logger.js'
+import { Waiters } from '../base/waiters.js'
 import { type LogRecord, type Qos, qosOf } from '../record/record.js'
 import { fault } from './close-reason.js'
 import { type DeliveryFlags, encodePubrel } from './encode.js'
@@ -53,7 +54,8 @@ export class SessionPump implements Receiver {
   /** QoS 2 messages of a durable session leave once their identifiers are stored, and what comes after them after them. */
   private held: Held[] = []
   private heldBytes = 0
-  private roomWaiters: (() => void)[] = []
+  /** For when there may be room, or the connection is gone. */
+  private readonly roomWaiters = new Waiters()
   /** Deliveries acknowledged since this was last written down for their number. */
   private unsaved = 0
 
@@ -82,7 +84,7 @@ export class SessionPump implements Receiver {
     this.ended = true
     this.follower.end()
     for (const replay of this.replays.values()) replay.end()
-    this.wakeRoomWaiters()
+    this.roomWaiters.wake()
   }
 
   // ---- what the follower asks for
@@ -136,14 +138,14 @@ export class SessionPump implements Receiver {
 
   /** Resolves when a stored message can be sent; false when the connection is gone. */
   async whenRoom(): Promise<boolean> {
-    while (!this.ended && !this.hasRoom) await this.change()
+    while (!this.ended && !this.hasRoom) await this.roomWaiters.wait()
     return !this.ended
   }
 
   /** Sends a retained message in answer to a SUBSCRIBE, once there is room; @returns false when the connection is gone. */
   async sendRetained(message: RetainedValue, granted: Qos): Promise<boolean> {
     const qos = Math.min(message.qos, granted) as Qos
-    while (!this.ended && !(qos === 0 ? this.hasRoomForBytes : this.hasRoom)) await this.change()
+    while (!this.ended && !(qos === 0 ? this.hasRoomForBytes : this.hasRoom)) await this.roomWaiters.wait()
     if (this.ended) return false
     this.sendFrom({ retained: message.mqttTopic }, qos, Buffer.from(message.mqttTopic), message.payload, RETAINED)
     return true
@@ -180,7 +182,7 @@ export class SessionPump implements Receiver {
 
   /** The window or the socket may have room again. */
   drained(): void {
-    this.wakeRoomWaiters()
+    this.roomWaiters.wake()
     this.run()
     for (const group of this.session.groups) group.run()
   }
@@ -248,7 +250,7 @@ export class SessionPump implements Receiver {
       const unstored = !session.clean && session.dirty && [...session.inflight.values()].some(({ qos }) => qos === 2)
       if (unstored) await this.host.save(session)
       for (const [packetId, delivery] of [...session.inflight]) {
-        while (!this.ended && gate.outbox.isFull) await this.change()
+        while (!this.ended && gate.outbox.isFull) await this.roomWaiters.wait()
         if (this.ended) return
         if (delivery.released) gate.outbox.write(encodePubrel(packetId))
         else await this.redeliverOne(packetId, delivery)
@@ -279,17 +281,6 @@ export class SessionPump implements Receiver {
   private async recordAt(place: { partition: string; offset: number }) {
     const record = await readRecord(this.host.partition(place.partition), place.offset)
     return record === null || record.key === null ? null : { topic: record.key, value: record.value }
-  }
-
-  /** Resolves when there may be room, or the connection is gone. */
-  private change(): Promise<void> {
-    return new Promise((resolve) => this.roomWaiters.push(resolve))
-  }
-
-  private wakeRoomWaiters(): void {
-    const waiters = this.roomWaiters
-    this.roomWaiters = []
-    for (const wake of waiters) wake()
   }
 }
 

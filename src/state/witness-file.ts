@@ -8,6 +8,7 @@ import { close, fdatasync, open, write } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { crc32c } from '../base/crc32c.js'
+import { Pause } from '../base/pause.js'
 import { writeFileDurably } from './durable-files.js'
 import { storageError } from './level-database.js'
 
@@ -48,8 +49,7 @@ export class WitnessFile {
   private writing: Promise<void> | null = null
   private syncedAtMs = performance.now()
   private failure: Error | null = null
-  private closing = false
-  private endPause: () => void = () => {}
+  private readonly pause = new Pause()
 
   private constructor(
     private readonly path: string,
@@ -75,8 +75,7 @@ export class WitnessFile {
   /** @param sync Have what was noted on disk first. @throws SluiceError as storageError. */
   async close({ sync = false } = {}): Promise<void> {
     if (sync) this.syncedAtMs = Number.NEGATIVE_INFINITY
-    this.closing = true
-    this.endPause()
+    this.pause.end()
     await this.writing
     await closeFile(this.descriptor)
     if (this.failure) throw this.failure
@@ -88,23 +87,12 @@ export class WitnessFile {
         const bytes = encode(this.wanted)
         this.wanted = null
         await this.inPlace(bytes)
-        await this.pause()
+        await this.pause.wait(PAUSE_MS)
       }
     } catch (error) {
       this.failure = storageError(error, `the file ${this.path} cannot be written`)
     }
     this.writing = null
-  }
-
-  private pause(): Promise<void> {
-    if (this.closing) return Promise.resolve()
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, PAUSE_MS).unref()
-      this.endPause = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 
   private inPlace(bytes: Buffer): Promise<void> {
