@@ -10,8 +10,9 @@ import type { Duplex } from 'node:stream'
 import type { Commit } from '../log/types.js'
 import { AckQueue } from './ack-queue.js'
 import { CLIENT_DISCONNECTED, type CloseReason, CONNECTION_LOST, fault, ordinary, violation } from './close-reason.js'
-import { type ConnectPacket, readConnect } from './connect-packet.js'
-import { encodeConnack, PINGRESP } from './encode.js'
+import type { ConnectPacket } from './connect-packet.js'
+import { takeControlPacket } from './control-packets.js'
+import { encodeConnack } from './encode.js'
 import type { GateHost } from './gate-host.js'
 import { encodeForNode, type NodeLink, ORIGIN_TOPIC_PREFIX } from './node-links.js'
 import { Outbox } from './outbox.js'
@@ -21,7 +22,6 @@ import { isHoarding } from './read-memory.js'
 import type { Session } from './session.js'
 import { readChunks } from './shared-reads.js'
 import { SignsOfLife, TOO_SLOW } from './signs-of-life.js'
-import { readFilters } from './subscribe-packet.js'
 
 /** Why reading is held. */
 const HOLD_CONNECTING = 1
@@ -161,7 +161,7 @@ export class Gate {
     const first = buffer[start]
     if (first >> 4 === 3 && this.intake !== null) {
       if (!this.intake.publish(buffer, first, bodyStart, end)) return false
-    } else this.onOtherPacket(buffer, first, start, bodyStart, end)
+    } else takeControlPacket(this, this.host, buffer, start, bodyStart, end)
     this.life.packet()
     return true
   }
@@ -172,70 +172,24 @@ export class Gate {
     this.close(violation(problem, limit === undefined || this.state === 'connect' ? undefined : KEY_OF[limit]))
   }
 
-  private onOtherPacket(buffer: Buffer, first: number, start: number, bodyStart: number, end: number): void {
-    const type = first >> 4
-    if (this.state === 'connect') {
-      if (type !== 1)
-        this.onViolation('the first packet is not CONNECT') // [MQTT-3.1.0-1]
-      else this.onConnect(buffer, start, bodyStart, end)
-      return
-    }
-    const packetId = type >= 4 && type <= 7 ? buffer.readUInt16BE(bodyStart) : 1
-    if (packetId === 0)
-      this.onViolation('packet identifier is 0') // [MQTT-2.3.1-1]
-    else if (type === 1)
-      this.onViolation('a second CONNECT') // [MQTT-3.1.0-2]
-    else if (type === 6) this.intake?.release(packetId)
-    else if (type === 4 || type === 5 || type === 7) this.onAcknowledgement(type, packetId)
-    else if (type === 8 || type === 10) this.onFilters(buffer, bodyStart, end, type === 8)
-    else if (type === 12)
-      this.outbox.answer(PINGRESP) // [MQTT-3.12.4-1]
-    else {
-      // DISCONNECT: nothing may follow [MQTT-3.14.4-2].
-      this.note(CLIENT_DISCONNECTED)
-      this.framer.end()
-      this.host.disconnect(this)
-    }
-  }
-
-  private onAcknowledgement(type: number, packetId: number): void {
-    const problem = this.host.acknowledged(this, type, packetId)
-    if (problem !== null) this.onViolation(problem)
-  }
-
-  private onConnect(buffer: Buffer, start: number, bodyStart: number, end: number): void {
-    const { limits } = this.host
-    const connect = readConnect(buffer, bodyStart, end, limits.maxClientIdBytes)
-    if ('returnCode' in connect) {
-      if (connect.returnCode === 0) this.onViolation(connect.problem)
-      else this.refuse(connect.returnCode, fault(connect.problem))
-      return
-    }
+  /** CONNECT is well formed: nothing more is read until CONNACK has gone out. */
+  onConnect(connect: ConnectPacket): void {
     this.connectPacket = connect
     this.state = 'connecting'
     this.framer.protocolLevel = connect.protocolLevel
-    this.framer.maxPacketBytes = limits.maxPacketBytes
+    this.framer.maxPacketBytes = this.host.limits.maxPacketBytes
     this.life.setKeepalive(connect.keepaliveSeconds)
     this.hold(HOLD_CONNECTING)
-    // Silence is watched here and not behind the gate.
-    const packet = Buffer.from(buffer.subarray(start, end))
-    packet.writeUInt16BE(0, connect.keepaliveAt - start)
-    this.host.connect(this, connect, packet)
   }
 
-  private onFilters(buffer: Buffer, bodyStart: number, end: number, subscribe: boolean): void {
-    const packet = readFilters(buffer, bodyStart, end, subscribe)
-    if (typeof packet === 'string') {
-      this.onViolation(packet)
-      return
-    }
-    // What follows may depend on the subscription: it waits until that is made.
-    this.hold(HOLD_SUBSCRIBE)
-    const done = subscribe ? this.host.subscribe(this, packet) : this.host.unsubscribe(this, packet)
-    done.then(
-      () => this.release(HOLD_SUBSCRIBE),
-      (error: Error) => this.close(fault(error.message)),
-    )
+  onPubrel(packetId: number): void {
+    this.intake?.release(packetId)
+  }
+
+  /** DISCONNECT: nothing may follow [MQTT-3.14.4-2]. */
+  onDisconnect(): void {
+    this.note(CLIENT_DISCONNECTED)
+    this.framer.end()
   }
 
   // ---- holding back
@@ -243,6 +197,15 @@ export class Gate {
   holdUntil(room: Promise<void>): void {
     this.hold(HOLD_NO_ROOM)
     void room.then(() => this.release(HOLD_NO_ROOM))
+  }
+
+  /** What follows may depend on the subscription: it waits until that is made. */
+  holdUntilSubscribed(subscribe: () => Promise<void>): void {
+    this.hold(HOLD_SUBSCRIBE)
+    subscribe().then(
+      () => this.release(HOLD_SUBSCRIBE),
+      (error: Error) => this.close(fault(error.message)),
+    )
   }
 
   receiveFromNode(payload: Buffer): Promise<void> | null {
