@@ -6,6 +6,7 @@ import { type Clock, systemClock } from './base/clock.js'
 import { SluiceError } from './base/errors.js'
 import { Logger } from './base/logger.js'
 import { formatAddress } from './config/address.js'
+import { REPUBLISHED } from './config/schema/names.js'
 import type { Config } from './config/schema.js'
 import { BridgeDevices } from './http/bridge-devices.js'
 import type { Producer } from './http/ports.js'
@@ -24,6 +25,7 @@ import { hasZstd } from './record/compression.js'
 import { DOWN_TOPIC, UP_TOPIC } from './replication/node-protocol.js'
 import { Origins } from './replication/origins.js'
 import { Receiver } from './replication/receiver.js'
+import { Republisher } from './replication/republisher.js'
 import type { StateTable } from './state/types.js'
 import { UpstreamFacts } from './state/upstream-facts.js'
 
@@ -138,6 +140,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       tls: listenerTls(config.mqtt),
       certificateNameIsUser: passwordFile === undefined,
       allowedOrigins: config.mqtt.allowedOrigins,
+      republished: config.mirrors.republish.length === 0 ? undefined : REPUBLISHED,
       limits: mqttLimits(config.mqtt),
       authenticate: auth.authenticate,
       ...(aclFile === undefined ? {} : { authorize: auth.authorize }),
@@ -156,6 +159,16 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       logger: logger.child('mqtt'),
     })
     started.push(() => mqtt.stop())
+
+    const republisher = await Republisher.start({
+      mirrors: config.mirrors.republish,
+      topic: config.mirrors.republishTopic,
+      catalog: log.mirrors,
+      publish: (message, by) => mqtt.republish(message, by),
+      ...{ ledger, state, clock },
+      logger: logger.child('republish'),
+    })
+    started.push(() => republisher.stop())
 
     const upstreams = await startUpstreams({
       nodeId,

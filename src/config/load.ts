@@ -12,7 +12,7 @@ import { formatProblem, type KeyPath, type Problem } from './problem.js'
 import { type RawTable, readTable } from './read-table.js'
 import { checkRules, heldBallast } from './rules.js'
 import { authenticatesUnasked } from './schema/firmware.js'
-import { UNROUTED, UPSTREAM_DEAD } from './schema/names.js'
+import { REPUBLISHED, UNROUTED, UPSTREAM_DEAD } from './schema/names.js'
 import { deadLetterOf } from './schema/queue.js'
 import { CONFIG_FIELDS, type Config, type StreamConfig, type WrittenConfig } from './schema.js'
 import { TomlLines } from './toml-lines.js'
@@ -174,7 +174,8 @@ class Loading {
     const deadLetters = new Set([...queue.map((one) => one.deadLetter), ...refused])
     for (const name of everyStream) deadLetters.delete(name)
     // Unrouted comes last: it takes what no other does.
-    const stream = [...values.stream, ...[...deadLetters, UNROUTED].map(builtInStream)]
+    const republished = values.mirrors.republish.length === 0 ? [] : [REPUBLISHED]
+    const stream = [...values.stream, ...[...deadLetters, ...republished, UNROUTED].map(builtInStream)]
     const firmware = values.firmware.map((one) => ({
       ...one,
       authentication: one.authentication ?? authenticatesUnasked(one),

@@ -5,7 +5,7 @@ import { formatAddress, isLoopback, type ListenAddress } from './address.js'
 import { filterCovers } from './filter-cover.js'
 import { checkFirmware } from './firmware-rules.js'
 import type { KeyPath } from './problem.js'
-import { NAME, UNROUTED } from './schema/names.js'
+import { NAME, REPUBLISHED, UNROUTED } from './schema/names.js'
 import { deadLetterOf } from './schema/queue.js'
 import type { WrittenConfig } from './schema.js'
 import { formatSize } from './units.js'
@@ -24,9 +24,23 @@ export function checkRules(config: WrittenConfig, report: RuleReport): void {
   checkLimits(config, report)
   checkNames(config, report)
   checkFilters(config, report)
+  checkRepublished(config, report)
   checkUpstreams(config, report)
   checkQueues(config, report)
   checkFirmware(config, report)
+}
+
+function checkRepublished({ mirrors, stream, queue, upstream }: WrittenConfig, report: RuleReport): void {
+  if (mirrors.republish.length === 0) return
+  const taken = (path: KeyPath): void =>
+    report.error(
+      path,
+      `is "${REPUBLISHED}", the name of a built-in stream where mirrors.republish is set`,
+      'choose another',
+    )
+  for (const [i, { name }] of stream.entries()) if (name === REPUBLISHED) taken(['stream', i, 'name'])
+  for (const [i, one] of queue.entries()) if (one.deadLetter === REPUBLISHED) taken(['queue', i, 'dead_letter'])
+  for (const [i, one] of upstream.entries()) if (one.deadLetter === REPUBLISHED) taken(['upstream', i, 'dead_letter'])
 }
 
 function checkDoors(config: WrittenConfig, report: RuleReport): void {

@@ -6,11 +6,12 @@ import { choice, entries, folderPath, table, text, type ValuesOf } from './field
 import { firmwareFields } from './schema/firmware.js'
 import { groupsFields } from './schema/groups.js'
 import { httpFields } from './schema/http.js'
+import { mirrorsFields } from './schema/mirrors.js'
 import { mqttFields } from './schema/mqtt.js'
 import { NAME, NAME_FIX } from './schema/names.js'
 import { queueFields } from './schema/queue.js'
 import { storageFields } from './schema/storage.js'
-import { retentionFields, streamFields } from './schema/stream.js'
+import { streamFields } from './schema/stream.js'
 import { type BrokerLimits, upstreamFields } from './schema/upstream.js'
 
 export const CONFIG_FIELDS = {
@@ -30,9 +31,7 @@ export const CONFIG_FIELDS = {
   http: table('Where programs, `sluice` commands and monitoring connect.', httpFields),
   groups: table('Consumer groups.', groupsFields),
   storage: table('Memory and disk.', storageFields),
-  mirrors: table('The streams other Sluice nodes forward to this one.', {
-    retention: table('What is kept of all mirrors of one stream name together.', retentionFields),
-  }),
+  mirrors: table('The streams other Sluice nodes forward to this one.', mirrorsFields),
   stream: entries('Named logs. Without any, one stream "mqtt" takes every message.', 256, streamFields),
   upstream: entries('Where records are forwarded to.', 64, upstreamFields),
   firmware: entries('Devices that cannot speak MQTT over TCP: serial lines and MQTT-SN.', 64, firmwareFields),
@@ -66,7 +65,7 @@ export interface ServerTls {
 }
 
 export type QueueConfig = WrittenConfig['queue'][number] & { readonly deadLetter: string }
-/** A configuration that has been checked. `stream` ends with those for dead letters that no [[stream]] names, and the built-in `unrouted`. */
+/** A configuration that has been checked. `stream` ends with those for dead letters that no [[stream]] names, and the built-in `republished` (where something is) and `unrouted`. */
 export type Config = Omit<WrittenConfig, 'upstream' | 'http' | 'queue' | 'firmware'> & {
   readonly firmware: readonly FirmwareConfig[]
   readonly queue: readonly QueueConfig[]

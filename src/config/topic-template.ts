@@ -14,14 +14,13 @@ const TOPIC_PLACEHOLDERS = [
 ] as const
 
 /** @returns what is wrong with a template, as a phrase that follows "which …", or null if nothing is. */
-export function topicTemplateProblem(template: string): string | null {
-  const known: readonly string[] = TOPIC_PLACEHOLDERS
+export function topicTemplateProblem(template: string, known: readonly string[] = TOPIC_PLACEHOLDERS): string | null {
   let unknown: string | null = null
   const filled = template.replace(/\{([^{}]*)\}/g, (_, placeholder: string) => {
     if (!known.includes(placeholder)) unknown ??= placeholder
     return 'x'
   })
-  if (unknown !== null) return `names {${unknown}}; there are ${TOPIC_PLACEHOLDERS.map((p) => `{${p}}`).join(', ')}`
+  if (unknown !== null) return `names {${unknown}}; there are ${known.map((p) => `{${p}}`).join(', ')}`
   if (/[{}]/.test(filled)) return 'has a brace without its partner'
   return topicNameProblem(filled)
 }

@@ -39,6 +39,8 @@ export interface MqttFrontOptions {
   readonly catalog: StreamCatalog
   /** In the order of the configuration: the first whose filter matches takes a message. */
   readonly routes: readonly StreamRoute[]
+  /** The stream for what is republished of mirrors. Left out: nothing is. */
+  readonly republished?: string | undefined
   readonly limits?: Partial<MqttLimits>
   /** Resolves to whether the client may connect. Left out: everyone may. */
   readonly authenticate?: (credentials: Credentials) => Promise<boolean>

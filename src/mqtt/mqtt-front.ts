@@ -75,7 +75,7 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
     this.logger = options.logger
     this.incidents = new IncidentLog(options.logger, options.clock)
     this.door = new Door(limits, options.clock, this.incidents)
-    this.router = new Router(options.catalog, options.routes, limits.cachedTopics)
+    this.router = new Router(options.catalog, options.routes, limits.cachedTopics, options.republished)
     const tree = new TopicTree<Subscriber>()
     this.fanOut = new FanOut(tree, (session, topic) => this.mayReceive(session, topic))
     this.stored = new StoredDelivery(this.router, this.fanOut, (error) =>
@@ -209,6 +209,14 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
    */
   publishNumbered(message: PublishMessage, by: NumberedBy): NumberedPublish {
     return this.programs.publishNumbered(message, by)
+  }
+
+  /**
+   * Gives a record of a mirror to the subscribers here. It is stored in the stream named `republished`, whatever the routes say, and there only once.
+   * @throws as publish, and as publishNumbered.
+   */
+  republish(message: PublishMessage, by: NumberedBy): NumberedPublish {
+    return this.programs.republish(message, by)
   }
 
   /**

@@ -63,7 +63,19 @@ export class ProgramPublishes {
 
   /** See MqttFront.publishNumbered. */
   publishNumbered(message: PublishMessage, by: NumberedBy): NumberedPublish {
-    const entry = this.writableEntry(message)
+    return this.publishNumberedTo(this.writableEntry(message), message, by)
+  }
+
+  /** See MqttFront.republish. */
+  republish(message: PublishMessage, by: NumberedBy): NumberedPublish {
+    return this.publishNumberedTo(
+      this.writableEntry(message, (entry) => this.router.republishedEntry(entry)),
+      message,
+      by,
+    )
+  }
+
+  private publishNumberedTo(entry: TopicEntry, message: PublishMessage, by: NumberedBy): NumberedPublish {
     if (entry.stream === null || (message.qos === 0 && !entry.routed))
       throw new RangeError('only a message that is stored can be numbered')
     const nowMs = this.clock.wallMs()
@@ -74,10 +86,11 @@ export class ProgramPublishes {
     return { commit: commit ?? published.commit, duplicate: true }
   }
 
-  private writableEntry(message: PublishMessage): TopicEntry {
+  private writableEntry(message: PublishMessage, placeOf = (entry: TopicEntry): TopicEntry => entry): TopicEntry {
     const { mqttTopic } = message
-    const entry = this.router.resolvePublishable(mqttTopic)
-    if ('problem' in entry) throw new SluiceError('INVALID_TOPIC', `topic ${entry.problem}`, { mqttTopic })
+    const known = this.router.resolvePublishable(mqttTopic)
+    if ('problem' in known) throw new SluiceError('INVALID_TOPIC', `topic ${known.problem}`, { mqttTopic })
+    const entry = placeOf(known)
     if (!this.publishPath.hasRoom(entry, message.qos, message.retain ?? false))
       throw new SluiceError(
         'TOO_MANY_REQUESTS',

@@ -5,6 +5,7 @@
 // Names longer than MAX_CACHED_TOPIC_BYTES are worked out anew each time, so that the cache is bounded in bytes as well.
 
 import { isUtf8 } from 'node:buffer'
+import { assert } from '../base/assert.js'
 import { topicNameProblem } from '../base/topic-filter.js'
 import type { Stream, StreamCatalog } from '../log/types.js'
 import type { PartitionId } from '../record/record.js'
@@ -39,6 +40,8 @@ export interface TopicEntry {
   readonly keyedByClient: boolean
   /** Who is subscribed, as of `matches.version`. Kept here by the fan-out. */
   matches: TopicMatches | null
+  /** The same name for what is republished; made when it is first asked for. */
+  republished: TopicEntry | null
   recentlyUsed: boolean
 }
 
@@ -58,21 +61,25 @@ export class Router {
   private readonly setMask: number
   private readonly routes: readonly ResolvedRoute[]
   private readonly unrouted: Stream | null
+  private readonly republished: Stream | null
   /** By `TopicEntry.streamIndex`. */
   readonly streams: readonly Stream[]
 
   /**
    * @param cachedTopics Names remembered at most; rounded up to a power of two.
+   * @param republished The stream that holds what is republished of mirrors; none unless told.
    * @throws SluiceError UNKNOWN_STREAM_OR_PARTITION for a route to no stream; RangeError for a bad key rule.
    */
-  constructor(catalog: StreamCatalog, routes: readonly StreamRoute[], cachedTopics: number) {
+  constructor(catalog: StreamCatalog, routes: readonly StreamRoute[], cachedTopics: number, republished?: string) {
     this.routes = routes.map((route, index) => {
       const target = catalog.stream(route.stream)
       return { ...route, target, index, rule: parsePartitionRule(route.key) }
     })
     this.unrouted = catalog.streams.get(UNROUTED_STREAM) ?? null
+    this.republished = republished === undefined ? null : catalog.stream(republished)
     const targets = this.routes.map(({ target }) => target)
     this.streams = this.unrouted === null ? targets : [...targets, this.unrouted]
+    assert(this.republished === null || this.streams.includes(this.republished), 'what is republished is delivered')
     const sets = 2 ** Math.ceil(Math.log2(Math.max(1, cachedTopics / WAYS)))
     this.setMask = sets - 1
     this.slots = new Array(sets * WAYS).fill(undefined)
@@ -100,6 +107,16 @@ export class Router {
     const entry = this.resolve(topic, 0, topic.length)
     if ('problem' in entry || !(entry.forNodes || entry.reserved)) return entry
     return { problem: 'begins with a name that only the node itself uses' }
+  }
+
+  /** As `entry`, for a record of a mirror: its stream is the one for these, whatever the routes say. */
+  republishedEntry(entry: TopicEntry): TopicEntry {
+    const { republished: stream } = this
+    assert(stream !== null, 'nothing is republished without a stream for it')
+    const streamIndex = this.streams.indexOf(stream)
+    const place = { stream, streamIndex, routed: true, partition: 0 as PartitionId, keyedByClient: false }
+    entry.republished ??= { ...entry, ...place, matches: null }
+    return entry.republished
   }
 
   private victim(first: number): number {
@@ -131,6 +148,7 @@ export class Router {
       partition: partitionOfTopic(rule, bytes, stream?.partitions ?? 1),
       keyedByClient: rule.by === 'client' && (stream?.partitions ?? 1) > 1,
       matches: null,
+      republished: null,
       recentlyUsed: true,
     }
   }

@@ -14,6 +14,7 @@ import type { AllowanceState, DailyAllowanceOptions } from './daily-allowance.js
 import { DeadLetters } from './dead-letters.js'
 import { Downlink, type DownlinkOptions } from './downlink.js'
 import type { Lane, LedgerPort } from './lane.js'
+import { covers } from './listed-mirrors.js'
 import { OriginEpoch } from './origin-epoch.js'
 import { type CursorsPort, Sender } from './sender.js'
 import type { GroupPositions } from './targets/group-teller.js'
@@ -273,7 +274,7 @@ function sluiceTarget(
 
 /** The mirrors there are now that an upstream lists, by name or with `*.NAME`. */
 function mirrorsFor({ streams }: UpstreamOptions, { mirrors }: UpstreamsOptions): MirrorStream[] {
-  return mirrors.list().filter((one) => streams.includes(one.name) || streams.includes(`*.${one.stream}`))
+  return mirrors.list().filter((one) => covers(streams, one))
 }
 
 function lanesOf<L extends Lane<Shipment>>(lanes: readonly L[], name: string, request: RewindRequest): L[] {

@@ -103,6 +103,31 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
     /name is "unrouted", the name of a built-in stream/,
   ],
   [
+    'the name of the stream for what is republished, where something is',
+    '[mirrors]\nrepublish = ["*.t"]\n[[stream]]\nname = "republished"\ntopics = ["#"]',
+    /name is "republished", the name of a built-in stream where mirrors\.republish is set/,
+  ],
+  [
+    'what is republished, forwarded',
+    '[mirrors]\nrepublish = ["*.t"]\n[[upstream]]\nname = "c"\ntype = "mqtt"\nurl = "mqtt://b.example"\nstreams = ["republished"]',
+    /streams names the stream "republished", which does not exist; there are mqtt, unrouted/,
+  ],
+  [
+    'a stream of this node, republished',
+    '[mirrors]\nrepublish = ["telemetry"]',
+    /republish\S* is "telemetry", which is not valid; write "\*\.STREAM" or "ORIGIN\.STREAM"/,
+  ],
+  [
+    'a topic that is the same for everything republished',
+    '[mirrors]\nrepublish = ["*.t"]\nrepublish_topic = "all/{origin}"',
+    /republish_topic is "all\/\{origin\}", which gives every message the same topic: add \{topic\}/,
+  ],
+  [
+    'a placeholder that republish_topic has not',
+    '[mirrors]\nrepublish = ["*.t"]\nrepublish_topic = "{node}/{topic}"',
+    /republish_topic is .*, which names \{node\}; there are \{topic\}, \{origin\}, \{stream\}/,
+  ],
+  [
     'two streams of one name',
     `${stream('')}[[stream]]\nname = "S"\ntopics = ["t/#"]`,
     /:5: stream\.S\.name "S" is taken by an earlier \[\[stream\]\]/,

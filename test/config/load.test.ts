@@ -108,6 +108,18 @@ test('an upstream without streams takes every configured stream, but not the unr
   assert.is(config.upstream[0].topic, '{topic}')
 })
 
+test('where mirrors are republished there is a stream for it, which no upstream takes unasked', () => {
+  const config = configOf(`
+    mirrors = { republish = ["*.telemetry"] }
+    upstream = [{ name = "cloud", type = "mqtt", url = "mqtt://broker.example" }]`)
+  assert.equal(
+    config.stream.map(({ name }) => name),
+    ['mqtt', 'upstream-dead', 'republished', 'unrouted'],
+  )
+  assert.equal(config.upstream[0].streams, ['mqtt'])
+  assert.is(config.mirrors.republishTopic, '{topic}')
+})
+
 test('an upstream may ask for the unrouted by name', () => {
   const config = configOf(`
     [[upstream]]

@@ -57,7 +57,7 @@ test('a day has its bytes and no more, over any number of crashes and restarts',
       }
     }
     assert.ok(spent <= 100_000 + 500, `${spent} spent`)
-    assert.ok(spent >= 100_000 - crashes * 1_501 - 1_501, `${spent} spent, ${crashes} crashes`)
+    assert.ok(spent >= 100_000 - crashes * 1_001 - 1_001, `${spent} spent, ${crashes} crashes`)
     const waitMs = allowance.waitMs()
     assert.ok(waitMs > 0 && waitMs <= DAY_MS)
     node.pass(waitMs - 1)
