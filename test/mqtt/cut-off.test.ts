@@ -146,6 +146,30 @@ test('ten lines a second are written and the rest is counted', async () => {
   assert.is(log.lines.length, 12)
 })
 
+test('what a client meets with at each attempt is said once, and then a minute at a time', async () => {
+  const clock = new FakeClock()
+  const log = new LogLines()
+  const incidents = new IncidentLog(log.logger, clock)
+  const full = { client: 'gw-17', reason: 'the disk is full' }
+  for (let seconds = 0; seconds < 150; seconds++) {
+    incidents.warn('client cut off', full)
+    await clock.advance(1000)
+  }
+  incidents.warn('client cut off', { ...full, reason: 'another' })
+  incidents.warn('client cut off', { ...full, client: 'gw-18' })
+  assert.is(log.lines.length, 5)
+  assert.not.match(log.lines[0], 'times=')
+  assert.match(log.lines[1], /the disk is full.* times=59/)
+  assert.match(log.lines[2], /times=60/)
+  await clock.advance(60_000)
+  assert.match(log.lines[5], /times=30/)
+  await clock.advance(600_000)
+  assert.is(log.lines.length, 6)
+  incidents.warn('client cut off', full)
+  assert.is(log.lines.length, 7, 'after a minute without it is news')
+  incidents.stop()
+})
+
 test('a packet identifier of 0 in an acknowledgement is a violation that names the client', async () => {
   const [line] = await linesAbout({}, packet(0x40, u16(0)))
   assert.match(line, 'packet identifier is 0')
