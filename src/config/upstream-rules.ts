@@ -114,7 +114,11 @@ function checkEnvelope(
 function checkLoops(config: WrittenConfig, i: number, report: RuleReport): void {
   const { type, topic, downlink, streams } = config.upstream[i]
   if (type !== 'mqtt' || topic === undefined) return
-  const listed = streams.length > 0 ? streams : config.stream.map(({ name }) => name)
+  const own = config.stream.map(({ name }) => name)
+  // One that does not exist has been reported as that.
+  const listed = (streams.length > 0 ? streams : own).filter(
+    (name) => own.includes(name) || name === UNROUTED || name.includes('.'),
+  )
   const sent = listed.flatMap((name) => {
     const topics = config.stream.find((stream) => stream.name === name)?.topics ?? ['#']
     return topics.map((filter) => ({ name, filter: mappedFilter(topic, filter) }))

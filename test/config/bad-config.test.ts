@@ -108,6 +108,11 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
     /name is "republished", the name of a built-in stream where mirrors\.republish is set/,
   ],
   [
+    'a stream that does not exist, beside a downlink it could come back by',
+    '[[upstream]]\nname = "c"\ntype = "mqtt"\nurl = "mqtt://b.example"\nstreams = ["nope"]\ndownlink = ["cmd/#"]',
+    /streams names the stream "nope", which does not exist; there are mqtt, unrouted/,
+  ],
+  [
     'what is republished, forwarded',
     '[mirrors]\nrepublish = ["*.t"]\n[[upstream]]\nname = "c"\ntype = "mqtt"\nurl = "mqtt://b.example"\nstreams = ["republished"]',
     /streams names the stream "republished", which does not exist; there are mqtt, unrouted/,
