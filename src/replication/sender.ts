@@ -1,5 +1,5 @@
-// Sends the partitions of one upstream: takes shipments from its lanes in turn while the window, the connection and the budget have
-// room, hears the acknowledgements, saves the cursors. The same for every kind of target.
+// Sends the partitions of one upstream: keeps the connection, hears the acknowledgements, saves the cursors, and decides what a lost connection
+// means. Its lanes are in forwarded-lanes.ts, what goes next in pump.ts. The same for every kind of target.
 //
 // Order per partition: a lane is sent in ascending order, and after a connection is lost every lane begins again at its cursor, so that
 // what arrives twice arrives again in order. Nothing is sent while a window of messages is sent and not known on disk as acknowledged: so never
@@ -12,18 +12,19 @@ import type { StreamReader } from '../log/types.js'
 import type { Offset } from '../record/record.js'
 import type { Cursors } from '../state/cursors.js'
 import { AckDeadline } from './ack-deadline.js'
-import type { AckLine, Flight } from './ack-line.js'
+import type { Flight } from './ack-line.js'
 import { Budget } from './budget.js'
 import { CursorSaver } from './cursor-saver.js'
 import type { DeadLetters } from './dead-letters.js'
 import { ForgottenWatch } from './forgotten-watch.js'
+import { ForwardedLanes, MAX_LANES } from './forwarded-lanes.js'
 import type { Lane, LedgerPort } from './lane.js'
 import { LinkKeeper } from './link-keeper.js'
 import { makeLanes } from './make-lanes.js'
 import { PoisonWatch, type Verdict } from './poison-watch.js'
+import { Pump } from './pump.js'
 import { RateMeter } from './rate-meter.js'
-import { StreamTurns } from './stream-turns.js'
-import type { LanePosition, Link, OfferedLane, Shipment, Target } from './targets/target.js'
+import type { LanePosition, Shipment, Target } from './targets/target.js'
 import type { UpstreamOptions } from './upstream-options.js'
 import { Window } from './window.js'
 
@@ -51,43 +52,24 @@ export interface SenderOptions<S extends Shipment> {
 const SETTLE_MS = 2_000
 const DEFAULT_CURSOR_SAVE_DELAY_MS = 1_000
 const DEFAULT_MAX_ATTEMPTS = 5
-/** Timers for longer ones would overflow; asked again then. */
-const MAX_BUDGET_WAIT_MS = 60 * 60 * 1000
-/** Partitions one upstream forwards, inclusive. */
-export const MAX_LANES = 4096
 /** Where the destination knows better, saved cursors only tell retention what is spent. */
 const MAX_UNSAVED_HINTS = 1_000_000
 /** How often it is looked for what has waited too long to be new. */
 const LOOK_EVERY_MS = 1_000
-/** Weight of the latest record in the running average of sizes. */
-const SIZE_WEIGHT = 1 / 64
-
 export class Sender<S extends Shipment> {
-  readonly lanes: Lane<S>[] = []
-  /** One of each partition. */
-  readonly leading: Lane<S>[] = []
   readonly keeper: LinkKeeper<S>
   readonly deadline: AckDeadline
   readonly delivered: RateMeter
   readonly arrived: RateMeter
   readonly budget: Budget
   deliveredTotal = 0
-  /** Running average of bytes per record; null before the first was sent. */
-  averageBytes: number | null = null
   paused: boolean
   private readonly poison: PoisonWatch<Lane<S>>
-  /** Goes first over the next connection, alone, since something in it may be to blame for the end of the last one. */
-  private first: Lane<S> | null = null
   private readonly forgotten: ForgottenWatch<Lane<S>>
-  private readonly laneOf = new Map<AckLine, Lane<S>>()
   private readonly window: Window<Flight>
-  /** Lanes that may have something to send. */
-  private readonly turns = new StreamTurns<Lane<S>>()
+  private readonly forwarded: ForwardedLanes<S>
+  private readonly pump: Pump<S>
   private readonly saver: CursorSaver<Lane<S>>
-  /** How to stop listening to each stream. */
-  private readonly followed = new Map<StreamReader, () => void>()
-  private pumpScheduled = false
-  private budgetTimerRuns = false
   private closing = false
   private onSettled = (): void => {}
   private cancelLook = (): void => {}
@@ -102,16 +84,23 @@ export class Sender<S extends Shipment> {
     this.poison = new PoisonWatch(this.window.size, upstream.maxAttempts ?? DEFAULT_MAX_ATTEMPTS)
     this.delivered = new RateMeter(clock)
     this.arrived = new RateMeter(clock)
+    this.forwarded = new ForwardedLanes(this.arrived)
     this.deadline = new AckDeadline(clock, upstream.ackTimeoutMs, (silentMs) => this.giveUp(silentMs))
     this.budget = options.budget ?? new Budget(clock, upstream)
+    this.pump = new Pump({
+      ...{ window: this.window, budget: this.budget, clock },
+      link: () => (this.paused || this.closing ? null : this.keeper.link),
+      hasRoom: () => this.hasRoom,
+      onSent: () => this.deadline.sent(),
+    })
     const { reconnectMinMs, reconnectMaxMs } = upstream
     this.keeper = new LinkKeeper<S>({
       ...{ target, clock, logger, random, reconnectMinMs, reconnectMaxMs },
-      lanes: () => this.offeredLanes(),
+      lanes: () => this.forwarded.offered(),
       onPositions: (positions) => this.goOnAt(positions),
       onUp: () => this.linkUp(),
       onAck: (slot) => this.acked(slot),
-      onRoom: () => this.schedulePump(),
+      onRoom: () => this.pump.schedule(),
       onLost: (hungUp) => this.linkLost(hungUp),
     })
     this.forgotten = new ForgottenWatch(clock, upstream.ackTimeoutMs, this.lanes, (lane) => this.resendForgotten(lane))
@@ -122,12 +111,26 @@ export class Sender<S extends Shipment> {
           options.cursors.set(upstream.name, lane.stream.name, lane.partition, next, acked),
         ...{ clock, logger },
         maxUnsaved: target.tellsPositions ? MAX_UNSAVED_HINTS : Math.ceil(this.window.size / 4),
-        onSaved: () => this.schedulePump(),
+        onSaved: () => this.pump.schedule(),
         delayMs: upstream.cursorSaveDelayMs ?? DEFAULT_CURSOR_SAVE_DELAY_MS,
       },
       new Map(),
     )
     for (const stream of options.streams) this.enter(stream)
+  }
+
+  get lanes(): readonly Lane<S>[] {
+    return this.forwarded.all
+  }
+
+  /** One of each partition. */
+  get leading(): readonly Lane<S>[] {
+    return this.forwarded.leading
+  }
+
+  /** Running average of bytes per record; null before the first was sent. */
+  get averageBytes(): number | null {
+    return this.pump.averageBytes
   }
 
   get inFlight(): number {
@@ -141,7 +144,7 @@ export class Sender<S extends Shipment> {
 
   start(): void {
     const { logger } = this.options
-    for (const stream of new Set(this.lanes.map((lane) => lane.stream))) this.follow(stream)
+    this.forwarded.followAll()
     for (const lane of this.lanes) lane.open()
     // Retention asks the cursors what is still needed: a new upstream shall be among them from the start.
     this.saver.flush().catch((error) => logger.warn('cursors cannot be saved yet', { reason: messageOf(error) }))
@@ -152,10 +155,9 @@ export class Sender<S extends Shipment> {
   /** Sends one more stream, or what has been added to it. Call after `start`. */
   add(stream: StreamReader): void {
     if (this.closing) return
-    const known = this.lanes.some((lane) => lane.stream === stream)
     const lanes = this.enter(stream)
     if (lanes.length === 0) return
-    if (!known) this.follow(stream)
+    this.forwarded.follow(stream)
     for (const lane of lanes) lane.open()
     this.saver.moved(1)
     this.keeper.link?.lanesAdded?.()
@@ -168,15 +170,9 @@ export class Sender<S extends Shipment> {
   remove(stream: StreamReader, formerName: string): void {
     const { cursors, upstream } = this.options
     this.keeper.reset(new SluiceError('NOT_REACHABLE', `${stream.name} has been replaced: connecting anew`))
-    this.followed.get(stream)?.()
-    this.followed.delete(stream)
-    for (const lane of this.lanes.filter((one) => one.stream === stream)) {
+    for (const lane of this.forwarded.remove(stream)) {
       cursors.note(upstream.name, formerName, lane.partition, lane.cursor)
-      lane.close()
-      this.lanes.splice(this.lanes.indexOf(lane), 1)
-      if (lane.leads) this.leading.splice(this.leading.indexOf(lane), 1)
-      this.laneOf.delete(lane.acks)
-      if (this.first === lane) this.first = null
+      if (this.pump.first === lane) this.pump.first = null
     }
   }
 
@@ -196,7 +192,7 @@ export class Sender<S extends Shipment> {
     this.options.logger.info('resumed')
     this.switching = this.switching.then(() => {
       if (!this.paused && !this.closing) this.keeper.start()
-      this.schedulePump()
+      this.pump.schedule()
     })
   }
 
@@ -213,9 +209,7 @@ export class Sender<S extends Shipment> {
     this.closing = true
     this.switching = this.switching.then(() => this.windDown())
     await this.switching
-    for (const unfollow of this.followed.values()) unfollow()
-    this.followed.clear()
-    for (const lane of this.lanes) lane.close()
+    this.forwarded.close()
     this.cancelLook()
     this.deadline.linkDown()
     this.budget.daily?.settle()
@@ -229,37 +223,18 @@ export class Sender<S extends Shipment> {
 
   /** Makes the lanes of a stream that it has none for yet. */
   private enter(stream: StreamReader): Lane<S>[] {
-    const before = this.leading.filter((lane) => lane.stream === stream).length
+    const before = this.forwarded.of(stream).filter((lane) => lane.leads).length
     const { lanes, onDisk } = makeLanes<S>({
       ...this.options,
       stream,
       from: before,
       maxLanes: MAX_LANES - this.lanes.length,
-      onReady: (lane) => this.laneReady(lane),
+      onReady: (lane) => this.pump.laneReady(lane),
       onPassed: (lane) => this.passed(lane),
     })
-    for (const lane of lanes) {
-      this.lanes.push(lane)
-      if (lane.leads) this.leading.push(lane)
-      this.laneOf.set(lane.acks, lane)
-    }
+    this.forwarded.add(stream, lanes)
     for (const [lane, position] of onDisk) this.saver.onDisk(lane, position)
     return lanes
-  }
-
-  private follow(stream: StreamReader): void {
-    const watermarks = new Map<Lane<S>, number>()
-    const changed = () => {
-      for (const lane of this.lanes) {
-        if (lane.stream !== stream) continue
-        const { highWatermark } = lane
-        if (lane.leads) this.arrived.add(highWatermark - (watermarks.get(lane) ?? highWatermark))
-        watermarks.set(lane, highWatermark)
-        lane.wake()
-      }
-    }
-    changed()
-    this.followed.set(stream, stream.onChange(changed))
   }
 
   /** Where new records go first, what has waited too long becomes backlog. */
@@ -274,16 +249,10 @@ export class Sender<S extends Shipment> {
     })
   }
 
-  private offeredLanes(): OfferedLane[] {
-    return this.lanes.map((lane) => {
-      const { stream: reader, partition, cursor } = lane
-      return { stream: reader.name, partition, reader, cursor }
-    })
-  }
-
   private goOnAt(positions: readonly LanePosition[]): void {
-    for (const { stream, partition, next } of positions) {
-      const lane = this.lanes.find((one) => one.stream.name === stream && one.partition === partition)
+    for (const position of positions) {
+      const { next } = position
+      const lane = this.forwarded.at(position)
       if (lane === undefined) continue
       lane.unwanted = next === null
       lane.held = next === null
@@ -291,84 +260,14 @@ export class Sender<S extends Shipment> {
       const moved = Math.abs(next - lane.cursor)
       lane.restart(next)
       this.hasMoved(lane, moved)
-      this.laneReady(lane)
+      this.pump.laneReady(lane)
     }
   }
 
-  private laneReady(lane: Lane<S>): void {
-    this.turns.enter(lane)
-    this.schedulePump()
-  }
-
-  /** Acks come one by one but in crowds: what they make room for is sent together. */
-  private schedulePump(): void {
-    if (this.pumpScheduled || this.keeper.link === null) return
-    this.pumpScheduled = true
-    setImmediate(() => {
-      this.pumpScheduled = false
-      this.pump()
-    })
-  }
-
-  private pump(): void {
-    const { link } = this.keeper
-    if (link === null || this.paused || this.closing) return
-    const before = this.window.inFlight
-    if (this.first !== null && !this.sendFirst(this.first, link)) return
-    while (this.maySend(link)) {
-      const lane = this.turns.take()
-      if (lane === undefined) break
-      this.sendTurn(lane, link)
-    }
-    if (this.window.inFlight === before) return
-    link.flush()
-    this.deadline.sent()
-  }
-
-  /** @returns false while it has to be waited for. */
-  private sendFirst(lane: Lane<S>, link: Link<S>): boolean {
-    const sent = this.maySend(link) && this.sendOne(lane, link) !== null
-    if (!sent && lane.backlog > 0 && lane.problem === null) return false
-    this.first = null
-    this.turns.enter(lane)
-    return true
-  }
-
-  private sendTurn(lane: Lane<S>, link: Link<S>): void {
-    for (let bytes = this.sendOne(lane, link); bytes !== null; bytes = this.sendOne(lane, link)) {
-      if (this.turns.spent(lane, bytes) && this.maySend(link)) continue
-      this.turns.enter(lane)
-      return
-    }
-  }
-
-  /** @returns what it counts for, in bytes; null if the lane has nothing to send now. */
-  private sendOne(lane: Lane<S>, link: Link<S>): number | null {
-    const shipment = lane.next()
-    if (shipment === undefined) return null
-    const slot = this.window.take(lane.sent(shipment))
-    link.send(shipment, slot)
-    this.budget.spend(shipment.bytes)
-    const bytes = shipment.bytes / shipment.records
-    this.averageBytes =
-      this.averageBytes === null ? bytes : this.averageBytes + (bytes - this.averageBytes) * SIZE_WEIGHT
-    return shipment.bytes
-  }
-
-  private maySend(link: Link<S>): boolean {
-    if (this.window.inFlight >= this.poison.limit || !link.hasRoom) return false
-    if (!this.options.target.tellsPositions && this.window.inFlight + this.saver.unsaved >= this.window.size)
-      return false
-    const waitMs = this.budget.waitMs()
-    if (waitMs === 0) return true
-    if (!this.budgetTimerRuns) {
-      this.budgetTimerRuns = true
-      this.options.clock.after(Math.min(waitMs, MAX_BUDGET_WAIT_MS), () => {
-        this.budgetTimerRuns = false
-        this.schedulePump()
-      })
-    }
-    return false
+  /** Whether more may be under way: sent, and not known on disk as acknowledged. */
+  private get hasRoom(): boolean {
+    if (this.window.inFlight >= this.poison.limit) return false
+    return this.options.target.tellsPositions || this.window.inFlight + this.saver.unsaved < this.window.size
   }
 
   private linkUp(): void {
@@ -376,7 +275,7 @@ export class Sender<S extends Shipment> {
     this.lookForBacklog()
     this.forgotten.start()
     this.drain = { startedAtMs: this.options.clock.monotonicMs(), deliveredBefore: this.deliveredTotal }
-    this.schedulePump()
+    this.pump.schedule()
   }
 
   private acked(slot: number): void {
@@ -388,13 +287,13 @@ export class Sender<S extends Shipment> {
     if (!this.deadline.proven) this.keeper.proven()
     this.deadline.acked(this.window.inFlight)
     this.poison.acked()
-    const lane = this.laneOf.get(flight.line)
+    const lane = this.forwarded.withLine(flight.line)
     if (lane !== undefined) this.ackedOn(lane, flight)
     if (this.window.inFlight === 0) {
       this.onSettled()
       if (this.drain !== null) this.reportDrained(this.drain)
     }
-    this.schedulePump()
+    this.pump.schedule()
   }
 
   private ackedOn(lane: Lane<S>, flight: Flight): void {
@@ -403,7 +302,7 @@ export class Sender<S extends Shipment> {
     const moved = lane.acks.acked(flight)
     if (moved > 0 || lane.halted) lane.course?.advance()
     if (moved > 0) this.hasMoved(lane, this.options.target.tellsPositions ? moved : underWay - lane.acks.underWay)
-    if (moved > 0 && wasFull) this.laneReady(lane)
+    if (moved > 0 && wasFull) this.pump.laneReady(lane)
     // It may have let records gather meanwhile.
     if (this.options.target.packBatches > 1) lane.wake()
   }
@@ -434,7 +333,7 @@ export class Sender<S extends Shipment> {
   private linkLost(hungUp: boolean): void {
     if (hungUp)
       this.condemn(
-        this.poison.hungUp(this.window.items(), ({ line }) => this.laneOf.get(line)!),
+        this.poison.hungUp(this.window.items(), ({ line }) => this.forwarded.withLine(line)!),
         'makes the far side close the connection',
       )
     this.window.clear()
@@ -444,7 +343,7 @@ export class Sender<S extends Shipment> {
       lane.held = this.options.target.tellsPositions
       lane.restart()
     }
-    this.first = this.poison.mostSuspicious
+    this.pump.first = this.poison.mostSuspicious
     this.onSettled()
   }
 
