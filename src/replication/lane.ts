@@ -10,7 +10,7 @@ import type { Logger } from '../base/logger.js'
 import type { StreamReader } from '../log/types.js'
 import type { Offset, PartitionId } from '../record/record.js'
 import type { CursorPosition } from '../state/cursors.js'
-import type { Ledger, LedgerReason } from '../state/ledger.js'
+import { concerns, type Ledger, type LedgerReason } from '../state/ledger.js'
 import { uncoveredRanges } from '../state/uncovered-ranges.js'
 import { AckLine, type Flight } from './ack-line.js'
 import type { DeadLetters, Undeliverable } from './dead-letters.js'
@@ -322,8 +322,7 @@ export class Lane<S extends Shipment> implements TakesTurns {
     while (!this.closed) {
       const known = ledger
         .list()
-        .filter((row) => row.destination === upstream || row.destination === '*')
-        .filter((row) => row.stream === stream.name && row.partition === partition)
+        .filter((row) => concerns(row, upstream) && row.stream === stream.name && row.partition === partition)
       const missing = uncoveredRanges({ first: offset, last: (nextOffset - 1) as Offset }, known)
       const atMs = clock.wallMs()
       const entries = missing.map(({ first, last }) => {

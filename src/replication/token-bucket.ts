@@ -1,5 +1,5 @@
-// A byte budget per second, on the monotonic clock. Spending may go into debt once, so that a record larger than the bucket still
-// passes; the debt is then waited for, and the average holds.
+// A budget per second, of bytes or of messages, on the monotonic clock. Spending may go into debt once, so that a record larger than the bucket
+// still passes; the debt is then waited for, and the average holds.
 
 import type { Clock } from '../base/clock.js'
 
@@ -8,32 +8,32 @@ export class TokenBucket {
   private countedAtMs: number
 
   /**
-   * @param bytesPerSecond Average that is never exceeded over the long run.
-   * @param burstBytes What may go at once after a time of silence; default one second's worth.
+   * @param perSecond Average that is never exceeded over the long run.
+   * @param burst What may go at once after a time of silence; default one second's worth.
    * @param whole What must be there before something may be spent; default: the least bit, since debt is allowed.
    */
   constructor(
     private readonly clock: Clock,
-    readonly bytesPerSecond: number,
-    private readonly burstBytes = bytesPerSecond,
+    private readonly perSecond: number,
+    private readonly burst = perSecond,
     private readonly whole = Number.MIN_VALUE,
   ) {
-    if (!(bytesPerSecond > 0)) throw new RangeError('a bandwidth is more than 0 bytes per second')
-    this.tokens = burstBytes
+    if (!(perSecond > 0)) throw new RangeError('a rate is more than 0 a second')
+    this.tokens = burst
     this.countedAtMs = clock.monotonicMs()
   }
 
   /** Milliseconds until something may be sent; 0 if it may be now. */
   waitMs(): number {
     const nowMs = this.clock.monotonicMs()
-    this.tokens = Math.min(this.burstBytes, this.tokens + ((nowMs - this.countedAtMs) / 1000) * this.bytesPerSecond)
+    this.tokens = Math.min(this.burst, this.tokens + ((nowMs - this.countedAtMs) / 1000) * this.perSecond)
     this.countedAtMs = nowMs
     if (this.tokens >= this.whole) return 0
-    return Math.max(1, Math.ceil(((this.whole - this.tokens) / this.bytesPerSecond) * 1000))
+    return Math.max(1, Math.ceil(((this.whole - this.tokens) / this.perSecond) * 1000))
   }
 
   /** Call for what is sent, after `waitMs` has given 0. */
-  spend(bytes: number): void {
-    this.tokens -= bytes
+  spend(tokens: number): void {
+    this.tokens -= tokens
   }
 }

@@ -1,6 +1,6 @@
 // What the ledger says of a stretch of offsets that will not be sent, for the upstream to know: each part with its reason, without overlap.
 
-import type { LedgerRow } from '../state/ledger.js'
+import { concerns, type LedgerRow } from '../state/ledger.js'
 import { MAX_TOLD_GAPS, type ToldGap } from './node-protocol.js'
 
 /** @param range Both inclusive. What the ledger does not know, which should not be, is told as `several`. */
@@ -10,7 +10,7 @@ export function gapsWithin(
   range: { readonly first: number; readonly last: number },
 ): ToldGap[] {
   const ours = rows
-    .filter(({ destination }) => destination === place.destination || destination === '*')
+    .filter((row) => concerns(row, place.destination))
     .filter(({ stream, partition }) => stream === place.stream && partition === place.partition)
     .sort((a, b) => a.firstOffset - b.firstOffset)
   const gaps: ToldGap[] = []

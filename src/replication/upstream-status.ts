@@ -25,6 +25,7 @@ export function upstreamStatus<S extends Shipment>(
 ): UpstreamStatus {
   const { keeper, lanes } = sender
   const backlogRecords = lanes.reduce((sum, lane) => sum + lane.backlog, 0)
+  const backlogBytes = backlogBytesOf(sender, backlogRecords)
   const state = stateOf(upstream, sender, backlogRecords)
   const problem = lanes.find((lane) => lane.problem !== null)?.problem ?? sender.problem
   const lastError = problem ?? (state === 'idle' || state === 'flowing' ? null : (keeper.lastError?.message ?? null))
@@ -38,7 +39,7 @@ export function upstreamStatus<S extends Shipment>(
     ...(keeper.nextAttemptInMs !== undefined && { nextAttemptInMs: keeper.nextAttemptInMs }),
     ...(lastError !== null && { lastError }),
     backlogRecords,
-    backlogBytes: Math.round(backlogBytesOf(sender)),
+    backlogBytes: Math.round(backlogBytes),
     ratePerSecond: round(sender.delivered.perSecond()),
     inFlight: sender.inFlight,
     deliveredTotal: sender.deliveredTotal,
@@ -46,7 +47,7 @@ export function upstreamStatus<S extends Shipment>(
     downlinkTotal: downlink?.receivedTotal ?? null,
     downlinkRefusedTotal: downlink?.refusedTotal ?? 0,
     oldestWaitingTimestampMs: oldestOf(lanes.map((lane) => lane.oldestTimestampMs)),
-    drainForecastMs: forecastMs(upstream, sender, backlogRecords),
+    drainForecastMs: forecastMs(upstream, sender, backlogRecords, backlogBytes),
     daily: sender.budget.daily && dailyOf(sender.budget.daily),
     partitions: sender.leading.map(partitionOf),
   }
@@ -84,8 +85,8 @@ function dailyOf({ bytesPerDay, leftBytes, endsInMs }: DailyAllowance): DailySta
   return { bytesPerDay, leftBytes, endsInMs: Math.ceil(endsInMs) }
 }
 
-function backlogBytesOf<S extends Shipment>({ lanes, averageBytes }: Sender<S>): number {
-  if (averageBytes !== null) return lanes.reduce((sum, lane) => sum + lane.backlog, 0) * averageBytes
+function backlogBytesOf<S extends Shipment>({ lanes, averageBytes }: Sender<S>, backlogRecords: number): number {
+  if (averageBytes !== null) return backlogRecords * averageBytes
   return lanes.reduce((sum, lane) => sum + lane.backlog * storedBytesPerRecord(lane.stream), 0)
 }
 
@@ -112,12 +113,12 @@ function forecastMs<S extends Shipment>(
   { bandwidthBytesPerSecond, maxInFlight }: UpstreamOptions,
   sender: Sender<S>,
   backlogRecords: number,
+  backlogBytes: number,
 ): number | null {
   if (backlogRecords === 0) return 0
-  const bytes = backlogBytesOf(sender)
   const { daily } = sender.budget
   // Days are worth saying also while it is paused by them.
-  const byDays = daily === null ? 0 : waitForDaysMs(bytes, daily)
+  const byDays = daily === null ? 0 : waitForDaysMs(backlogBytes, daily)
   if (byDays > 0 && sender.keeper.link !== null) return Math.ceil(byDays)
   const rate = sender.delivered.perSecond()
   if (sender.keeper.link === null || rate === 0) return null
@@ -125,7 +126,7 @@ function forecastMs<S extends Shipment>(
   if (backlogRecords <= maxInFlight) return Math.ceil((backlogRecords / rate) * 1000)
   const net = rate - sender.arrived.perSecond()
   if (net <= 0) return null
-  const byBandwidth = bandwidthBytesPerSecond === undefined ? 0 : (bytes / bandwidthBytesPerSecond) * 1000
+  const byBandwidth = bandwidthBytesPerSecond === undefined ? 0 : (backlogBytes / bandwidthBytesPerSecond) * 1000
   return Math.ceil(Math.max((backlogRecords / net) * 1000, byBandwidth))
 }
 

@@ -48,6 +48,11 @@ export interface LedgerRow extends LedgerEntry {
   readonly records: number
 }
 
+/** Whether it tells a destination of records it will not get: its own rows, and those of what nobody will. */
+export function concerns({ destination }: Pick<LedgerRow, 'destination'>, whom: string): boolean {
+  return destination === whom || destination === '*'
+}
+
 export const MAX_LEDGER_ROWS = 1000
 
 export class Ledger {

@@ -1,11 +1,14 @@
 import mqtt from 'mqtt'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { eventually } from '../helpers/eventually.js'
 import { Mosquitto, mosquittoMissing } from '../helpers/mosquitto.js'
 import { withSeed } from '../helpers/seeded-random.js'
 import { unlessSkipped } from '../helpers/skip.js'
 import { TcpProxy } from '../helpers/tcp-proxy.js'
 import { checkArrived, UpstreamBench, upstreamTo } from './upstream-bench.js'
+
+const WAIT_MS = 60_000
 
 const withMosquitto = unlessSkipped(test, mosquittoMissing)
 
@@ -18,10 +21,6 @@ async function collect(port: number, into: string[]): Promise<() => Promise<void
     client.on('connect', () => client.subscribe('#', { qos: 1 }, (error) => (error ? reject(error) : resolve())))
   })
   return () => client.endAsync(true)
-}
-
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
 withMosquitto('a real mosquitto gets everything in order through a link that is cut, black-holed and slow', () =>
@@ -50,7 +49,7 @@ withMosquitto('a real mosquitto gets everything in order through a link that is 
       proxy.delay(0)
       proxy.throttle(null)
       await bench.drained()
-      await until(() => new Set(arrived).size === 20_000)
+      await eventually('every record has arrived', () => new Set(arrived).size === 20_000, WAIT_MS)
       checkArrived(arrived, 20_000, 100)
       assert.ok(proxy.accepted > 3, `${proxy.accepted} connections`)
     } finally {
@@ -79,7 +78,7 @@ withMosquitto(
       stopCollecting = await collect(mosquitto.port, arrived)
       await bench.upstreams?.resume('cloud')
       await bench.drained()
-      await until(() => arrived.length >= 1000)
+      await eventually('what was stored before', () => arrived.length >= 1000, WAIT_MS)
       await bench.upstreams?.pause('cloud')
       await mosquitto.kill('SIGKILL')
       await bench.write(1000)
@@ -87,7 +86,7 @@ withMosquitto(
       stopCollecting = await collect(mosquitto.port, arrived)
       await bench.upstreams?.resume('cloud')
       await bench.drained()
-      await until(() => arrived.length >= 2000)
+      await eventually('what was stored meanwhile', () => arrived.length >= 2000, WAIT_MS)
       assert.is(checkArrived(arrived, 2000, 0), 0)
     } finally {
       await bench.close()

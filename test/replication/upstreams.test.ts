@@ -1,10 +1,13 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { SluiceError } from '../../src/base/errors.js'
+import { eventually } from '../helpers/eventually.js'
 import { MiniBroker } from '../helpers/mini-broker.js'
 import { withSeed } from '../helpers/seeded-random.js'
 import { TcpProxy } from '../helpers/tcp-proxy.js'
 import { checkArrived, UpstreamBench, upstreamTo } from './upstream-bench.js'
+
+const WAIT_MS = 60_000
 
 type Streams = Parameters<typeof UpstreamBench.open>
 async function withBench(
@@ -23,9 +26,6 @@ async function withBench(
   }
 }
 const payloadsOf = (broker: MiniBroker): string[] => broker.received.map(({ payload }) => payload.toString())
-const until = async (condition: () => boolean): Promise<void> => {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 2))
-}
 const codeOf = async (action: () => unknown): Promise<string | undefined> => {
   try {
     await action()
@@ -103,9 +103,9 @@ test('a link that is connected but does not move is given up after the ack deadl
     await bench.drained()
     proxy.blackHole(true)
     await bench.write(300)
-    await until(() => bench.status().state === 'stalled')
+    await eventually('the link is called stalled', () => bench.status().state === 'stalled', WAIT_MS)
     const first = proxy.accepted
-    await until(() => !bench.status().connected)
+    await eventually('it is given up', () => !bench.status().connected, WAIT_MS)
     assert.match(bench.status().lastError ?? '', /nothing was acknowledged.*in flight/)
     proxy.blackHole(false)
     await bench.drained()
@@ -119,10 +119,10 @@ test('an idle link that is dead is found out by its keepalive', () =>
     await bench.write(10)
     await bench.drained()
     proxy.blackHole(true)
-    await until(() => !bench.status().connected)
+    await eventually('the link is lost', () => !bench.status().connected, WAIT_MS)
     assert.match(bench.status().lastError ?? '', /Keepalive/)
     proxy.blackHole(false)
-    await until(() => bench.status().connected)
+    await eventually('it is connected again', () => bench.status().connected, WAIT_MS)
     assert.is(broker.received.length, 10)
   }))
 
@@ -197,7 +197,7 @@ test('what retention takes while the link is down is in the ledger, and everythi
       bench.start(upstreamTo(proxy.port))
       await bench.write(20_000, 'telemetry', 500)
       const stream = bench.test.log.stream('telemetry')
-      await until(() => stream.stats().bytes < 3_000_000)
+      await eventually('retention has dropped', () => stream.stats().bytes < 3_000_000, WAIT_MS)
       proxy.refuse(false)
       await bench.drained()
       const lost = bench.test.ledger.list()
@@ -220,7 +220,7 @@ test('pause ends the connection without sending anything twice, resume goes on',
     const upstreams = bench.start(upstreamTo(broker.port, { maxInFlight: 10 }))
     await broker.until(() => broker.received.length > 200)
     await upstreams.pause('cloud')
-    await until(() => broker.open === 0 && !bench.status().connected)
+    await eventually('both ends know', () => broker.open === 0 && !bench.status().connected, WAIT_MS)
     assert.is(bench.status().state, 'paused')
     const before = broker.received.length
     await bench.write(100)
@@ -290,14 +290,18 @@ test('a broker that is away is tried again with growing pauses, and shown as suc
     proxy.refuse(true)
     await bench.write(50)
     bench.start(upstreamTo(proxy.port, { reconnectMinMs: 1, reconnectMaxMs: 20 }))
-    await until(() => bench.status().state === 'waiting')
+    await eventually('it waits for the next attempt', () => bench.status().state === 'waiting', WAIT_MS)
     const status = bench.status()
     assert.is(status.connected, false)
     assert.ok((status.nextAttemptInMs ?? -1) >= 0 && (status.nextAttemptInMs ?? 21) <= 20)
     assert.type(status.lastError, 'string')
     assert.is(status.backlogRecords, 50)
     assert.ok(status.backlogBytes > 50)
-    await until(() => bench.status().oldestWaitingTimestampMs === 1_700_000_000_000)
+    await eventually(
+      'the oldest is known',
+      () => bench.status().oldestWaitingTimestampMs === 1_700_000_000_000,
+      WAIT_MS,
+    )
     assert.is(status.drainForecastMs, null)
     proxy.refuse(false)
     await bench.drained()
@@ -321,7 +325,7 @@ test('a bandwidth limit holds, and the forecast knows it', () =>
     bench.start(upstreamTo(broker.port, { bandwidthBytesPerSecond: 10_000, maxInFlight: 10 }))
     const startedMs = performance.now()
     await broker.until(() => broker.received.length >= 100)
-    await until(() => bench.status().ratePerSecond > 0)
+    await eventually('a rate is shown', () => bench.status().ratePerSecond > 0, WAIT_MS)
     assert.ok((bench.status().drainForecastMs ?? 0) > 1000)
     await broker.until(() => broker.received.length >= 200)
     const seconds = (performance.now() - startedMs) / 1000

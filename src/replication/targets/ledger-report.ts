@@ -2,7 +2,7 @@
 // it has changed, so that whoever reads over there knows what is missing and why.
 
 import type { Clock } from '../../base/clock.js'
-import type { LedgerRow } from '../../state/ledger.js'
+import { concerns, type LedgerRow } from '../../state/ledger.js'
 
 export interface LedgerReportOptions {
   readonly node: string
@@ -42,7 +42,7 @@ export class LedgerReport {
   /** The latest rows, as many as there is room for. */
   message(): Buffer {
     const { node, upstream, rows, maxBytes } = this.options
-    const ours = rows().filter(({ destination }) => destination === upstream || destination === '*')
+    const ours = rows().filter((row) => concerns(row, upstream))
     const latest = [...ours].sort((a, b) => b.atMs - a.atMs).slice(0, MAX_ROWS)
     const records = ours.reduce((sum, row) => sum + row.records, 0)
     for (;;) {
