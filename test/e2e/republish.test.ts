@@ -20,6 +20,7 @@ import { tempDir } from '../helpers/temp-dir.js'
 import { until } from '../helpers/until.js'
 
 const REPUBLISH = '[mirrors]\nrepublish = ["*.telemetry"]\nrepublish_topic = "{origin}/{topic}"\n'
+const KILLS = 4
 const WAIT_MS = 30_000
 
 interface Got extends Message {
@@ -87,9 +88,12 @@ test('over kills of the site every record is republished once, in order, and a s
     const publisher = new ReliablePublisher({ url: gateway.mqttUrl, clientId: 's', window: 200, reconnectMs: 50 })
     const source = readings()
     let n = 0
-    for (let round = 0; round < 6; round++) {
+    const republished = async () => (await streamAt(site, 'republished'))?.partitions[0].high_watermark ?? 0
+    for (let round = 0; round < KILLS; round++) {
+      const before = await republished()
       for (const to = n + 500; n < to; n++) publisher.publish(numbered(source.next().value, n))
-      await wait(random.below(300))
+      await until('some are republished', republished, (end) => end > before, WAIT_MS)
+      await wait(random.below(100))
       await site.kill('SIGKILL')
       await site.startAgain()
     }
@@ -98,7 +102,6 @@ test('over kills of the site every record is republished once, in order, and a s
     await caughtUp([gateway, 'telemetry'], [site, 'gw-17.telemetry'])
     await assertSame([gateway, 'telemetry'], [site, 'gw-17.telemetry'])
     const { acked } = publisher
-    const republished = async () => (await streamAt(site, 'republished'))?.partitions[0].high_watermark ?? 0
     const stored = (await storedMessages(site, 'gw-17.telemetry')).length
     await until('all is republished', republished, (end) => end >= stored, WAIT_MS)
     const there = checkDelivery(acked, await storedMessages(site, 'republished'))

@@ -1,16 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { decodeUp } from '../../src/replication/node-codec.js'
 import { MiniBroker } from '../helpers/mini-broker.js'
 import { streamAt } from '../helpers/mirror-check.js'
 import { NodeProcess } from '../helpers/node-process.js'
+import { PacketTap, type TappedPacket } from '../helpers/packet-tap.js'
 import { ReliablePublisher } from '../helpers/reliable-publisher.js'
 import { TcpProxy } from '../helpers/tcp-proxy.js'
 import { until } from '../helpers/until.js'
 import { UpstreamBench, upstreamTo } from './upstream-bench.js'
 
+const PUBLISH = 3
 /** What is looked at, of what arrives. */
 const SAMPLE_BYTES = 300_000
 const PER_STREAM = 5_000
@@ -73,69 +74,33 @@ test('a stream of weight 1 gets on beside one of weight 100', async () => {
   assert.ok(telemetry > 0.004, `${telemetry} of the bytes`)
 })
 
-/** What a gateway sends a node, as it passes: the bytes of batches in each frame, under the name of their stream. */
-class FrameTap {
-  readonly frames: { readonly stream: string; readonly bytes: number }[] = []
+/** The bytes of batches in each frame that a gateway sends a node, under the name of their stream. */
+class Frames {
+  readonly all: { readonly stream: string; readonly bytes: number }[] = []
   private readonly names = new Map<number, string>()
-  private rest: Buffer = Buffer.alloc(0)
 
-  private constructor(private readonly server: Server) {}
-
-  static async start(targetPort: number): Promise<FrameTap> {
-    const server = createServer()
-    const tap = new FrameTap(server)
-    server.on('connection', (client) => {
-      const target = connect(targetPort, '127.0.0.1')
-      for (const socket of [client, target]) socket.on('error', () => {})
-      client.on('data', (bytes: Buffer) => tap.read(bytes))
-      client.pipe(target).pipe(client)
-    })
-    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-    return tap
-  }
-
-  get port(): number {
-    return (this.server.address() as AddressInfo).port
+  take({ direction, type, body }: TappedPacket): void {
+    if (direction === 'down' || type !== PUBLISH) return
+    // Topic, then packet identifier.
+    const message = decodeUp(body.subarray(4 + body.readUInt16BE(0)))
+    if (message.type === 'open') this.names.set(message.lane, message.stream)
+    if (message.type !== 'frame') return
+    const stream = this.names.get(message.lane) as string
+    this.all.push({ stream, bytes: message.batches.reduce((sum, batch) => sum + batch.length, 0) })
   }
 
   /** Of one stream, in the frames up to the last one of another. */
   bytesOf(stream: string, untilLastOf: string): number {
-    const end = this.frames.findLastIndex((frame) => frame.stream === untilLastOf)
-    const before = this.frames.slice(0, end + 1).filter((frame) => frame.stream === stream)
+    const end = this.all.findLastIndex((frame) => frame.stream === untilLastOf)
+    const before = this.all.slice(0, end + 1).filter((frame) => frame.stream === stream)
     return before.reduce((sum, { bytes }) => sum + bytes, 0)
-  }
-
-  stop(): Promise<unknown> {
-    return new Promise((resolve) => this.server.close(resolve))
-  }
-
-  private read(bytes: Buffer): void {
-    this.rest = Buffer.concat([this.rest, bytes])
-    for (;;) {
-      let [length, at] = [0, 1]
-      for (let shift = 1; at < this.rest.length; shift *= 128) {
-        length += (this.rest[at] & 0x7f) * shift
-        if (this.rest[at++] < 0x80) break
-      }
-      if (at + length > this.rest.length || length === 0) return
-      if (this.rest[0] >> 4 === 3) this.message(this.rest.subarray(at, at + length))
-      this.rest = this.rest.subarray(at + length)
-    }
-  }
-
-  private message(packet: Buffer): void {
-    // Topic, then packet identifier.
-    const message = decodeUp(Buffer.from(packet.subarray(4 + packet.readUInt16BE(0))))
-    if (message.type === 'open') this.names.set(message.lane, message.stream)
-    if (message.type !== 'frame') return
-    const stream = this.names.get(message.lane) as string
-    this.frames.push({ stream, bytes: message.batches.reduce((sum, batch) => sum + batch.length, 0) })
   }
 }
 
 test('between nodes the frames of streams go by their weights, and all arrives', async () => {
   const cloud = await NodeProcess.start({ config: 'node_id = "cloud"\n' })
-  const tap = await FrameTap.start(cloud.mqttPort)
+  const frames = new Frames()
+  const tap = await PacketTap.start(cloud.mqttPort, (packet) => frames.take(packet))
   const uplink = await TcpProxy.start(tap.port)
   const stream = (name: string): string => `[[stream]]\nname = "${name}"\ntopics = ["${name}/#"]\n`
   const gateway = await NodeProcess.start({
@@ -146,7 +111,7 @@ type = "sluice"
 url = "mqtt://127.0.0.1:${uplink.port}"
 streams = ["alarms", "telemetry"]
 weights = { alarms = 4 }
-max_in_flight = 2
+max_in_flight = 1
 reconnect_min_ms = 50
 reconnect_max_ms = 100
 `,
@@ -166,7 +131,7 @@ reconnect_max_ms = 100
     }
     await publisher.allAcked()
     publisher.close()
-    // So slow that the link is what they compete for, and never the packing.
+    // So slow, and with one frame under way at a time, that the link is what they compete for and never the packing.
     uplink.throttle(300_000)
     uplink.refuse(false)
     const ends = async (): Promise<number[]> =>
@@ -176,9 +141,9 @@ reconnect_max_ms = 100
         ),
       )
     await until('all has arrived', ends, (all) => all.every((end) => end === PER_STREAM))
-    const alarms = tap.bytesOf('alarms', 'alarms')
-    const telemetry = tap.bytesOf('telemetry', 'alarms')
-    const largest = Math.max(...tap.frames.map(({ bytes }) => bytes))
+    const alarms = frames.bytesOf('alarms', 'alarms')
+    const telemetry = frames.bytesOf('telemetry', 'alarms')
+    const largest = Math.max(...frames.all.map(({ bytes }) => bytes))
     assert.ok(alarms / largest > 8, `${alarms} bytes of alarms in frames of up to ${largest}`)
     // How far a stream may be ahead or behind, in frames: the one that is being sent, and the allowance of two.
     assert.ok(
