@@ -111,11 +111,12 @@ export class Router {
 
   /** As `entry`, for a record of a mirror: its stream is the one for these, whatever the routes say. */
   republishedEntry(entry: TopicEntry): TopicEntry {
+    if (entry.republished !== null) return entry.republished
     const { republished: stream } = this
     assert(stream !== null, 'nothing is republished without a stream for it')
     const streamIndex = this.streams.indexOf(stream)
     const place = { stream, streamIndex, routed: true, partition: 0 as PartitionId, keyedByClient: false }
-    entry.republished ??= { ...entry, ...place, matches: null }
+    entry.republished = { ...entry, ...place, matches: null }
     return entry.republished
   }
 

@@ -1,7 +1,8 @@
 // [mirrors]: what is kept of other nodes' streams, and what of them MQTT subscribers here are given.
 
-import { list, parsed, quote, table, text, Unfit } from '../fields.js'
+import { list, parsed, table, text } from '../fields.js'
 import { topicTemplateProblem } from '../topic-template.js'
+import { quote, Unfit } from '../unfit.js'
 import { NAME_FIX } from './names.js'
 import { retentionFields } from './stream.js'
 
