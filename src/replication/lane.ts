@@ -10,16 +10,14 @@ import type { Logger } from '../base/logger.js'
 import type { StreamReader } from '../log/types.js'
 import type { Offset, PartitionId } from '../record/record.js'
 import type { CursorPosition } from '../state/cursors.js'
-import { concerns, type Ledger, type LedgerReason } from '../state/ledger.js'
-import { uncoveredRanges } from '../state/uncovered-ranges.js'
+import type { LedgerReason } from '../state/ledger.js'
 import { AckLine, type Flight } from './ack-line.js'
 import type { DeadLetters, Undeliverable } from './dead-letters.js'
 import type { LiveFirst } from './live-first.js'
+import { type LedgerPort, PassedOver } from './passed-over.js'
 import { ReadAhead } from './read-ahead.js'
 import type { TakesTurns } from './stream-turns.js'
 import type { Shipment, Target } from './targets/target.js'
-
-export type LedgerPort = Pick<Ledger, 'add' | 'list'>
 
 export interface LaneOptions<S extends Shipment> {
   readonly upstream: string
@@ -67,14 +65,12 @@ export class Lane<S extends Shipment> implements TakesTurns {
   held: boolean
   /** The destination does not want it. */
   unwanted = false
-  /** Records the destination could never take. */
-  rejected = 0
   private readonly reader: ReadAhead<S>
+  private readonly passedOver: PassedOver
   /** Until the ledger has what is passed over, nothing behind it is sent. */
   private passing = false
   /** What the far side has refused as often as it may. */
   private condemned: Undeliverable | null = null
-  private buriedBelow = 0 as Offset
   /** Records below it are sent one by one, since something among them is refused. */
   private singlyBelow = 0 as Offset
   /** On the monotonic clock: until then records that do not fill a shipment wait for more. */
@@ -86,6 +82,13 @@ export class Lane<S extends Shipment> implements TakesTurns {
     const { stream, partition, cursor, maxInFlight, fetchBytes, target } = options
     this.held = target.tellsPositions
     this.acks = new AckLine(cursor, maxInFlight)
+    this.passedOver = new PassedOver({
+      ...options,
+      isClosed: () => this.closed,
+      onProblem: (problem) => {
+        this.problem = problem
+      },
+    })
     this.reader = new ReadAhead<S>(
       {
         stream,
@@ -103,6 +106,11 @@ export class Lane<S extends Shipment> implements TakesTurns {
       },
       cursor,
     )
+  }
+
+  /** Records the destination could never take. */
+  get rejected(): number {
+    return this.passedOver.rejected
   }
 
   get stream(): StreamReader {
@@ -301,7 +309,7 @@ export class Lane<S extends Shipment> implements TakesTurns {
   private pass(offset: Offset, nextOffset: Offset, reason: LedgerReason, letters: readonly Undeliverable[] = []): void {
     this.passing = true
     const flight = this.acks.sent(offset, nextOffset, this.options.clock.wallMs())
-    void this.enterUntilDone(offset, nextOffset, reason, letters).then((entered) => {
+    void this.passedOver.enter({ offset, nextOffset, reason, letters }).then((entered) => {
       if (!entered) return
       this.passing = false
       const moved = this.acks.acked(flight)
@@ -309,47 +317,6 @@ export class Lane<S extends Shipment> implements TakesTurns {
       this.wake()
       this.options.onReady(this)
     })
-  }
-
-  /** @returns false if the lane was closed before the ledger could be written. */
-  private async enterUntilDone(
-    offset: Offset,
-    nextOffset: Offset,
-    reason: LedgerReason,
-    letters: readonly Undeliverable[],
-  ): Promise<boolean> {
-    const { ledger, clock, upstream, stream, partition } = this.options
-    while (!this.closed) {
-      const known = ledger
-        .list()
-        .filter((row) => concerns(row, upstream) && row.stream === stream.name && row.partition === partition)
-      const missing = uncoveredRanges({ first: offset, last: (nextOffset - 1) as Offset }, known)
-      const atMs = clock.wallMs()
-      const entries = missing.map(({ first, last }) => {
-        const range = { firstOffset: first, lastOffset: last }
-        return { destination: upstream, stream: stream.name, partition, ...range, reason, atMs }
-      })
-      try {
-        await this.bury(letters)
-        if (entries.length > 0) await ledger.add(entries)
-        this.problem = null
-        return true
-      } catch (error) {
-        this.problem = `the ledger or dead letters cannot be written: ${messageOf(error)}`
-        await new Promise<void>((resolve) => clock.after(RETRY_MS, resolve))
-      }
-    }
-    return false
-  }
-
-  /** Once each, also when a lost connection makes the lane come by again. */
-  private async bury(letters: readonly Undeliverable[]): Promise<void> {
-    const { deadLetters, stream, partition } = this.options
-    const fresh = letters.filter(({ offset }) => offset >= this.buriedBelow)
-    if (fresh.length === 0) return
-    await deadLetters?.put(stream, partition, fresh)
-    this.rejected += fresh.reduce((sum, { offset, nextOffset }) => sum + nextOffset - offset, 0)
-    this.buriedBelow = fresh.at(-1)!.nextOffset
   }
 
   private failed(error: unknown): void {
