@@ -29,13 +29,17 @@ export class IncidentLog {
   ) {}
 
   warn(event: string, fields: LogFields): void {
-    const same = JSON.stringify([event, fields['client'] ?? fields['address'], fields['reason']])
-    const known = this.repeated.get(same)
-    if (known !== undefined) {
-      known.times += 1
-      return
+    const { client, reason } = fields
+    // Who has not said its name may be another each time.
+    if (client !== undefined) {
+      const same = JSON.stringify([event, client, reason])
+      const known = this.repeated.get(same)
+      if (known !== undefined) {
+        known.times += 1
+        return
+      }
+      this.remember(same, event, fields)
     }
-    this.remember(same, event, fields)
     this.say(event, fields)
   }
 
