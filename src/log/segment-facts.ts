@@ -3,8 +3,9 @@
 
 import type { Logger } from '../base/logger.js'
 import { CHECK_BYTES, withCheck, withoutCheck } from '../state/checked-value.js'
-import type { LevelDatabase } from '../state/level-database.js'
+import { type LevelDatabase, storageError } from '../state/level-database.js'
 import { FACT_END, FACT_START, factKey, nameOfFactKey } from './keys.js'
+import type { Segment } from './segment.js'
 import type { SegmentList } from './segment-list.js'
 import type { SegmentSource } from './segment-source.js'
 
@@ -59,24 +60,43 @@ export function isSameDigest(a: FactsDigest, b: FactsDigest): boolean {
   return a.count === b.count && a.sum === b.sum
 }
 
-/** What a start takes over from the newest segment. */
-export async function soundFacts(segments: SegmentList, logger: Logger): Promise<Map<string, Uint8Array>> {
+/**
+ * What a start takes over from the newest segment.
+ * @param isNewestMissing There was a newer one, which is gone, and what these facts have become with it.
+ */
+export async function soundFacts(
+  segments: SegmentList,
+  isNewestMissing: boolean,
+  logger: Logger,
+): Promise<Map<string, Uint8Array>> {
   const { newest } = segments
   if (newest === undefined) return new Map()
-  const { facts, damaged, complete } = await newest.facts()
+  const { facts, damaged, complete: isComplete } = await factsOf(newest)
+  const complete = isComplete && !isNewestMissing
   if (complete && damaged.length === 0) return facts
   // One of the others may say what no longer holds: a message would be taken for one that came before, and be lost.
   const names = complete ? damaged : [...damaged, ...[...facts.keys()].filter((name) => !LASTING.test(name))]
   for (const name of names) facts.delete(name)
-  const before = await segments.all.at(-2)?.facts()
-  for (const [name, value] of before?.facts ?? []) {
+  const before = segments.all.at(-2)
+  for (const [name, value] of before ? (await factsOf(before)).facts : []) {
     if (LASTING.test(name) && !facts.has(name)) facts.set(name, value)
   }
-  logger.error('facts that were stored with the records are damaged and are forgotten', {
-    ...told(names),
-    meaning: WHAT_IS_LOST,
-  })
+  if (names.length > 0 || !isComplete)
+    logger.error('facts that were stored with the records are damaged and are forgotten', {
+      ...told(names),
+      meaning: WHAT_IS_LOST,
+    })
   return facts
+}
+
+/** Of a segment whose table cannot be read at all: none. */
+async function factsOf(segment: Segment): Promise<SegmentFacts> {
+  try {
+    return await segment.facts()
+  } catch (error) {
+    if (storageError(error, 'facts cannot be read').code !== 'CORRUPT_MESSAGE') throw error
+    return { facts: new Map(), damaged: [], digest: NO_FACTS, complete: false }
+  }
 }
 
 /** After damage to the log of a segment, some of what it says may hold no longer; see soundFacts. */

@@ -17,9 +17,14 @@ import type { PartitionEnd } from './segment-index.js'
 import { SegmentList } from './segment-list.js'
 import type { SegmentStoreOptions } from './segment-store.js'
 
-export async function loadSegments(
-  options: SegmentStoreOptions,
-): Promise<{ segments: SegmentList; ends: PartitionEnd[] }> {
+export interface LoadedSegments {
+  readonly segments: SegmentList
+  readonly ends: PartitionEnd[]
+  /** The newest there is was not the newest: what came after it is gone. */
+  readonly isNewestMissing: boolean
+}
+
+export async function loadSegments(options: SegmentStoreOptions): Promise<LoadedSegments> {
   const segments = new SegmentList()
   const damage: Damage[] = []
   const unreadable: string[] = []
@@ -40,7 +45,7 @@ export async function loadSegments(
       for (const [first, last] of gaps) damage.push({ partition, first, last })
     })
   }
-  await missNewest(options, segments)
+  const isNewestMissing = await missNewest(options, segments)
   const ends = partitionEnds(options, segments)
   damage.push(...jumpToFloors(options, ends))
   await options.onDamage(damage)
@@ -49,7 +54,7 @@ export async function loadSegments(
     const aside = await quarantine(directory, options.quarantineDirectory)
     options.logger.error('an unreadable segment was set aside', { aside })
   }
-  return { segments, ends }
+  return { segments, ends, isNewestMissing }
 }
 
 /** The live segments by age; finishes births, drops and salvages that a crash interrupted. */
@@ -117,21 +122,22 @@ async function loadSegment(
 }
 
 /** Each segment says whether another was begun after it: one that is gone has taken the ends of the partitions with it. */
-async function missNewest(options: SegmentStoreOptions, segments: SegmentList): Promise<void> {
+async function missNewest(options: SegmentStoreOptions, segments: SegmentList): Promise<boolean> {
   const { stream, ceilings, logger } = options
   const { newest } = segments
   if (newest === undefined) {
     const ended = ceilings.hasEnded(stream)
-    if (ended || !ceilings.knows(stream)) return
+    if (ended || !ceilings.knows(stream)) return false
     logger.error('all segments of a stream are gone', { directory: options.directory })
   } else {
     const witness = await readLiveFile(newest.directory)
-    if (witness !== null && !witness.succeeded) return
+    if (witness !== null && !witness.succeeded) return false
     const { sequence } = newest.header
     if (witness === null) logger.error('whether a segment is the newest cannot be told any more', { sequence })
     else logger.error('the segment after this one is gone', { sequence })
   }
   await hideEnds(options, segments, new Set())
+  return true
 }
 
 /** @param proven Partitions whose end is known all the same. */

@@ -6,7 +6,7 @@ import type { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import type { Ballast } from '../state/ballast.js'
 import { makeDirectory } from '../state/durable-files.js'
-import { type LevelOperation, storageError } from '../state/level-database.js'
+import { type LevelOperation, mayPass, storageError } from '../state/level-database.js'
 import type { OffsetCeilings } from '../state/offset-ceilings.js'
 import type { StoredBatch } from './batch-reader.js'
 import type { Damage } from './damage-ledger.js'
@@ -76,10 +76,29 @@ export class SegmentStore {
   /** Finishes what a crash left half done, verifies what was not sealed, and finds where each partition ends. */
   static async open(options: SegmentStoreOptions): Promise<SegmentStore> {
     await makeDirectory(options.directory)
-    const { segments, ends } = await loadSegments(options)
-    const store = new SegmentStore(options, segments, ends, await soundFacts(segments, options.logger))
+    const { segments, ends, isNewestMissing } = await loadSegments(options)
+    const facts = await soundFacts(segments, isNewestMissing, options.logger)
+    const store = new SegmentStore(options, segments, ends, facts)
     if (options.prepareEarly) store.roller.prepareEarly()
+    if (store.goesOnElsewhere && !options.retired) await store.beginElsewhere()
     return store
+  }
+
+  /** Damage has hidden where a partition ended: the next record is not where the newest segment ends. */
+  private get goesOnElsewhere(): boolean {
+    const { newest } = this.segments
+    return this.ends.some(({ offset }, partition) => offset > (newest?.extents[partition]?.end ?? 0))
+  }
+
+  /** A segment that begins where writing goes on says so from then on, also to a start that finds a state database from before. */
+  private async beginElsewhere(): Promise<void> {
+    try {
+      await this.options.ballast.withRoom(() => this.roller.begin())
+    } catch (error) {
+      // The first write will have to.
+      const failure = storageError(error, 'a segment cannot be begun')
+      if (!mayPass(failure)) throw failure
+    }
   }
 
   /**
