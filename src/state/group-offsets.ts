@@ -37,6 +37,9 @@ export class GroupOffsets {
   /** group -> `stream/partition` -> offset. */
   private readonly byGroup = new Map<string, Map<string, GroupOffset>>()
 
+  /** Commits on their way to the disk. */
+  private readonly writing = new Set<Promise<void>>()
+
   private constructor(
     private readonly table: StateTable<Row>,
     private readonly wallMs: () => number,
@@ -69,10 +72,14 @@ export class GroupOffsets {
       if (metadata.length > MAX_OFFSET_METADATA_LENGTH) throw new RangeError('the metadata of a commit is too long')
       return { stream, partition, offset, metadata, leaderEpoch, committedAtMs }
     })
-    await this.table.write(
-      rows.map((row) => ({ put: `${group}/${row.stream}/${row.partition}`, value: storedRow(row) })),
-    )
-    for (const row of rows) this.remember(group, row)
+    const written = this.table
+      .write(rows.map((row) => ({ put: `${group}/${row.stream}/${row.partition}`, value: storedRow(row) })))
+      .then(() => {
+        for (const row of rows) this.remember(group, row)
+      })
+      .finally(() => this.writing.delete(written))
+    this.writing.add(written)
+    await written
   }
 
   ofGroup(group: string): readonly GroupOffset[] {
@@ -92,6 +99,8 @@ export class GroupOffsets {
 
   /** What was committed of one stream is from now on of a stream by another name. Durable when it resolves. */
   async renameStream(stream: string, to: string): Promise<void> {
+    // Those taken just before are of the old stream too; nobody may commit under its name any more by now.
+    await Promise.allSettled([...this.writing])
     const operations: StateOperation<Row>[] = []
     for (const [group, offsets] of this.byGroup)
       for (const [key, row] of [...offsets]) {
