@@ -12,6 +12,7 @@ import { LogStream } from './stream.js'
 const SEGMENTS_PER_STREAM = 8
 /** At least so many of the largest commits fit into a segment: with one each, every commit would pay for a seal and a birth. */
 const COMMITS_PER_SEGMENT = 4
+/** Neither for want of memory nor for a small stream is a segment smaller than this, unless it is asked for. */
 const MIN_SEGMENT_BYTES = 256 * 1024
 
 /** Where a stream lies, and whom to ask and tell. */
@@ -91,5 +92,5 @@ function segmentBytesOf(
   const eighth = Math.floor(retention.maxBytes / SEGMENTS_PER_STREAM)
   // A stream holds the memtables of the segment it writes and of the one it seals.
   const share = Math.floor(memoryBudgetBytes / (streamCount * 2))
-  return Math.max(MIN_SEGMENT_BYTES, Math.min(segmentBytes, eighth, share))
+  return Math.max(Math.min(MIN_SEGMENT_BYTES, segmentBytes), Math.min(segmentBytes, eighth, share))
 }

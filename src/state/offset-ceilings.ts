@@ -26,13 +26,15 @@ export class OffsetCeilings {
     private readonly table: StateTable<number>,
     private readonly floorTable: StateTable<number>,
     private readonly endedTable: StateTable<EndRow>,
+    private readonly step: number,
   ) {}
 
-  static async open(state: StateStore): Promise<OffsetCeilings> {
+  static async open(state: StateStore, step = CEILING_STEP): Promise<OffsetCeilings> {
     const loaded = new OffsetCeilings(
       state.table<number>('ceilings'),
       state.table<number>('floors'),
       state.table<EndRow>('ended'),
+      step,
     )
     for await (const [key, ceiling] of loaded.table.entries()) loaded.ceilings.set(key, ceiling)
     for await (const [key, floor] of loaded.floorTable.entries()) loaded.floors.set(key, floor)
@@ -80,7 +82,7 @@ export class OffsetCeilings {
   async cover(stream: string, ends: Iterable<readonly [partition: number, end: number]>): Promise<void> {
     const raised: { put: string; value: number }[] = []
     for (const [partition, end] of ends) {
-      if (end > this.of(stream, partition)) raised.push({ put: `${stream}/${partition}`, value: end + CEILING_STEP })
+      if (end > this.of(stream, partition)) raised.push({ put: `${stream}/${partition}`, value: end + this.step })
     }
     if (raised.length === 0) return
     await this.table.write(raised)
@@ -126,7 +128,7 @@ export class OffsetCeilings {
     for (const [partition, end] of proven) {
       // A ceiling below an end has been lost and come back older.
       const credible = known && this.of(stream, partition) >= end
-      const floor = credible ? this.of(stream, partition) : end + CEILING_STEP
+      const floor = credible ? this.of(stream, partition) : end + this.step
       if (floor > end) raised.push({ put: `${stream}/${partition}`, value: floor })
     }
     await this.floorTable.write(raised)

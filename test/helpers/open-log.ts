@@ -18,7 +18,7 @@ import { Cursors } from '../../src/state/cursors.js'
 import { openState } from '../../src/state/data-directory.js'
 import { GroupOffsets } from '../../src/state/group-offsets.js'
 import { Ledger } from '../../src/state/ledger.js'
-import { OffsetCeilings } from '../../src/state/offset-ceilings.js'
+import { CEILING_STEP, OffsetCeilings } from '../../src/state/offset-ceilings.js'
 import { PoweredOnClock } from '../../src/state/powered-on-clock.js'
 import { UpstreamFacts } from '../../src/state/upstream-facts.js'
 
@@ -43,16 +43,18 @@ export async function openLog(
   {
     destinations = [],
     onFatal: hear = () => {},
+    ballastBytes = 512 * 1024,
+    ceilingStep = CEILING_STEP,
     ...more
-  }: Partial<LogOptions> & { destinations?: readonly string[] } = {},
+  }: Partial<LogOptions> & { destinations?: readonly string[]; ballastBytes?: number; ceilingStep?: number } = {},
 ): Promise<TestLog> {
   const fatal: SluiceError[] = []
   const onFatal = (error: SluiceError): void => {
     fatal.push(error)
     hear(error)
   }
-  const ballast = new Ballast(dataDirectory, 512 * 1024)
-  const state = await ballast.withRoom(() => openState(dataDirectory, { logger: silentLogger, onFatal }))
+  const ballast = new Ballast(dataDirectory, ballastBytes)
+  const state = await ballast.withRoom(() => openState(dataDirectory, { logger: more.logger ?? silentLogger, onFatal }))
   const cursors = await Cursors.open(state)
   const groupOffsets = await GroupOffsets.open(state, Date.now)
   const ledger = await Ledger.open(state)
@@ -76,7 +78,7 @@ export async function openLog(
     tailCacheBytes: 256 * 1024,
     maxRecordBytes: 1024 * 1024,
     diskBudgetBytes: null,
-    ceilings: await OffsetCeilings.open(state),
+    ceilings: await OffsetCeilings.open(state, ceilingStep),
     cursors,
     groupOffsets,
     ballast,
