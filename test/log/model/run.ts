@@ -287,7 +287,7 @@ export class ModelRun {
   async damage(): Promise<void> {
     if (this.random.chance(0.3)) await this.close()
     else {
-      await this.world.advance(10)
+      await this.world.comeToRest()
       await this.crash()
     }
     const { what, exposed, stateOlder } = this.saboteur.inflict()

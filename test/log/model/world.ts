@@ -181,6 +181,12 @@ export class World {
     await this.settle()
   }
 
+  /** Time goes by until nothing is to happen shortly: what is written a moment later is written. */
+  async comeToRest(): Promise<void> {
+    do await this.advance(HURRIED_MS)
+    while (this.timers.some(({ atMs }) => atMs <= this.nowMs + HURRIED_MS))
+  }
+
   /** To be called by the node for a failure that ends it: from then on nothing happens any more. */
   end(reason: Error): void {
     this.ended ??= new NodeEnded(reason.message, { cause: reason })
