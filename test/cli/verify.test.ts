@@ -1,4 +1,4 @@
-import { cpSync, existsSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -148,7 +148,10 @@ test('a segment that cannot be read is named, and what it held counts as new dam
   const { directory } = await store()
   const segment = join(directory, 'streams', 't', '000000000001')
   rmSync(join(segment, 'sealed'))
-  writeFileSync(join(segment, 'CURRENT'), '')
+  // Without CURRENT alone its records would be found all the same.
+  for (const name of readdirSync(segment)) {
+    if (/^CURRENT$|\.(ldb|log)$/.test(name)) writeFileSync(join(segment, name), '')
+  }
   const { code, damage, stderr } = await verifyJson('--data', directory)
   assert.is(code, 1)
   assert.is(damage.length, 1)
