@@ -181,6 +181,7 @@ export class SegmentStore {
     }
     this.options.openSegments.forget(oldest)
     this.segments.removeOldest()
+    this.seals.unsealed.delete(oldest)
     await oldest.drop()
     this.options.logger.info('dropped segment', {
       sequence: oldest.header.sequence,
@@ -198,6 +199,8 @@ export class SegmentStore {
     await this.seals.settled
     await this.roller.discardStandby()
     const { active } = this.roller
+    // Closed by the first attempt, whatever becomes of it: nothing else may seal it.
+    if (active !== null) this.distrusted = true
     for (const segment of [...this.seals.unsealed, ...(active ? [active] : [])]) {
       const recovered = await segment.replacedBy(async () => {
         const readBack = await recoverSegment(segment.directory, this.options)

@@ -32,6 +32,8 @@ const UNUSED = /^(LOG|LOG\.old|LOCK)$/
 
 export class Saboteur {
   private olderState: string | null = null
+  /** Segments that a fault has been at: what a second one takes may have been all that was left. */
+  private readonly hurt = new Set<string>()
 
   constructor(
     private readonly directory: string,
@@ -76,7 +78,10 @@ export class Saboteur {
     const logs = names.filter((one) => one.endsWith('.log') && segment.summary === null)
     const name = logs[0] !== undefined && this.random.chance(0.5) ? logs[0] : names[this.random.below(names.length)]
     const what = this.change(join(segment.path, name))
-    return { what, exposed: new Map([[stream.name, exposureOf(segment, name, what)]]), stateOlder: false }
+    const known = this.hurt.has(segment.path) ? { ...segment, summary: null } : segment
+    const exposure = exposureOf(known, name, what)
+    this.hurt.add(segment.path)
+    return { what, exposed: new Map([[stream.name, exposure]]), stateOlder: false }
   }
 
   private removeSegment(): Damage {

@@ -22,6 +22,8 @@ export class SimulatedDisk {
   freeBytes = Number.POSITIVE_INFINITY
   /** The disk fails at the so many-th change from now on, once; null: it does not. */
   failsIn: number | null = null
+  /** Where there is no room for a batch however much there is elsewhere. */
+  refuses: (path: string) => boolean = () => false
   /** What failed, if anything has. */
   failed: string | null = null
   /** Databases that LevelDB has found its disk failing under: it refuses every write from then on. */
@@ -80,7 +82,8 @@ export class SimulatedDisk {
     const needed = kind === 'open' ? OPEN_BYTES + logBytesOf(path) : bytes
     const takesRoom = kind === 'open' || kind === 'make' || kind === 'write' || kind === 'batch' || kind === 'flush'
     if (!this.isFull || !takesRoom) return null
-    if (needed > this.freeBytes) return failureNamed('ENOSPC', 'No space left on device', path)
+    if (needed > this.freeBytes || (kind === 'batch' && this.refuses(path)))
+      return failureNamed('ENOSPC', 'No space left on device', path)
     this.freeBytes -= needed
     return null
   }

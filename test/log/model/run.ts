@@ -409,10 +409,12 @@ export class ModelRun {
 
   /** What a destination has, or the ledger says it will not have. */
   private knownOf(destination: string, stream: string, partition: number): Ranges {
-    const { next, acked } = this.cursors.get(`${destination}/${stream}/${partition}`)?.history.at(-1) ?? NOWHERE
     const known = this.rowsOf(destination, stream, partition)
-    known.add(0, next - 1)
-    for (const range of acked) known.add(range.first, range.next - 1)
+    // What it had when the records went, which may be more than it says now.
+    for (const { next, acked } of this.cursors.get(`${destination}/${stream}/${partition}`)?.history ?? []) {
+      known.add(0, next - 1)
+      for (const range of acked) known.add(range.first, range.next - 1)
+    }
     return known
   }
 

@@ -187,6 +187,11 @@ export class World {
     while (this.timers.some(({ atMs }) => atMs <= this.nowMs + HURRIED_MS))
   }
 
+  /** Time goes by, and what is due has yet to happen. */
+  pass(ms: number): void {
+    this.passTime(this.nowMs + ms)
+  }
+
   /** To be called by the node for a failure that ends it: from then on nothing happens any more. */
   end(reason: Error): void {
     this.ended ??= new NodeEnded(reason.message, { cause: reason })
