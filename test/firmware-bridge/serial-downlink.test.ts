@@ -14,6 +14,7 @@ import { Logger, loadValidConfig, type RunningNode, startNode } from '../../src/
 import { getJson } from '../helpers/http.js'
 import { withSeed } from '../helpers/seeded-random.js'
 import { tempDir } from '../helpers/temp-dir.js'
+import { until } from '../helpers/until.js'
 
 const quiet = new Logger('test', 'error', () => {})
 const RETRY_MS = 50
@@ -193,7 +194,12 @@ test('a message that is too large for its device is counted and in the ledger, a
   assert.equal(bench.messages, ['cmd/v small'])
   await bench.until(() => bench.registry.list()[0].delivered === 1)
   assert.equal(bench.registry.list()[0].rejected, { too_large: 1 })
-  assert.equal(await bench.ledger(), [['session:serial/pump', 0, 0, 'undeliverable']])
+  const rows = await until(
+    'the ledger has a row',
+    () => bench.ledger(),
+    ({ length }) => length > 0,
+  )
+  assert.equal(rows, [['session:serial/pump', 0, 0, 'undeliverable']])
   await bench.close()
 })
 
