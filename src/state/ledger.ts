@@ -60,6 +60,8 @@ export class Ledger {
   /** Another number whenever something has been entered. */
   version = 0
   private lastAdd: Promise<void> = Promise.resolve()
+  /** Keys of a write that was refused: the disk may have it all the same (D4). The next write says what they are. */
+  private readonly doubtful = new Set<string>()
 
   private constructor(
     private readonly table: StateTable<LedgerRow>,
@@ -117,12 +119,21 @@ export class Ledger {
   }
 
   private async apply(operations: readonly StateOperation<LedgerRow>[]): Promise<void> {
-    await this.table.write(operations)
+    const keys = operations.map((operation) => ('delete' in operation ? operation.delete : operation.put))
+    const restored = [...this.doubtful].filter((key) => !keys.includes(key)).map((key) => this.held(key))
+    for (const key of keys) this.doubtful.add(key)
+    await this.table.write([...restored, ...operations])
+    this.doubtful.clear()
     for (const operation of operations) {
       if ('delete' in operation) this.rows.delete(operation.delete)
       else this.rows.set(operation.put, operation.value)
     }
     this.version += 1
+  }
+
+  private held(key: string): StateOperation<LedgerRow> {
+    const value = this.rows.get(key)
+    return value === undefined ? { delete: key } : { put: key, value }
   }
 }
 
