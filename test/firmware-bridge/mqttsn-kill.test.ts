@@ -81,8 +81,9 @@ class Told extends RegExp {
     super(`A a-${number} or later`)
   }
   override exec(output: string): RegExpExecArray | null {
-    const last = /\nA a-(\d+)\n$/.exec(`\n${output.slice(-60)}`)
-    return last !== null && Number(last[1]) >= this.number ? last : null
+    // A device that is done has said something else since.
+    const last = [...output.slice(-200).matchAll(/^A a-(\d+)\n/gm)].at(-1)
+    return last !== undefined && Number(last[1]) >= this.number ? last : null
   }
 }
 
