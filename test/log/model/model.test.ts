@@ -36,7 +36,8 @@ for (let i = 0; i < RUNS; i++) {
       console.log(`the last of ${trace.length} steps: ${trace.slice(-LAST_STEPS).join(', ')}`)
       console.log(`the log said:\n${run.said.join('')}`)
       console.log(`SLUICE_MODEL_SEED=${random.seed} SLUICE_MODEL_STEPS=${STEPS} repeats it`)
-      throw error
+      // Of an error with details that are no text, uvu prints nothing.
+      throw new Error(error instanceof Error ? error.stack : String(error), { cause: error })
     } finally {
       await run.abandon()
     }
