@@ -6,6 +6,7 @@ import { listDirectory } from '../state/durable-files.js'
 import type { LevelDatabase } from '../state/level-database.js'
 import type { TableEntry } from '../state/table-format.js'
 import { TableReader } from '../state/table-reader.js'
+import { WalEntries } from '../state/wal-entries.js'
 import { META_START } from './keys.js'
 
 export type StoredEntry = readonly [key: Buffer, value: Buffer]
@@ -70,21 +71,27 @@ async function release(iterator: ReturnType<LevelDatabase['iterator']>): Promise
   await iterator.close()
 }
 
-/** The tables of a sealed segment: one, or a second one where a recovery has added something. */
-export class SealedSource implements SegmentSource {
-  private constructor(private readonly tables: readonly TableReader[]) {}
+/**
+ * The files of a segment as they are. Of a sealed one its tables: one, or a second one where a recovery has added something. Of one that is not sealed
+ * and that LevelDB cannot open, its logs as well.
+ */
+export class FileSource implements SegmentSource {
+  private constructor(private readonly parts: readonly (TableReader | WalEntries)[]) {}
 
   /** @throws SluiceError CORRUPT_MESSAGE if a table cannot be read at all. */
-  static async open(directory: string): Promise<SealedSource> {
-    const tables: TableReader[] = []
+  static async open(directory: string, isSealed = true): Promise<FileSource> {
+    const files = await listDirectory(directory)
+    const pathsOf = (suffix: string) =>
+      files.filter((name) => name.endsWith(suffix)).map((name) => join(directory, name))
+    const parts: (TableReader | WalEntries)[] = []
     try {
-      for (const name of (await listDirectory(directory)).filter((one) => one.endsWith('.ldb')))
-        tables.push(await TableReader.open(join(directory, name)))
+      for (const path of pathsOf('.ldb')) parts.push(await TableReader.open(path))
+      if (!isSealed) parts.push(await WalEntries.read(pathsOf('.log')))
     } catch (error) {
-      for (const table of tables) await table.close()
+      for (const part of parts) await part.close()
       throw error
     }
-    return new SealedSource(tables)
+    return new FileSource(parts)
   }
 
   async get(key: Buffer): Promise<Buffer | undefined> {
@@ -94,7 +101,7 @@ export class SealedSource implements SegmentSource {
 
   async *entries(gte: Buffer, lt: Buffer, readAheadBytes = MAX_READ_AHEAD_BYTES): AsyncGenerator<StoredEntry[]> {
     let before = null as Buffer | null
-    for await (const block of merged(this.tables.map((table) => table.blocks(gte, lt, readAheadBytes)))) {
+    for await (const block of merged(this.parts.map((part) => part.blocks(gte, lt, readAheadBytes)))) {
       const entries: StoredEntry[] = []
       for (const { key, value, deleted } of block) {
         // Of one key the latest comes first.
@@ -107,7 +114,7 @@ export class SealedSource implements SegmentSource {
   }
 
   async close(): Promise<void> {
-    for (const table of this.tables) await table.close()
+    for (const part of this.parts) await part.close()
   }
 }
 

@@ -6,14 +6,14 @@ import { Encoder } from 'cbor-x'
 import { assert } from '../base/assert.js'
 import { SluiceError } from '../base/errors.js'
 import { withoutCheck } from '../state/checked-value.js'
-import { type LevelDatabase, type LevelOperation, openLevel, storageError } from '../state/level-database.js'
+import { type LevelDatabase, type LevelOperation, mayPass, openLevel, storageError } from '../state/level-database.js'
 import { metaKey } from './keys.js'
 import { markSucceeded } from './live-file.js'
 import { beginRemoval, readSealedFile, writeSealedFile } from './segment-directory.js'
 import { isSameDigest, NO_FACTS, readFacts, type SegmentFacts } from './segment-facts.js'
 import { assertFlushed, flushToTable } from './segment-flush.js'
 import { addGap, type Extent, emptyExtents, encodeSummary, type SegmentHeader } from './segment-index.js'
-import { LevelSource, SealedSource, type SegmentSource } from './segment-source.js'
+import { FileSource, LevelSource, type SegmentSource } from './segment-source.js'
 import { type PreparedSegment, SegmentWriter } from './segment-writer.js'
 import { SharedSource } from './shared-source.js'
 import { TopicSet } from './topic-set.js'
@@ -188,11 +188,19 @@ export class Segment {
   private async open(): Promise<SegmentSource> {
     if (this.state === 'dropped' || this.state === 'replaced')
       throw new SluiceError('OFFSET_OUT_OF_RANGE', 'retention has removed these records')
-    if (this.state === 'sealed') return SealedSource.open(this.directory)
+    if (this.state === 'sealed') return FileSource.open(this.directory)
     // One that could not be sealed still has its records in the write-ahead log, which is replayed into one memtable.
     const options = { writeBufferBytes: UNSEALED_WRITE_BUFFER_BYTES, createIfMissing: false }
-    this.database = await openLevel(this.directory, options)
-    return new LevelSource(this.database)
+    try {
+      this.database = await openLevel(this.directory, options)
+      return new LevelSource(this.database)
+    } catch (error) {
+      // Opening writes: on a disk that is full, or read-only, reading goes on without. What a flush has left there half done is no damage.
+      if (!mayPass(storageError(error, `the segment ${this.directory} cannot be opened`))) throw error
+      return FileSource.open(this.directory, false).catch(() => {
+        throw error
+      })
+    }
   }
 
   /** Waits for readers, closes the database, and runs `work` before anybody can open it again. */
