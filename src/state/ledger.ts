@@ -119,10 +119,10 @@ export class Ledger {
   }
 
   private async apply(operations: readonly StateOperation<LedgerRow>[]): Promise<void> {
-    const keys = operations.map((operation) => ('delete' in operation ? operation.delete : operation.put))
-    const restored = [...this.doubtful].filter((key) => !keys.includes(key)).map((key) => this.held(key))
-    for (const key of keys) this.doubtful.add(key)
-    await this.table.write([...restored, ...operations])
+    const written = new Map([...this.doubtful].map((key) => [key, this.held(key)]))
+    for (const operation of operations) written.set('delete' in operation ? operation.delete : operation.put, operation)
+    for (const key of written.keys()) this.doubtful.add(key)
+    await this.table.write([...written.values()])
     this.doubtful.clear()
     for (const operation of operations) {
       if ('delete' in operation) this.rows.delete(operation.delete)
