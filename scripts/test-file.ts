@@ -41,7 +41,7 @@ export function runTestFile(file: TestFile, cwd: string): Promise<TestFileResult
     const startedAt = performance.now()
     let output = ''
     let outOfTime = false
-    const child = spawn(process.execPath, ['--enable-source-maps', '--import', REPORT, file.path], {
+    const child = spawn(process.execPath, ['--import', REPORT, file.path], {
       cwd,
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],

@@ -67,7 +67,8 @@ function summarize(results: readonly TestFileResult[]): boolean {
   const failing = results.filter((result) => result.failed > 0)
   if (failing.length > 0) {
     console.log('\nFailed, and how to run each alone:')
-    for (const { file } of failing) console.log(`  node ${relative(ROOT, file.path)}`)
+    for (const { file } of failing)
+      console.log(`  node --import ./dist/scripts/test-report.js ${relative(ROOT, file.path)}`)
   }
   const failed = sum((result) => result.failed)
   console.log(`\n${sum((r) => r.passed)} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`)

@@ -29,12 +29,26 @@ test('a test that fails is counted, and its output is kept', async () => {
   assert.match(result.output, 'rust in the gate')
 })
 
-test('an error whose details are no text is shown whole, where uvu alone would show nothing', async () => {
+test('an operating error is shown with code, details and cause, where uvu alone would show nothing and run no further', async () => {
+  const result = await run(`import { SluiceError } from '${join(project, 'dist', 'src', 'base', 'errors.js')}'
+    const full = new SluiceError('STORAGE_FULL', 'no room', { stream: 'telemetry', limit: 7 }, new Error('the card is old'))
+    test('a', () => { throw full }); test('b', () => {}); test.run()`)
+  for (const text of ['no room', 'STORAGE_FULL', "stream: 'telemetry'", 'limit: 7', 'the card is old'])
+    assert.match(result.output, text)
+  assert.equal([result.passed, result.failed, result.problem], [1, 1, null])
+})
+
+test('an assertion is shown with what it compared', async () => {
+  const result = await run("import * as a from 'uvu/assert'; test('a', () => a.equal([1, 2], [1, 3])); test.run()")
+  assert.match(result.output, '(equal)')
+  assert.match(result.output, /Actual[\s\S]*3/)
+})
+
+test('an error that comes with a code of its own, and no details, is shown with it', async () => {
   const result = await run(
-    "test('a', () => { throw Object.assign(new Error('no room'), { details: { stream: 'telemetry', limit: 7 } }) }); test.run()",
+    "import { readFileSync } from 'node:fs'; test('a', () => readFileSync('/no/such')); test.run()",
   )
-  assert.match(result.output, 'no room')
-  assert.match(result.output, "{ stream: 'telemetry', limit: 7 }")
+  assert.match(result.output, '(ENOENT)')
 })
 
 test('a file that runs no test counts as failed', async () => {
