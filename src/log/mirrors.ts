@@ -54,11 +54,18 @@ interface SharedLog {
   readonly owners: ({ readonly mirror: MirrorStream; readonly partition: number } | null)[]
 }
 
+interface Replacement {
+  readonly finish: () => Promise<void>
+  running: Promise<void> | null
+}
+
 export class Mirrors {
   private readonly shared = new Map<string, Promise<SharedLog>>()
   private readonly opened = new Map<string, SharedLog>()
   /** `<origin>.<stream>` -> the incarnation that grows. */
   private readonly current = new Map<string, MirrorStream>()
+  /** Those that have taken the place of another, until that is durable. */
+  private readonly replacing = new Map<MirrorStream, Replacement>()
   private readonly listeners = new Set<() => void>()
 
   constructor(private readonly options: MirrorsOptions) {}
@@ -102,19 +109,42 @@ export class Mirrors {
     return mirror
   }
 
-  /** Begins a new incarnation; the one before keeps its records under a name of its own. Durable when it resolves. */
+  /**
+   * Begins a new incarnation; the one before keeps its records under a name of its own. Durable when it resolves; after a failure `open`, too, goes
+   * on with it.
+   */
   async begin(origin: string, stream: string, begins: readonly PartitionBegin[], via: string): Promise<MirrorStream> {
     const shared = await this.sharedLog(stream)
     const before = this.find(origin, stream)
     this.checkRoom(shared, begins.length, `${origin}.${stream}`)
-    const mirror = this.enter(shared, origin, stream, (before?.incarnation ?? 0) + 1, via)
-    if (before !== undefined) {
-      // Whoever reads the old one under this name stops before there is anything of the new one.
-      this.changed()
-      await this.options.onReplaced(before, mirror.name)
-    }
+    // One that an earlier attempt has begun, and nothing more.
+    const mirror = before?.partitions === 0 ? before : this.replace(shared, origin, stream, before, via)
     await this.grow(shared, mirror, begins, via)
     return mirror
+  }
+
+  private replace(shared: SharedLog, origin: string, stream: string, before: MirrorStream | undefined, via: string) {
+    const mirror = this.enter(shared, origin, stream, (before?.incarnation ?? 0) + 1, via)
+    if (before === undefined) return mirror
+    this.replacing.set(mirror, { finish: () => this.options.onReplaced(before, mirror.name), running: null })
+    // Whoever reads the old one under this name stops before there is anything of the new one.
+    this.changed()
+    return mirror
+  }
+
+  /** Comes before anything of the new one. Those who ask while it is under way wait for it; after a failure the next who asks tries again. */
+  private finishReplacing(mirror: MirrorStream): Promise<void> {
+    const replacement = this.replacing.get(mirror)
+    if (replacement === undefined) return Promise.resolve()
+    replacement.running ??= replacement
+      .finish()
+      .then(() => {
+        this.replacing.delete(mirror)
+      })
+      .finally(() => {
+        replacement.running = null
+      })
+    return replacement.running
   }
 
   private sharedLog(stream: string): Promise<SharedLog> {
@@ -192,6 +222,7 @@ export class Mirrors {
     begins: readonly PartitionBegin[],
     via: string,
   ): Promise<void> {
+    await this.finishReplacing(mirror)
     const { log, owners, unsettled } = shared
     const { origin, incarnation } = mirror
     const missing = begins.length - mirror.partitions

@@ -21,7 +21,8 @@ export interface OpenedMirror {
 export async function openMirror(mirrors: Mirrors, open: Open, via: string, diverged: boolean): Promise<OpenedMirror> {
   const { origin, stream, partitions } = open
   const known = mirrors.find(origin, stream)
-  if (known === undefined || !(open.fresh || diverged || (await isOfSomethingElse(known, open, via)))) {
+  const isReplaced = known !== undefined && (open.fresh || diverged || (await isOfSomethingElse(known, open, via)))
+  if (!isReplaced) {
     const begins = partitions.map(({ start, cursor, epoch }) => ({ base: Math.min(start, cursor), epoch }))
     return { mirror: await mirrors.open(origin, stream, begins, via), alarm: null }
   }
@@ -33,6 +34,8 @@ export async function openMirror(mirrors: Mirrors, open: Open, via: string, dive
 }
 
 async function isOfSomethingElse(mirror: MirrorStream, { origin, partitions }: Open, via: string): Promise<boolean> {
+  // One that was to take the place of another when the disk refused: that is still to be done, and to be said.
+  if (mirror.incarnation > 1 && mirror.partitions === 0) return true
   for (const [partition, offer] of partitions.entries())
     if (partition < mirror.partitions && (await hasOther(mirror, partition as PartitionId, offer, via === origin)))
       return true

@@ -95,15 +95,13 @@ export class Cursors {
   }
 
   private async forget(which: (cursor: Cursor, stream: string) => boolean): Promise<void> {
-    const operations: { delete: string }[] = []
-    for (const [stream, cursors] of this.byStream) {
-      for (const [key, cursor] of cursors) {
-        if (!which(cursor, stream)) continue
-        operations.push({ delete: `${cursor.destination}/${stream}/${cursor.partition}` })
-        cursors.delete(key)
-      }
-    }
-    await this.table.write(operations)
+    const forgotten = [...this.byStream].flatMap(([stream, cursors]) =>
+      [...cursors].filter(([, cursor]) => which(cursor, stream)).map(([key, cursor]) => ({ stream, key, cursor })),
+    )
+    await this.table.write(
+      forgotten.map(({ stream, cursor }) => ({ delete: `${cursor.destination}/${stream}/${cursor.partition}` })),
+    )
+    for (const { stream, key } of forgotten) this.byStream.get(stream)?.delete(key)
   }
 
   private remember(

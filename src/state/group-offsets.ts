@@ -102,17 +102,21 @@ export class GroupOffsets {
     // Those taken just before are of the old stream too; nobody may commit under its name any more by now.
     await Promise.allSettled([...this.writing])
     const operations: StateOperation<Row>[] = []
+    const moved: [group: string, key: string, row: GroupOffset][] = []
     for (const [group, offsets] of this.byGroup)
-      for (const [key, row] of [...offsets]) {
+      for (const [key, row] of offsets) {
         if (row.stream !== stream) continue
-        offsets.delete(key)
-        this.remember(group, { ...row, stream: to })
-        operations.push(
-          { delete: `${group}/${key}` },
-          { put: `${group}/${to}/${row.partition}`, value: storedRow(row) },
-        )
+        operations.push({ delete: `${group}/${key}` })
+        moved.push([group, key, row])
+        if (this.get(group, to, row.partition) === undefined)
+          operations.push({ put: `${group}/${to}/${row.partition}`, value: storedRow(row) })
       }
     await this.table.write(operations)
+    for (const [group, key, row] of moved) {
+      this.byGroup.get(group)?.delete(key)
+      // Whoever reads the old stream may have committed under its new name since.
+      if (this.get(group, to, row.partition) === undefined) this.remember(group, { ...row, stream: to })
+    }
   }
 
   private remember(group: string, row: GroupOffset): void {

@@ -2,12 +2,14 @@ import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { SluiceError } from '../../src/base/errors.js'
 import { Logger } from '../../src/base/logger.js'
 import type { MirrorStream } from '../../src/log/mirror-stream.js'
 import type { Offset, PartitionId } from '../../src/record/record.js'
 import { baseOffsetOf, lastOffsetOf, leaderEpochOf } from '../../src/record/record-batch.js'
 import { encodeRecordBatch } from '../../src/record/record-batch-builder.js'
 import { openLog, readAll, recordOf } from '../helpers/open-log.js'
+import { codeOf } from '../helpers/rejection.js'
 import { tempDirInMemory } from '../helpers/temp-dir.js'
 
 const P0 = 0 as PartitionId
@@ -133,6 +135,46 @@ test('a new incarnation takes the name, the one before keeps its records under i
   await check()
   await node.close()
 })
+
+for (const again of ['open', 'begin'] as const) {
+  test(`a mirror whose place the disk did not let another take is replaced wholly by the next attempt (${again})`, async () => {
+    const directory = tempDirInMemory()
+    let refuses = true
+    const renamed: string[] = []
+    const groupOffsets = {
+      async renameStream(stream: string, to: string): Promise<void> {
+        if (refuses) throw new SluiceError('STORAGE_FULL', 'refused')
+        renamed.push(`${stream} -> ${to}`)
+      },
+    }
+    let node = await openLog(directory, [{ name: 'telemetry' }], { destinations: ['cloud'], groupOffsets })
+    await append(await node.log.mirrors.open('gw-17', 'telemetry', [BEGIN], 'gw-17'), 0, 10)
+    await node.cursors.set('cloud', 'gw-17.telemetry', 0, 7 as Offset)
+    const begin = () => node.log.mirrors.begin('gw-17', 'telemetry', [BEGIN], 'gw-17')
+    assert.is(await codeOf(begin()), 'STORAGE_FULL')
+    refuses = false
+    // Several connections may ask at once.
+    const attempt = () => (again === 'begin' ? begin() : node.log.mirrors.open('gw-17', 'telemetry', [BEGIN], 'gw-17'))
+    const [now] = await Promise.all(again === 'begin' ? [attempt()] : [attempt(), attempt()])
+    await append(now, 0, 3)
+    for (const started of [false, true]) {
+      if (started) {
+        await node.close()
+        node = await openLog(directory, [{ name: 'telemetry' }], { destinations: ['cloud'] })
+      }
+      assert.is(node.log.mirrors.find('gw-17', 'telemetry')?.incarnation, 2)
+      assert.is((await readAll(node.log, 'gw-17.telemetry')).length, 3)
+      assert.is((await readAll(node.log, 'gw-17.telemetry.1')).length, 10)
+      assert.is(node.cursors.get('cloud', 'gw-17.telemetry', 0), undefined, 'the new one inherits no cursor')
+      assert.equal(
+        node.ledger.list().map((row) => [row.stream, row.firstOffset, row.lastOffset, row.records, row.reason]),
+        [['gw-17.telemetry.1', 7, 9, 3, 'replaced']],
+      )
+    }
+    assert.equal(renamed, ['gw-17.telemetry -> gw-17.telemetry.1'])
+    await node.close()
+  })
+}
 
 test('nobody appends to a mirror but its origin', async () => {
   const node = await openLog(tempDirInMemory(), [{ name: 'telemetry' }])

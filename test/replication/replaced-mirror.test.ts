@@ -1,10 +1,15 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { SluiceError } from '../../src/base/errors.js'
 import type { MirrorStream } from '../../src/log/mirror-stream.js'
 import type { Offset, PartitionId } from '../../src/record/record.js'
 import { encodeRecordBatch } from '../../src/record/record-batch-builder.js'
+import { openMirror } from '../../src/replication/mirror-opening.js'
+import type { Open } from '../../src/replication/node-protocol.js'
 import { MiniBroker } from '../helpers/mini-broker.js'
-import { recordOf } from '../helpers/open-log.js'
+import { openLog, recordOf } from '../helpers/open-log.js'
+import { codeOf } from '../helpers/rejection.js'
+import { tempDir } from '../helpers/temp-dir.js'
 import { UpstreamBench, upstreamTo } from './upstream-bench.js'
 
 const P0 = 0 as PartitionId
@@ -102,6 +107,26 @@ test('a mirror of another origin goes on while one is replaced', async () => {
   assert.equal(bench.test.ledger.list(), [])
   await bench.close()
   await broker.stop()
+})
+
+test('a mirror that the disk did not let be replaced is replaced when its origin comes again, and that is said', async () => {
+  let refuses = true
+  const renameStream = async (): Promise<void> => {
+    if (refuses) throw new SluiceError('STORAGE_FULL', 'refused')
+  }
+  const node = await openLog(tempDir(), [], { groupOffsets: { renameStream } })
+  await append(await node.log.mirrors.open('gw-17', 'telemetry', BEGIN, 'gw-17'), 'A', 5)
+  // The origin has less than is here.
+  const partitions = [{ start: 0, cursor: 0, end: 3, epoch: 0, tip: null }]
+  const offered: Open = { type: 'open', lane: 0, origin: 'gw-17', stream: 'telemetry', fresh: false, partitions }
+  const open = () => openMirror(node.log.mirrors, offered, 'gw-17', false)
+  assert.is(await codeOf(open()), 'STORAGE_FULL')
+  refuses = false
+  const { mirror, alarm } = await open()
+  assert.equal([mirror.incarnation, mirror.highWatermark(P0)], [2, 0])
+  assert.match(alarm ?? '', /the old one is gw-17\.telemetry\.1/)
+  assert.is((await open()).alarm, null, 'once')
+  await node.close()
 })
 
 test.run()

@@ -5,6 +5,8 @@ import { silentLogger } from '../../src/base/logger.js'
 import type { Offset } from '../../src/record/record.js'
 import { GroupOffsets } from '../../src/state/group-offsets.js'
 import { LevelStateStore } from '../../src/state/state-store.js'
+import { RefusingState } from '../helpers/refusing-state.js'
+import { codeOf } from '../helpers/rejection.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
 const MIRROR = 'gw-17.telemetry'
@@ -37,5 +39,41 @@ test('what a group has committed of a stream goes with it to its new name, and s
   assert.equal(places(), expected, 'also on disk')
   await state.close()
 })
+
+for (const takesAllTheSame of [false, true]) {
+  const what = takesAllTheSame ? 'that is on the disk all the same' : 'that is not on the disk'
+  test(`a new name ${what} and was refused is given again when it is asked for again`, async () => {
+    const state = await LevelStateStore.open({
+      directory: join(tempDir(), 'state'),
+      logger: silentLogger,
+      onFatal: () => {},
+    })
+    const disk = new RefusingState(state)
+    disk.takesAllTheSame = takesAllTheSame
+    const offsets = await GroupOffsets.open(disk, () => 0)
+    const commit = (stream: string, partition: number, offset: number) =>
+      offsets.commit('g', [{ stream, partition, offset: offset as Offset }])
+    await commit(MIRROR, 0, 5)
+    await commit(MIRROR, 1, 6)
+    disk.refuses = true
+    assert.is(await codeOf(offsets.renameStream(MIRROR, FORMER)), 'STORAGE_FULL')
+    disk.refuses = false
+    // A member of the old stream goes on under its new name.
+    await commit(FORMER, 1, 8)
+    await offsets.renameStream(MIRROR, FORMER)
+    const rowsOf = (all: GroupOffsets) =>
+      all
+        .ofGroup('g')
+        .map((row) => [row.stream, row.partition, row.offset])
+        .sort()
+    const rows = [
+      [FORMER, 0, 5],
+      [FORMER, 1, 8],
+    ]
+    assert.equal(rowsOf(offsets), rows)
+    assert.equal(rowsOf(await GroupOffsets.open(state, () => 0)), rows, 'also on disk')
+    await state.close()
+  })
+}
 
 test.run()

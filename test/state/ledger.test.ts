@@ -1,12 +1,11 @@
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { SluiceError } from '../../src/base/errors.js'
 import { silentLogger } from '../../src/base/logger.js'
 import { toOffset } from '../../src/record/record.js'
 import { Ledger } from '../../src/state/ledger.js'
 import { LevelStateStore } from '../../src/state/state-store.js'
-import type { StateOperation, StateStore, StateTable } from '../../src/state/types.js'
+import { RefusingState } from '../helpers/refusing-state.js'
 import { codeOf } from '../helpers/rejection.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
@@ -30,27 +29,18 @@ test('a row whose write was refused, and is on the disk all the same, is gone af
     logger: silentLogger,
     onFatal: () => {},
   })
-  let refuses = false
-  const disk: StateStore = {
-    table<V>(name: string): StateTable<V> {
-      const table = state.table<V>(name)
-      const write = async (operations: readonly StateOperation<V>[]) => {
-        await table.write(operations)
-        if (refuses) throw new SluiceError('STORAGE_FULL', 'refused')
-      }
-      return new Proxy(table, { get: (of, key) => (key === 'write' ? write : Reflect.get(of, key).bind(of)) })
-    },
-  }
+  const disk = new RefusingState(state)
+  disk.takesAllTheSame = true
   const range = { destination: 'cloud', stream: 's', partition: 0, atMs: 0 } as const
   const rowsOf = (ledger: Ledger) => ledger.list().map((row) => [row.firstOffset, row.lastOffset, row.reason])
   const ledger = await Ledger.open(disk)
   await ledger.add([{ ...range, reason: 'retention', firstOffset: toOffset(0), lastOffset: toOffset(9) }])
-  refuses = true
+  disk.refuses = true
   const grown = { ...range, reason: 'retention', firstOffset: toOffset(5), lastOffset: toOffset(19) } as const
   const other = { ...range, reason: 'disk_full', firstOffset: toOffset(40), lastOffset: toOffset(49) } as const
   assert.is(await codeOf(ledger.add([grown, other])), 'STORAGE_FULL')
   assert.equal(rowsOf(ledger), [[0, 9, 'retention']])
-  refuses = false
+  disk.refuses = false
   await ledger.add([{ ...range, reason: 'disk_full', firstOffset: toOffset(45), lastOffset: toOffset(54) }])
   const rows = [
     [0, 9, 'retention'],
