@@ -80,6 +80,12 @@ export class Mirrors {
     return [...this.current.keys()].sort().map((name) => this.current.get(name) as MirrorStream)
   }
 
+  /** Those that others have taken the place of. */
+  former(): readonly MirrorStream[] {
+    const mirrors = [...this.options.catalog.values()].filter((stream) => stream instanceof MirrorStream)
+    return mirrors.filter(({ origin, stream, incarnation }) => this.find(origin, stream)?.incarnation !== incarnation)
+  }
+
   find(origin: string, stream: string): MirrorStream | undefined {
     return this.current.get(`${origin}.${stream}`)
   }

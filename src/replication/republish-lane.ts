@@ -70,7 +70,7 @@ export class RepublishLane {
   /** Why it does not go on, as the log was told. */
   private problem: string | null = null
 
-  constructor(private readonly options: RepublishLaneOptions) {
+  constructor(readonly options: RepublishLaneOptions) {
     this.position = options.from
     this.stopListening = options.mirror.onChange(() => this.wake())
     this.wake()
@@ -115,7 +115,10 @@ export class RepublishLane {
   private async step(): Promise<boolean> {
     const { mirror, partition } = this.options
     const start = mirror.logStartOffset(partition)
-    if (start > this.position) await this.pass(this.position, start, 'retention')
+    if (start > this.position) {
+      await passOver(this.options, this.position, start, 'retention')
+      this.position = start
+    }
     const { batches, nextOffset } = await mirror.fetch(partition, this.position, { maxBytes: FETCH_BYTES })
     if (nextOffset === this.position) return false
     const commits = new Set<Pick<Commit, 'durable'>>()
@@ -145,7 +148,7 @@ export class RepublishLane {
       } catch (error) {
         if (!(error instanceof SluiceError) || error.code === 'SHUTTING_DOWN') throw error
         if (!PASSING.includes(error.code)) {
-          await this.pass(offset, (offset + 1) as Offset, 'rejected', messageOf(error))
+          await passOver(this.options, offset, (offset + 1) as Offset, 'rejected', messageOf(error))
           return null
         }
         for (const commit of before) await commit.durable()
@@ -159,19 +162,6 @@ export class RepublishLane {
   private messageOf({ key, value, headers, attributes }: LogRecord): RepublishedMessage {
     const mqttTopic = this.options.template.split('{topic}').join((key ?? EMPTY).toString())
     return { mqttTopic, payload: value ?? EMPTY, qos: qosOf(attributes), retain: retainOf(attributes), headers }
-  }
-
-  /** Will never be republished: durable in the ledger when it resolves. */
-  private async pass(first: Offset, next: Offset, reason: LedgerReason, why?: string): Promise<void> {
-    const { mirror, partition, ledger, clock, logger } = this.options
-    const range = { firstOffset: first, lastOffset: (next - 1) as Offset }
-    const entry = { destination: DESTINATION, stream: mirror.name, partition, ...range }
-    await ledger.add([{ ...entry, reason, atMs: clock.wallMs() }])
-    logger.warn('records of a mirror cannot be given to subscribers here, see the ledger', {
-      ...{ stream: mirror.name, partition, first_offset: first, last_offset: next - 1 },
-      reason: why ?? reason,
-    })
-    if (reason === 'retention') this.position = next
   }
 
   private tell(problem: string): void {
@@ -190,4 +180,29 @@ export class RepublishLane {
       }
     })
   }
+}
+
+/** Will never be republished: durable in the ledger when it resolves. */
+export async function passOver(
+  {
+    mirror,
+    partition,
+    ledger,
+    clock,
+    logger,
+  }: Pick<RepublishLaneOptions, 'partition' | 'ledger' | 'clock' | 'logger'> & {
+    readonly mirror: Pick<MirrorStream, 'name'>
+  },
+  first: Offset,
+  next: Offset,
+  reason: LedgerReason,
+  why: string = reason,
+): Promise<void> {
+  const range = { firstOffset: first, lastOffset: (next - 1) as Offset }
+  const entry = { destination: DESTINATION, stream: mirror.name, partition, ...range }
+  await ledger.add([{ ...entry, reason, atMs: clock.wallMs() }])
+  logger.warn('records of a mirror cannot be given to subscribers here, see the ledger', {
+    ...{ stream: mirror.name, partition, first_offset: first, last_offset: next - 1 },
+    reason: why,
+  })
 }

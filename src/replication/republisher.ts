@@ -5,8 +5,8 @@
 //   mirror ─▶ lane (one per partition) ─▶ publish path, numbered by offset ─▶ `republished` ─▶ sessions
 //
 // In order per partition, and once each: the number is stored in one write with the record, so that what is republished again after a crash is
-// known there. The positions kept here only spare that, and are saved now and then. What has left the mirror before it was republished, or
-// can be published nowhere, is in the ledger (destination `subscribers`).
+// known there. The positions kept here only spare that, and are saved now and then. What has left the mirror before it was republished, was left of it
+// when another took its place, or can be published nowhere, is in the ledger (destination `subscribers`).
 
 import type { Clock } from '../base/clock.js'
 import { messageOf } from '../base/errors.js'
@@ -15,7 +15,7 @@ import type { MirrorStream } from '../log/mirror-stream.js'
 import type { Offset, PartitionId } from '../record/record.js'
 import type { StateOperation, StateStore, StateTable } from '../state/types.js'
 import { covers } from './listed-mirrors.js'
-import { RepublishLane, type RepublishLaneOptions } from './republish-lane.js'
+import { passOver, RepublishLane, type RepublishLaneOptions } from './republish-lane.js'
 
 /** What is needed of a mirror. */
 export type RepublishedMirror = RepublishLaneOptions['mirror'] &
@@ -29,6 +29,8 @@ export interface RepublisherOptions {
   /** See Mirrors. */
   readonly catalog: {
     list(): readonly RepublishedMirror[]
+    /** Those that others have taken the place of. */
+    former(): readonly RepublishedMirror[]
     onChanged(listener: () => void): () => void
   }
   readonly publish: RepublishLaneOptions['publish']
@@ -42,6 +44,11 @@ interface Row {
   readonly next: number
 }
 
+interface Place {
+  readonly mirror: RepublishedMirror
+  readonly partition: PartitionId
+}
+
 /** How often positions that have moved are saved. */
 const SAVE_EVERY_MS = 5_000
 /** Beside the positions: the rows of what was listed the last time. No mirror has such a name. */
@@ -49,6 +56,8 @@ const LISTED = 'listed '
 
 export class Republisher {
   private readonly lanes = new Map<string, RepublishLane>()
+  /** Of mirrors that others have taken the place of. */
+  private readonly ending = new Set<Promise<void>>()
   private stopListening = (): void => {}
   private cancelSave = (): void => {}
   private stopped = false
@@ -75,20 +84,18 @@ export class Republisher {
     }
     const changes: StateOperation<Row>[] = listed.map((one) => ({ put: LISTED + one, value: { next: 0 } }))
     for (const one of before) if (!listed.includes(one)) changes.push({ delete: LISTED + one })
-    const wanted = new Set<string>()
-    for (const mirror of catalog.list().filter((one) => covers(listed, one))) {
-      const isNew = ![...before].some((one) => covers([one], mirror))
-      for (const partition of mirror.local.keys()) {
-        const key = keyOf(mirror, partition)
-        wanted.add(key)
-        if (!isNew) continue
-        const next = mirror.highWatermark(partition as PartitionId)
-        saved.set(key, next)
-        changes.push({ put: key, value: { next } })
-      }
+    const wanted = partitionsOf(catalog.list(), listed)
+    for (const [key, { mirror, partition }] of wanted) {
+      if ([...before].some((one) => covers([one], mirror))) continue
+      const next = mirror.highWatermark(partition)
+      saved.set(key, next)
+      changes.push({ put: key, value: { next } })
     }
-    for (const key of saved.keys()) {
+    const former = partitionsOf(catalog.former(), listed)
+    for (const [key, next] of saved) {
       if (wanted.has(key)) continue
+      const replaced = former.get(key)
+      if (replaced !== undefined) await passReplaced(options, replaced, next)
       changes.push({ delete: key })
       saved.delete(key)
     }
@@ -103,7 +110,7 @@ export class Republisher {
     this.stopped = true
     this.stopListening()
     this.cancelSave()
-    await Promise.all([...this.lanes.values()].map((lane) => lane.stop()))
+    await Promise.all([...[...this.lanes.values()].map((lane) => lane.stop()), ...this.ending])
     await this.save()
   }
 
@@ -116,20 +123,31 @@ export class Republisher {
   /** Begins with partitions that are new, ends with those whose mirror has been replaced. */
   private look(): void {
     const { mirrors, catalog } = this.options
-    const wanted = new Map<string, readonly [RepublishedMirror, PartitionId]>()
-    for (const mirror of catalog.list().filter((one) => covers(mirrors, one)))
-      for (const partition of mirror.local.keys())
-        wanted.set(keyOf(mirror, partition), [mirror, partition as PartitionId])
+    const wanted = partitionsOf(catalog.list(), mirrors)
     for (const [key, lane] of this.lanes) {
       if (wanted.has(key)) continue
-      void lane.stop()
       this.lanes.delete(key)
+      const ending = this.end(key, lane).finally(() => this.ending.delete(ending))
+      this.ending.add(ending)
     }
-    for (const [key, [mirror, partition]] of wanted)
-      if (!this.lanes.has(key)) this.lanes.set(key, this.laneOf(key, mirror, partition))
+    for (const [key, place] of wanted) if (!this.lanes.has(key)) this.lanes.set(key, this.laneOf(key, place))
   }
 
-  private laneOf(key: string, mirror: RepublishedMirror, partition: PartitionId): RepublishLane {
+  private async end(key: string, lane: RepublishLane): Promise<void> {
+    const { mirror, partition } = lane.options
+    await lane.stop()
+    try {
+      await passReplaced(this.options, { mirror, partition }, lane.position)
+      await this.table.delete(key)
+      this.saved.delete(key)
+    } catch (error) {
+      // The next start enters it.
+      const meaning = 'what of a replaced mirror was not republished cannot be entered now'
+      this.options.logger.warn(meaning, { stream: mirror.name, partition, reason: messageOf(error) })
+    }
+  }
+
+  private laneOf(key: string, { mirror, partition }: Place): RepublishLane {
     const { topic, publish, ledger, clock, logger } = this.options
     const template = topic.replaceAll('{origin}', mirror.origin).replaceAll('{stream}', mirror.stream)
     const from = (this.saved.get(key) ?? mirror.logStartOffset(partition)) as Offset
@@ -157,7 +175,24 @@ export class Republisher {
   }
 }
 
+function partitionsOf(mirrors: readonly RepublishedMirror[], listed: readonly string[]): Map<string, Place> {
+  const places = mirrors
+    .filter((mirror) => covers(listed, mirror))
+    .flatMap((mirror) => mirror.local.map((_, partition) => ({ mirror, partition: partition as PartitionId })))
+  return new Map(places.map((place) => [keyOf(place), place]))
+}
+
 /** Of one incarnation: what takes its place begins anew. */
-function keyOf({ origin, stream, incarnation }: RepublishedMirror, partition: number): string {
+function keyOf({ mirror: { origin, stream, incarnation }, partition }: Place): string {
   return `${origin}.${stream}.${incarnation}/${partition}`
+}
+
+/** What was not republished when another mirror took the place of this one never will be. Durable in the ledger when it resolves. */
+async function passReplaced(
+  options: RepublisherOptions,
+  { mirror, partition }: Pick<RepublishLaneOptions, 'mirror' | 'partition'>,
+  from: number,
+): Promise<void> {
+  const end = mirror.highWatermark(partition)
+  if (from < end) await passOver({ ...options, mirror, partition }, from as Offset, end, 'replaced')
 }

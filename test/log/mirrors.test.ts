@@ -128,6 +128,10 @@ test('a new incarnation takes the name, the one before keeps its records under i
     assert.is((await readAll(node.log, 'gw-17.telemetry')).length, 3)
     assert.is((await readAll(node.log, 'gw-17.telemetry.1')).length, 10)
     assert.is(node.log.mirrors.find('gw-17', 'telemetry')?.incarnation, 2)
+    assert.equal(
+      node.log.mirrors.former().map(({ name }) => name),
+      ['gw-17.telemetry.1'],
+    )
   }
   await check()
   await node.close()

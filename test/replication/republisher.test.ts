@@ -26,6 +26,8 @@ function record(n: number) {
 
 interface Site {
   readonly mirrors: Mirror[]
+  /** Those others have taken the place of. */
+  readonly former: Mirror[]
   readonly published: string[]
   readonly ledger: LedgerEntry[]
   readonly clock: FakeClock
@@ -41,7 +43,7 @@ async function withSite(run: (site: Site) => Promise<void>): Promise<void> {
   const commit = { durable: async () => {} }
   const started: Republisher[] = []
   const site: Site = {
-    ...{ mirrors: [], published: [], ledger: [], clock: new FakeClock(), refusals: [] },
+    ...{ mirrors: [], former: [], published: [], ledger: [], clock: new FakeClock(), refusals: [] },
     listen: () => {
       for (const listener of listeners) listener()
     },
@@ -50,6 +52,7 @@ async function withSite(run: (site: Site) => Promise<void>): Promise<void> {
         ...{ mirrors, topic, state, clock: site.clock, logger: silentLogger },
         catalog: {
           list: () => site.mirrors,
+          former: () => site.former,
           onChanged: (listener) => {
             listeners.add(listener)
             return () => listeners.delete(listener)
@@ -80,6 +83,21 @@ async function withSite(run: (site: Site) => Promise<void>): Promise<void> {
     await state.close()
   }
 }
+
+/** Another takes the place of a mirror. */
+function replace(site: Site, index: number): Mirror {
+  const before = site.mirrors[index]
+  const { name, origin, stream, incarnation } = before
+  site.former.push(Object.assign(before, { name: `${name}.${incarnation}` }))
+  site.mirrors[index] = mirrorOf(origin, stream, incarnation + 1)
+  site.listen()
+  return site.mirrors[index]
+}
+
+const rowsOf = ({ ledger }: Site): string[] =>
+  ledger.map(({ destination, stream, firstOffset, lastOffset, reason }) =>
+    [destination, stream, firstOffset, lastOffset, reason].join(' '),
+  )
 
 const values = ({ published }: Site): string[] => published.map((row) => row.slice(0, row.indexOf(' ')))
 
@@ -134,10 +152,7 @@ test('what retention has taken before it was republished is in the ledger, and t
     await site.start()
     await eventually('the rest', () => site.published.length === 1)
     assert.equal(values(site), ['a=2'])
-    const rows = site.ledger.map(({ destination, stream, firstOffset, lastOffset, reason }) =>
-      [destination, stream, firstOffset, lastOffset, reason].join(' '),
-    )
-    assert.equal(rows, ['subscribers gw-1.telemetry 0 1 retention'])
+    assert.equal(rowsOf(site), ['subscribers gw-1.telemetry 0 1 retention'])
   }))
 
 test('what the log does not take now is offered again, in its place', () =>
@@ -180,13 +195,43 @@ test('where a new mirror has taken the place of another, its records are republi
     await site.start()
     before.add(0, record(1))
     await eventually('one', () => site.published.length === 1)
-    const after = mirrorOf('gw-1', 'telemetry', 2)
-    site.mirrors[0] = after
-    site.listen()
-    before.add(0, record(2))
+    const after = replace(site, 0)
     after.add(0, record(3))
     await eventually('two', () => site.published.length === 2)
     assert.match(site.published[1], 'a=3 q1 republish/gw-1.telemetry.2/0 0')
+    assert.equal(site.ledger, [], 'all of the former one was republished')
+  }))
+
+test('what of a mirror was not republished when another took its place is in the ledger, once', () =>
+  withSite(async (site) => {
+    const before = mirrorOf('gw-1')
+    site.mirrors.push(before)
+    const republisher = await site.start()
+    site.refusals.push(undefined, new SluiceError('STORAGE_FULL', 'the disk is full'))
+    before.add(0, record(1))
+    await eventually('one', () => site.published.length === 1)
+    before.add(0, record(2), record(3))
+    await eventually('the refusal', () => site.refusals.length === 0)
+    replace(site, 0).add(0, record(4))
+    await eventually('the new one', () => site.published.length === 2)
+    await republisher.stop()
+    await site.start()
+    assert.equal(values(site), ['a=1', 'a=4'])
+    assert.equal(rowsOf(site), ['subscribers gw-1.telemetry.1 1 2 replaced'])
+  }))
+
+test('the same of one that was replaced when the node ended, as far as it had been saved', () =>
+  withSite(async (site) => {
+    const before = mirrorOf('gw-1')
+    site.mirrors.push(before)
+    const republisher = await site.start()
+    before.add(0, record(1))
+    await eventually('one', () => site.published.length === 1)
+    await republisher.stop()
+    before.add(0, record(2), record(3))
+    replace(site, 0)
+    for (let starts = 0; starts < 2; starts++) await (await site.start()).stop()
+    assert.equal(rowsOf(site), ['subscribers gw-1.telemetry.1 1 2 replaced'])
   }))
 
 test.run()
