@@ -1,12 +1,10 @@
 // What a start does with a segment that was not sealed: every batch is verified, what is damaged is named, and the segment is sealed, so
 // that writing begins in a fresh one. One that LevelDB cannot be asked about is for salvage.ts; one that cannot be read at all is set aside.
 
-import { rename } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { baseOffsetOf, decodeRecords } from '../record/record-batch.js'
-import { makeDirectory, syncDirectory } from '../state/durable-files.js'
 import { type LevelDatabase, openLevel, storageError } from '../state/level-database.js'
 import { damagedTables } from '../state/table-check.js'
 import { addedPartition } from './added-partition.js'
@@ -68,16 +66,6 @@ export async function completeSegment(
   }
   logger.info('recovered segment', { segment: basename(directory), records: segment.records })
   return segment
-}
-
-/** Moves an unreadable segment out of the stream, for whoever wants to look into it. */
-export async function quarantine(directory: string, quarantineDirectory: string): Promise<string> {
-  await makeDirectory(quarantineDirectory)
-  const target = join(quarantineDirectory, `${basename(directory)}-${Date.now()}`)
-  await rename(directory, target)
-  await syncDirectory(quarantineDirectory)
-  await syncDirectory(dirname(directory))
-  return target
 }
 
 async function readHeader(database: LevelDatabase, directory: string): Promise<SegmentHeader> {

@@ -12,7 +12,7 @@ import type { WalCheck } from '../state/wal-check.js'
 import { salvageWal } from '../state/wal-salvage.js'
 import { KEY_END, proves, seekKey } from './keys.js'
 import { LIVE_FILE } from './live-file.js'
-import { completeSegment, quarantine } from './recovery.js'
+import { completeSegment } from './recovery.js'
 import { SalvagedEntries } from './salvaged-entries.js'
 import { Segment, UNSEALED_WRITE_BUFFER_BYTES } from './segment.js'
 import { SALVAGED_SUFFIX } from './segment-directory.js'
@@ -23,7 +23,7 @@ import type { SegmentStoreOptions } from './segment-store.js'
 export interface SalvageOptions
   extends Pick<
     SegmentStoreOptions,
-    'stream' | 'partitions' | 'poweredOn' | 'clock' | 'logger' | 'quarantineDirectory'
+    'stream' | 'partitions' | 'poweredOn' | 'clock' | 'logger' | 'ballast' | 'setAside'
   > {
   /** Its log as it was when the node ended. */
   readonly wal: WalCheck
@@ -44,7 +44,7 @@ export interface SalvagedSegment {
 
 /** @returns null if nothing in the directory proves itself. @throws SluiceError as storageError. */
 export async function salvageSegment(directory: string, options: SalvageOptions): Promise<SalvagedSegment | null> {
-  const { wal, isWholeLog, mayLackFiles, logger, quarantineDirectory } = options
+  const { wal, isWholeLog, mayLackFiles, logger, ballast, setAside } = options
   const rebuilt = directory + SALVAGED_SUFFIX
   await rm(rebuilt, { recursive: true, force: true })
   const database = await openLevel(rebuilt, { writeBufferBytes: UNSEALED_WRITE_BUFFER_BYTES, createIfMissing: true })
@@ -82,7 +82,9 @@ export async function salvageSegment(directory: string, options: SalvageOptions)
   return {
     proven,
     takePlace: async () => {
-      const aside = await quarantine(directory, quarantineDirectory)
+      // A name that is not on the disk yet could go with a power cut that leaves the damaged one set aside.
+      await syncDirectory(dirname(rebuilt))
+      const aside = await ballast.withRoom(() => setAside(directory))
       await takePlace(rebuilt, directory)
       logger.error('a damaged segment was set aside; what was sound of it has taken its place', { aside, records })
       const segment = await Segment.openSealed(directory)

@@ -9,7 +9,7 @@ import { damagedTables } from '../state/table-check.js'
 import { checkWal } from '../state/wal-check.js'
 import type { Damage } from './damage-ledger.js'
 import { hasFirstLog, lacksAcknowledged, readLiveFile } from './live-file.js'
-import { quarantine, recoverSegment } from './recovery.js'
+import { recoverSegment } from './recovery.js'
 import { salvageSegment, takePlace } from './salvage.js'
 import { Segment } from './segment.js'
 import { DROPPED_SUFFIX, isLive, SALVAGED_SUFFIX, SEGMENT_NAME } from './segment-directory.js'
@@ -51,7 +51,7 @@ export async function loadSegments(options: SegmentStoreOptions): Promise<Loaded
   await options.onDamage(damage)
   // Only now: of the oldest of a stream nothing but the directory itself says that something is missing.
   for (const directory of unreadable) {
-    const aside = await quarantine(directory, options.quarantineDirectory)
+    const aside = await options.ballast.withRoom(() => options.setAside(directory))
     options.logger.error('an unreadable segment was set aside', { aside })
   }
   return { segments, ends, isNewestMissing }

@@ -23,7 +23,8 @@ import { TailCache } from './tail-cache.js'
 import type { TopicSet } from './topic-set.js'
 
 export interface SegmentStoreOptions extends SegmentRollerOptions {
-  readonly quarantineDirectory: string
+  /** Moves a segment that cannot be read out of the stream, for whoever wants to look into it. @returns where it is now. */
+  readonly setAside: (directory: string) => Promise<string>
   readonly partitions: number
   /** Partitions on disk beyond these are opened as well. */
   readonly allPartitions: boolean

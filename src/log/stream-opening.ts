@@ -1,6 +1,7 @@
 // Opens one stream's segments and puts a stream on them, within its share of what the node's streams have together.
 
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
+import { setAside } from '../state/quarantine.js'
 import type { LogOptions, StreamOptions } from './log-options.js'
 import type { Place } from './retention.js'
 import { keepPolicy } from './retention-file.js'
@@ -36,10 +37,11 @@ export async function openLogStream(
 ): Promise<LogStream> {
   const segmentBytes = segmentBytesOf(stream, options, streamCount)
   if (!stream.retired) await keepPolicy(directory, stream.retention)
+  const logger = options.logger.child(`log ${stream.name}`)
   const store = await SegmentStore.open({
     stream: stream.name,
     directory,
-    quarantineDirectory: join(options.dataDirectory, 'quarantine', stream.name),
+    setAside: (segment) => setAside(segment, options.dataDirectory, join(stream.name, basename(segment)), logger),
     partitions,
     allPartitions: stream.allPartitions ?? false,
     prepareEarly: stream.topics.length > 0,
@@ -51,7 +53,7 @@ export async function openLogStream(
     openSegments,
     poweredOn: options.poweredOn,
     clock: options.clock,
-    logger: options.logger.child(`log ${stream.name}`),
+    logger,
     onDamage,
     onFatal: options.onFatal,
   })

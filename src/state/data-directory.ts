@@ -2,13 +2,14 @@
 // that a directory which is not ours, or is newer than we are, stays untouched.
 
 import { randomBytes } from 'node:crypto'
-import { mkdir, readdir, readFile, rename } from 'node:fs/promises'
+import { mkdir, readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
-import { listDirectory, makeDirectory, syncDirectory, writeFileDurably } from './durable-files.js'
+import { listDirectory, writeFileDurably } from './durable-files.js'
 import { assertUnlocked, storageError } from './level-database.js'
 import { OffsetCeilings } from './offset-ceilings.js'
+import { setAside } from './quarantine.js'
 import { LevelStateStore, type StateStoreOptions } from './state-store.js'
 import { damagedTables } from './table-check.js'
 import { checkWal } from './wal-check.js'
@@ -102,11 +103,7 @@ export async function openState(
     if (error.code !== 'CORRUPT_MESSAGE') throw error
     problem ??= error.message
   }
-  const quarantine = join(directory, 'quarantine')
-  const aside = join(quarantine, `state-${Date.now()}`)
-  await makeDirectory(quarantine)
-  await rename(inState.directory, aside)
-  await syncDirectory(directory)
+  const aside = await setAside(inState.directory, directory, 'state', options.logger)
   options.logger.error('the state database is damaged and was set aside', {
     aside,
     reason: problem,

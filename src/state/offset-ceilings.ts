@@ -8,7 +8,7 @@ import type { StateStore, StateTable } from './types.js'
 export const CEILING_STEP = 1_000_000
 
 /** So many raises at most can be missing when the state database has gone back: one for each write that is gone, and never more than these. */
-const MAX_LOST_RAISES = 100
+export const MAX_LOST_RAISES = 100
 
 interface PartitionEnd {
   readonly offset: number

@@ -1,26 +1,35 @@
 // Bounds of what the log keeps in memory, each at its maximum and one past it. The others are listed in src/log/README.md with their tests.
 
+import { open } from 'node:fs/promises'
+import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import type { SluiceError } from '../../src/base/errors.js'
 import { BatchCompressor, MAX_COMMIT_BYTES } from '../../src/log/batch-compressor.js'
+import { KEY_END } from '../../src/log/keys.js'
 import { MAX_MIRRORED_PARTITIONS, MAX_MIRRORED_STREAMS } from '../../src/log/mirrors.js'
 import { MAX_PRODUCERS_PER_STREAM, ProducerTable, REMEMBERED_BATCHES } from '../../src/log/producer-table.js'
 import type { Segment } from '../../src/log/segment.js'
 import { MAX_OPEN_SEALED_SEGMENTS, OpenSegments } from '../../src/log/segment-list.js'
+import { FileSource, MAX_READ_AHEAD_BYTES } from '../../src/log/segment-source.js'
 import { MAX_FACTS_PER_STREAM } from '../../src/log/stream.js'
 import { MAX_TOPIC_SET_BYTES, TopicSet } from '../../src/log/topic-set.js'
+import { MAX_STRETCH_BYTES, verifyStretch } from '../../src/log/verify.js'
 import { decompress, MAX_DECOMPRESSED_BYTES } from '../../src/record/compression.js'
-import type { Offset } from '../../src/record/record.js'
+import type { Offset, PartitionId } from '../../src/record/record.js'
 import { encodeRecordBatch } from '../../src/record/record-batch-builder.js'
 import { MAX_ACKED_RANGES } from '../../src/state/cursors.js'
+import { openLevel } from '../../src/state/level-database.js'
+import { TableIndex } from '../../src/state/table-index.js'
+import { MemoryStream } from '../helpers/memory-streams.js'
 import { openLog, recordOf } from '../helpers/open-log.js'
 import { codeOf } from '../helpers/rejection.js'
 import { tempDirInMemory } from '../helpers/temp-dir.js'
 
 const NOTHING = Buffer.alloc(0)
 const BEGIN = { base: 0, epoch: 0 }
+const P0 = 0 as PartitionId
 
 /** Each name of 120 bytes counts as 128. */
 const NAMES = MAX_TOPIC_SET_BYTES / 128
@@ -141,6 +150,69 @@ test('mirrors of one stream have as many partitions together as may be; who brin
   assert.ok(mirrors.find('gw-2', 's') === last, 'the one that was there is not replaced')
   assert.is(await codeOf(mirrors.open('gw-3', 's', [BEGIN], 'gw-3')), 'TOO_MANY_REQUESTS')
   await node.close()
+})
+
+/** Of a stretch of such batches, the first of which may be shorter: how many bytes are looked at in one request. */
+async function verifiedBytes(batchBytes: number, firstShorterBy: number): Promise<number> {
+  const stream = new MemoryStream('s')
+  stream.add(0, Buffer.alloc(batchBytes))
+  const { batches } = await stream.fetch(P0, 0 as Offset, { maxBytes: 1 })
+  const valueBytes = 2 * batchBytes - batches[0].length
+  const whole = new MemoryStream('s')
+  for (let i = 0; i < MAX_STRETCH_BYTES / batchBytes + 10; i++)
+    whole.add(0, Buffer.alloc(valueBytes - (i === 0 ? firstShorterBy : 0)))
+  const { bytes, damage } = await verifyStretch(whole, {
+    partition: P0,
+    from: 0 as Offset,
+    maxRecords: 1e6,
+    ledger: [],
+  })
+  assert.equal(damage, [])
+  return bytes
+}
+
+test('one request to verify ends where it has looked at as many bytes as it may; a byte before that it goes on', async () => {
+  assert.is(await verifiedBytes(64 * 1024, 0), MAX_STRETCH_BYTES)
+  assert.ok((await verifiedBytes(64 * 1024, 1)) > MAX_STRETCH_BYTES)
+})
+
+/** Of a table with two values of these lengths: its blocks, and how much is read at once for its entries. */
+async function readTable(lengths: readonly number[]) {
+  const directory = tempDirInMemory()
+  const database = await openLevel(directory, { writeBufferBytes: 1 << 22, createIfMissing: true })
+  for (const [i, length] of lengths.entries()) await database.put(Buffer.from([0, i]), Buffer.alloc(length))
+  await database.compactRange(KEY_END, KEY_END)
+  await database.close()
+  const handle = await open(join(directory, '000005.ldb'))
+  const index = (await TableIndex.read(handle)) as TableIndex
+  const blocks = lengths.map((_, i) => index.block(i))
+  const prototype = Object.getPrototypeOf(handle)
+  await handle.close()
+  const source = await FileSource.open(directory)
+  const reads: number[] = []
+  const { read } = prototype
+  prototype.read = function (...args: [Buffer, number, number]) {
+    reads.push(args[2])
+    return read.apply(this, args)
+  }
+  try {
+    for await (const _ of source.entries(Buffer.from([0]), Buffer.from([1])));
+  } finally {
+    prototype.read = read
+    await source.close()
+  }
+  return { blocks, reads }
+}
+
+test('a table is read ahead as far as may be; what goes a byte beyond that is read by itself', async () => {
+  const half = MAX_READ_AHEAD_BYTES / 2
+  const { blocks } = await readTable([half, half - 1000])
+  const longest = half - 1000 + MAX_READ_AHEAD_BYTES - (blocks[1].offset + blocks[1].size)
+  assert.equal((await readTable([half, longest])).reads, [MAX_READ_AHEAD_BYTES])
+  assert.equal((await readTable([half, longest + 1])).reads, [
+    blocks[0].size,
+    blocks[1].size - (half - 1000) + longest + 1,
+  ])
 })
 
 test.run()
