@@ -43,7 +43,7 @@ export interface LogOptions {
   readonly diskBudgetBytes: number | null
   readonly ceilings: OffsetCeilings
   readonly cursors: Cursors
-  readonly groupOffsets: Pick<GroupOffsets, 'renameStream'>
+  readonly groupOffsets: Pick<GroupOffsets, 'renameStream' | 'streams'>
   readonly ballast: Ballast
   readonly ledger: Ledger
   readonly poweredOn: PoweredOnClock

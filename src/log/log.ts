@@ -7,7 +7,7 @@ import { type Damage, DamageLedger } from './damage-ledger.js'
 import { keepDiskBudget } from './disk-budget.js'
 import type { LogOptions, StreamOptions } from './log-options.js'
 import { Mirrors, type OpenedLog } from './mirrors.js'
-import { endForwarding } from './replaced-mirror.js'
+import { endForwarding, finishReplacements, moveName } from './replaced-mirror.js'
 import type { Place } from './retention.js'
 import { missRetired, openRetired } from './retired-streams.js'
 import { OpenSegments } from './segment-list.js'
@@ -42,7 +42,8 @@ export class Log implements StreamCatalog {
     this.damageLedger = new DamageLedger(options.ledger, options.clock, options.logger)
     this.mirrors = new Mirrors({
       openLog: (stream, placeOf) => this.openMirrors(stream, placeOf),
-      onReplaced: (mirror, formerName) => endForwarding(mirror, formerName, options),
+      onReplacing: (mirror, formerName) => moveName(mirror, formerName, options),
+      onReplaced: (mirror) => endForwarding(mirror, options),
       catalog: this.streams,
       logger: options.logger,
     })
@@ -56,6 +57,7 @@ export class Log implements StreamCatalog {
       for (const stream of options.streams) log.enter(await log.openStream(stream))
       await log.openThoseRetired()
       for (const stream of await listDirectory(join(options.dataDirectory, 'mirrors'))) await log.mirrors.load(stream)
+      await finishReplacements(log.streams.values(), options)
     } catch (error) {
       await log.close()
       throw error

@@ -29,9 +29,11 @@ export interface MirrorsOptions {
   readonly openLog: (stream: string, placeOf: (partition: number) => Place) => Promise<OpenedLog>
   /**
    * A mirror has got another name because a new incarnation takes its place: what is kept under its name is not of the new one. Durable when
-   * it resolves.
+   * it resolves, before there is anything of the new one; called again where it fails.
    */
-  readonly onReplaced: (mirror: MirrorStream, formerName: string) => Promise<void>
+  readonly onReplacing: (mirror: MirrorStream, formerName: string) => Promise<void>
+  /** The new incarnation is durable. Called again where it fails. */
+  readonly onReplaced: (mirror: MirrorStream) => Promise<void>
   /** Where mirrors are entered under their names. */
   readonly catalog: Map<string, Stream>
   readonly logger: Logger
@@ -54,9 +56,11 @@ interface SharedLog {
   readonly owners: ({ readonly mirror: MirrorStream; readonly partition: number } | null)[]
 }
 
+/** Each step is done once, and waited for by whoever asks meanwhile; after a failure the next who asks tries again. */
 interface Replacement {
-  readonly finish: () => Promise<void>
-  running: Promise<void> | null
+  readonly former: MirrorStream
+  renaming: Promise<void> | null
+  ending: Promise<void> | null
 }
 
 export class Mirrors {
@@ -64,7 +68,7 @@ export class Mirrors {
   private readonly opened = new Map<string, SharedLog>()
   /** `<origin>.<stream>` -> the incarnation that grows. */
   private readonly current = new Map<string, MirrorStream>()
-  /** Those that have taken the place of another, until that is durable. */
+  /** Those that have taken the place of another, until all of that is durable. */
   private readonly replacing = new Map<MirrorStream, Replacement>()
   private readonly listeners = new Set<() => void>()
 
@@ -111,7 +115,7 @@ export class Mirrors {
     const known = this.find(origin, stream)
     this.checkRoom(shared, begins.length - (known?.partitions ?? 0), `${origin}.${stream}`)
     const mirror = known ?? this.enter(shared, origin, stream, 1, via)
-    await this.grow(shared, mirror, begins, via)
+    await this.extend(shared, mirror, begins, via)
     return mirror
   }
 
@@ -125,32 +129,42 @@ export class Mirrors {
     this.checkRoom(shared, begins.length, `${origin}.${stream}`)
     // One that an earlier attempt has begun, and nothing more.
     const mirror = before?.partitions === 0 ? before : this.replace(shared, origin, stream, before, via)
-    await this.grow(shared, mirror, begins, via)
+    await this.extend(shared, mirror, begins, via)
     return mirror
   }
 
   private replace(shared: SharedLog, origin: string, stream: string, before: MirrorStream | undefined, via: string) {
     const mirror = this.enter(shared, origin, stream, (before?.incarnation ?? 0) + 1, via)
     if (before === undefined) return mirror
-    this.replacing.set(mirror, { finish: () => this.options.onReplaced(before, mirror.name), running: null })
+    this.replacing.set(mirror, { former: before, renaming: null, ending: null })
     // Whoever reads the old one under this name stops before there is anything of the new one.
     this.changed()
     return mirror
   }
 
-  /** Comes before anything of the new one. Those who ask while it is under way wait for it; after a failure the next who asks tries again. */
-  private finishReplacing(mirror: MirrorStream): Promise<void> {
+  /** Gives a mirror the partitions it lacks. The name is its own before there is anything of it, and the one before is done with once there is. */
+  private async extend(
+    shared: SharedLog,
+    mirror: MirrorStream,
+    begins: readonly PartitionBegin[],
+    via: string,
+  ): Promise<void> {
     const replacement = this.replacing.get(mirror)
-    if (replacement === undefined) return Promise.resolve()
-    replacement.running ??= replacement
-      .finish()
-      .then(() => {
-        this.replacing.delete(mirror)
-      })
-      .finally(() => {
-        replacement.running = null
-      })
-    return replacement.running
+    if (replacement === undefined) return this.grow(shared, mirror, begins, via)
+    const { former } = replacement
+    const { onReplacing, onReplaced } = this.options
+    replacement.renaming ??= onReplacing(former, mirror.name).catch((error) => {
+      replacement.renaming = null
+      throw error
+    })
+    await replacement.renaming
+    await this.grow(shared, mirror, begins, via)
+    replacement.ending ??= onReplaced(former).catch((error) => {
+      replacement.ending = null
+      throw error
+    })
+    await replacement.ending
+    this.replacing.delete(mirror)
   }
 
   private sharedLog(stream: string): Promise<SharedLog> {
@@ -219,7 +233,7 @@ export class Mirrors {
   }
 
   /**
-   * Gives a mirror the partitions it lacks. Those who come at the same moment share one write: what is added is known in memory at once, and
+   * Those who come at the same moment share one write: what is added is known in memory at once, and
    * whoever asks for it waits for the write that makes it durable. One that failed is tried again by the next who asks.
    */
   private async grow(
@@ -228,7 +242,6 @@ export class Mirrors {
     begins: readonly PartitionBegin[],
     via: string,
   ): Promise<void> {
-    await this.finishReplacing(mirror)
     const { log, owners, unsettled } = shared
     const { origin, incarnation } = mirror
     const missing = begins.length - mirror.partitions

@@ -3,7 +3,7 @@
 
 import { assert } from '../base/assert.js'
 import type { Offset } from '../record/record.js'
-import type { StateStore, StateTable } from './types.js'
+import type { StateOperation, StateStore, StateTable } from './types.js'
 import { type OffsetRange, uncoveredRanges } from './uncovered-ranges.js'
 
 interface Row {
@@ -40,6 +40,9 @@ export class Cursors {
   /** stream -> `destination/partition` -> cursor. */
   private readonly byStream = new Map<string, Map<string, Cursor>>()
 
+  /** What is on its way to the disk. */
+  private readonly writing = new Set<Promise<void>>()
+
   private constructor(private readonly table: StateTable<Row>) {}
 
   static async open(state: StateStore): Promise<Cursors> {
@@ -69,9 +72,12 @@ export class Cursors {
     acked: readonly AckedRange[] = NONE,
   ): Promise<void> {
     assert(acked.length <= MAX_ACKED_RANGES, 'a cursor has a bounded number of ranges')
-    const flat = acked.flatMap((range) => [range.first, range.next])
-    await this.table.put(`${destination}/${stream}/${partition}`, flat.length === 0 ? { next } : { next, acked: flat })
-    this.remember(destination, stream, partition, next, acked)
+    const written = this.table
+      .put(`${destination}/${stream}/${partition}`, storedRow({ next, acked }))
+      .then(() => this.remember(destination, stream, partition, next, acked))
+      .finally(() => this.writing.delete(written))
+    this.writing.add(written)
+    await written
   }
 
   /** `get` shows it at once, the disk when `set` says so: for a destination that knows it durably itself. */
@@ -89,12 +95,35 @@ export class Cursors {
     return this.forget((cursor) => cursor.destination === destination)
   }
 
-  /** Forgets how far anybody has come with a stream: what has its name now is another. Durable when it resolves. */
+  /** Forgets how far anybody has come with a stream. Durable when it resolves. */
   removeStream(name: string): Promise<void> {
     return this.forget((_cursor, stream) => stream === name)
   }
 
+  /** How far anybody has come with one stream is from now on of a stream by another name. Durable when it resolves. */
+  async renameStream(stream: string, to: string): Promise<void> {
+    // What was set just before is of the old stream too; nobody may set it under its name any more by now.
+    await Promise.allSettled([...this.writing])
+    const moved = this.ofStream(stream)
+    const operations: StateOperation<Row>[] = []
+    for (const { destination, partition, ...position } of moved)
+      operations.push(
+        { delete: `${destination}/${stream}/${partition}` },
+        { put: `${destination}/${to}/${partition}`, value: storedRow(position) },
+      )
+    await this.table.write(operations)
+    this.byStream.delete(stream)
+    for (const { destination, partition, next, acked } of moved) this.remember(destination, to, partition, next, acked)
+  }
+
+  /** Streams that anybody has come anywhere with. */
+  streams(): readonly string[] {
+    return [...this.byStream].filter(([, cursors]) => cursors.size > 0).map(([stream]) => stream)
+  }
+
   private async forget(which: (cursor: Cursor, stream: string) => boolean): Promise<void> {
+    // What was set just before would be back, or be of what has the name then.
+    await Promise.allSettled([...this.writing])
     const forgotten = [...this.byStream].flatMap(([stream, cursors]) =>
       [...cursors].filter(([, cursor]) => which(cursor, stream)).map(([key, cursor]) => ({ stream, key, cursor })),
     )
@@ -126,6 +155,10 @@ export function notAcked(range: OffsetRange, acked: readonly AckedRange[]): Offs
 }
 
 const NONE: readonly AckedRange[] = []
+
+function storedRow({ next, acked }: CursorPosition): Row {
+  return acked.length === 0 ? { next } : { next, acked: acked.flatMap((range) => [range.first, range.next]) }
+}
 
 function rangesOf(flat: readonly number[]): AckedRange[] {
   const ranges: AckedRange[] = []

@@ -119,6 +119,13 @@ export class GroupOffsets {
     }
   }
 
+  /** Streams that anything was committed of. */
+  streams(): readonly string[] {
+    const streams = new Set<string>()
+    for (const offsets of this.byGroup.values()) for (const { stream } of offsets.values()) streams.add(stream)
+    return [...streams]
+  }
+
   private remember(group: string, row: GroupOffset): void {
     let offsets = this.byGroup.get(group)
     if (!offsets) this.byGroup.set(group, (offsets = new Map()))

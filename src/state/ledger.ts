@@ -82,15 +82,16 @@ export class Ledger {
     return added
   }
 
-  /** What is known of one stream is from now on of a stream by another name. Durable when it resolves. */
-  rename(stream: string, to: string): Promise<void> {
-    const renamed = this.lastAdd.then(async () => {
-      const rows = [...this.rows].filter(([, row]) => row.stream === stream)
-      const moved = rows.map(([, row]) => ({ ...row, stream: to }))
-      await this.apply([
-        ...rows.map(([key]) => ({ delete: key })),
-        ...moved.map((row) => ({ put: keyOf(row), value: row })),
-      ])
+  /**
+   * What is known of one stream is from now on of a stream by another name. Durable when it resolves.
+   * @param without What has turned out not to be so.
+   */
+  rename(stream: string, to: string, without?: LedgerReason): Promise<void> {
+    const renamed = this.lastAdd.then(() => {
+      const next = new Map([...this.rows].filter(([, row]) => row.stream !== stream))
+      for (const row of this.rows.values())
+        if (row.stream === stream && row.reason !== without) enter(next, { ...row, stream: to })
+      return this.become(next)
     })
     this.lastAdd = renamed.catch(() => {})
     return renamed
@@ -112,6 +113,10 @@ export class Ledger {
     const next = new Map(this.rows)
     for (const entry of entries) enter(next, entry)
     while (next.size > this.maxRows && coarsen(next));
+    await this.become(next)
+  }
+
+  private async become(next: ReadonlyMap<string, LedgerRow>): Promise<void> {
     const operations: StateOperation<LedgerRow>[] = []
     for (const key of this.rows.keys()) if (!next.has(key)) operations.push({ delete: key })
     for (const [key, row] of next) if (this.rows.get(key) !== row) operations.push({ put: key, value: row })

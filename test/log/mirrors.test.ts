@@ -146,6 +146,7 @@ for (const again of ['open', 'begin'] as const) {
     let refuses = true
     const renamed: string[] = []
     const groupOffsets = {
+      streams: () => [],
       async renameStream(stream: string, to: string): Promise<void> {
         if (refuses) throw new SluiceError('STORAGE_FULL', 'refused')
         renamed.push(`${stream} -> ${to}`)

@@ -114,7 +114,7 @@ test('a mirror that the disk did not let be replaced is replaced when its origin
   const renameStream = async (): Promise<void> => {
     if (refuses) throw new SluiceError('STORAGE_FULL', 'refused')
   }
-  const node = await openLog(tempDir(), [], { groupOffsets: { renameStream } })
+  const node = await openLog(tempDir(), [], { groupOffsets: { renameStream, streams: () => [] } })
   await append(await node.log.mirrors.open('gw-17', 'telemetry', BEGIN, 'gw-17'), 'A', 5)
   // The origin has less than is here.
   const partitions = [{ start: 0, cursor: 0, end: 3, epoch: 0, tip: null }]
