@@ -64,6 +64,7 @@ export class Router {
   private readonly republished: Stream | null
   /** By `TopicEntry.streamIndex`. */
   readonly streams: readonly Stream[]
+  private readonly unroutedIndex: number
 
   /**
    * @param cachedTopics Names remembered at most; rounded up to a power of two.
@@ -78,7 +79,9 @@ export class Router {
     this.unrouted = catalog.streams.get(UNROUTED_STREAM) ?? null
     this.republished = republished === undefined ? null : catalog.stream(republished)
     const targets = this.routes.map(({ target }) => target)
-    this.streams = this.unrouted === null ? targets : [...targets, this.unrouted]
+    // A configuration lists it as well, without topics.
+    this.streams = this.unrouted === null || targets.includes(this.unrouted) ? targets : [...targets, this.unrouted]
+    this.unroutedIndex = this.unrouted === null ? targets.length : this.streams.indexOf(this.unrouted)
     assert(this.republished === null || this.streams.includes(this.republished), 'what is republished is delivered')
     const sets = 2 ** Math.ceil(Math.log2(Math.max(1, cachedTopics / WAYS)))
     this.setMask = sets - 1
@@ -145,7 +148,7 @@ export class Router {
       forNodes: mqttTopic.startsWith(NODE_TOPIC_PREFIX),
       stream,
       routed: route !== null,
-      streamIndex: route?.index ?? this.routes.length,
+      streamIndex: route?.index ?? this.unroutedIndex,
       partition: partitionOfTopic(rule, bytes, stream?.partitions ?? 1),
       keyedByClient: rule.by === 'client' && (stream?.partitions ?? 1) > 1,
       matches: null,

@@ -32,6 +32,20 @@ test('the first stream whose filter matches takes the topic, and the rest goes t
   assert.is(other.routed, false)
 })
 
+test('each stream is there once, also where unrouted is among the routes, and entries name its place', () => {
+  for (const listed of [routes, [...routes, { stream: 'unrouted', topics: [], key: 'topic' }]]) {
+    const router = new Router(catalog, listed, 64)
+    assert.equal(
+      router.streams.map(({ name }) => name),
+      ['alarms', 'sensors', 'byclient', 'unrouted'],
+    )
+    for (const mqttTopic of ['x/alarm/1', 'sensors/1', 'c/1', 'other']) {
+      const { stream, streamIndex } = resolve(router, mqttTopic)
+      assert.is(router.streams[streamIndex], stream)
+    }
+  }
+})
+
 test('the key decides the partition by the hash of Kafka', () => {
   const router = new Router(catalog, routes, 64)
   assert.is(resolve(router, 'x/alarm/1').partition, partitionOf(Buffer.from('x/alarm/1'), 4))
