@@ -5,6 +5,7 @@
 import { Duplex } from 'node:stream'
 import { Aedes, type Client } from 'aedes'
 import { REFUSED_AT_LOGIN } from './close-reason.js'
+import type { ConnectPacket } from './connect-packet.js'
 import type { Gate } from './gate.js'
 
 const HOUR_MS = 3_600_000
@@ -63,11 +64,11 @@ export class AedesBack {
   }
 
   /** Hands a well-formed CONNECT over. @param clientId As in the packet, or made up where that is empty. */
-  connect(gate: Gate, clientId: string, packet: Buffer): void {
+  connect(gate: Gate, clientId: string, connect: ConnectPacket): void {
     const connection = new AedesConnection(this.host, gate, clientId)
     this.connections.set(gate, connection)
     this.broker.handle(connection)
-    connection.push(packet)
+    connection.push(connectFor(connect))
   }
 
   /** The client said DISCONNECT: aedes drops the will and closes the connection. */
@@ -92,6 +93,22 @@ export class AedesBack {
 }
 
 const DISCONNECT = Buffer.from([0xe0, 0])
+
+/**
+ * A CONNECT that says to aedes what it has to know: whether the session outlives the connection, and that there is a will. The gate has judged
+ * the client's own, and aedes is not asked for a second opinion: it would close without a word over what MQTT 3.1 disregards. Silence is watched
+ * at the gate, so the keepalive is 0.
+ */
+function connectFor({ clean, will }: ConnectPacket): Buffer {
+  const flags = (clean ? 0x02 : 0) | (will === null ? 0 : 0x04)
+  const body = Buffer.from([0, 4, ...Buffer.from('MQTT'), 4, flags, 0, 0, ...CLIENT_ID, ...(will === null ? [] : WILL)])
+  return Buffer.concat([Buffer.from([0x10, body.length]), body])
+}
+
+/** The real one takes its place in `preConnect`. */
+const CLIENT_ID = [0, 1, 99]
+/** Topic and message: the wills are kept elsewhere. */
+const WILL = [0, 1, 119, 0, 0]
 
 /** What aedes takes for the socket. */
 class AedesConnection extends Duplex {

@@ -13,8 +13,6 @@ export interface ConnectPacket {
   readonly protocolLevel: 3 | 4
   readonly clean: boolean
   readonly keepaliveSeconds: number
-  /** Where the two bytes of keepalive stand in the buffer. */
-  readonly keepaliveAt: number
   readonly clientId: string
   readonly will: {
     readonly mqttTopic: string
@@ -68,8 +66,9 @@ class FieldReader {
   }
 }
 
-/** @param maxClientIdBytes Inclusive. Reads buffer[start, end), the body of the packet. */
+/** @param maxClientIdBytes Inclusive. Reads buffer[start, end), the body of the packet. @param first The packet's first byte. */
 export function readConnect(
+  first: number,
   buffer: Buffer,
   start: number,
   end: number,
@@ -83,7 +82,7 @@ export function readConnect(
   if (name !== 'MQTT' && name !== 'MQIsdp') return malformed('CONNECT names another protocol') // [MQTT-3.1.2-1]
   if (level !== (name === 'MQTT' ? 4 : 3)) return { returnCode: UNACCEPTABLE_PROTOCOL, problem: levelProblem(level) } // [MQTT-3.1.2-2]
   const flags = buffer[fixed + 1]
-  const problem = flagsProblem(flags, level)
+  const problem = flagsProblem(first & 15, flags, level)
   if (problem !== null) return malformed(problem)
 
   fields.position = fixed + 4
@@ -91,8 +90,10 @@ export function readConnect(
   const hasWill = (flags & 0x04) !== 0
   const willTopic = hasWill ? fields.text() : ''
   const willPayload = hasWill ? fields.bytes() : null
-  const username = (flags & 0x80) !== 0 ? fields.text() : undefined
-  const password = (flags & 0x40) !== 0 ? fields.bytes() : undefined
+  // MQTT 3.1 lets the flags promise a user name and a password that are not there, for the sake of what was before it.
+  const holds = (flag: number) => (flags & flag) !== 0 && !(level === 3 && fields.atEnd)
+  const username = holds(0x80) ? fields.text() : undefined
+  const password = holds(0x40) ? fields.bytes() : undefined
   if (fields.failed) return malformed('CONNECT is cut short or holds invalid UTF-8')
   if (!fields.atEnd) return malformed('CONNECT has bytes after its last field')
   const willProblem = hasWill ? topicNameProblem(willTopic) : null
@@ -108,7 +109,6 @@ export function readConnect(
     protocolLevel: level as 3 | 4,
     clean,
     keepaliveSeconds: buffer.readUInt16BE(fixed + 2),
-    keepaliveAt: fixed + 2,
     clientId,
     will:
       willPayload === null
@@ -125,12 +125,16 @@ function levelProblem(level: number): string {
   return `protocol level ${level} is not supported${bridge ? ' (a bridge with try_private, which will try again without)' : ''}`
 }
 
-function flagsProblem(flags: number, level: number): string | null {
-  if (level === 4 && (flags & 0x01) !== 0) return 'the reserved flag of CONNECT is set' // [MQTT-3.1.2-3]
-  if ((flags & 0x04) === 0 && (flags & 0x38) !== 0) return 'will QoS or retain is set without a will' // [MQTT-3.1.2-11, -13, -15]
-  if ((flags & 0x18) === 0x18) return 'will QoS 3 does not exist' // [MQTT-3.1.2-14]
-  if ((flags & 0xc0) === 0x40 && level === 4) return 'a password without a user name' // [MQTT-3.1.2-22]
-  return null
+function flagsProblem(headerFlags: number, flags: number, level: number): string | null {
+  const hasWill = (flags & 0x04) !== 0
+  // MQTT 3.1 has what does not matter "not used" and "disregarded".
+  if (level > 3) {
+    if (headerFlags !== 0) return 'reserved flags of the fixed header of CONNECT are set' // [MQTT-2.2.2-2]
+    if ((flags & 0x01) !== 0) return 'the reserved flag of CONNECT is set' // [MQTT-3.1.2-3]
+    if (!hasWill && (flags & 0x38) !== 0) return 'will QoS or retain is set without a will' // [MQTT-3.1.2-11, -13, -15]
+    if ((flags & 0xc0) === 0x40) return 'a password without a user name' // [MQTT-3.1.2-22]
+  }
+  return hasWill && (flags & 0x18) === 0x18 ? 'will QoS 3 does not exist' : null // [MQTT-3.1.2-14]
 }
 
 function malformed(problem: string): RefusedConnect {

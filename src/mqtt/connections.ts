@@ -145,8 +145,8 @@ export class Connections implements GateHost, AedesBackHost {
 
   // ---- what gates ask for
 
-  connect(gate: Gate, connect: ConnectPacket, packet: Buffer): void {
-    this.back.connect(gate, connect.clientId || `sluice-${randomUUID()}`, packet)
+  connect(gate: Gate, connect: ConnectPacket): void {
+    this.back.connect(gate, connect.clientId || `sluice-${randomUUID()}`, connect)
   }
 
   disconnect(gate: Gate): void {

@@ -29,7 +29,7 @@ export function takeControlPacket(
   if (gate.state === 'connect') {
     if (type !== CONNECT)
       gate.onViolation('the first packet is not CONNECT') // [MQTT-3.1.0-1]
-    else takeConnect(gate, host, buffer, start, bodyStart, end)
+    else takeConnect(gate, host, buffer[start], buffer, bodyStart, end)
     return
   }
   const packetId = type >= PUBACK && type <= PUBCOMP ? buffer.readUInt16BE(bodyStart) : 1
@@ -51,18 +51,15 @@ export function takeControlPacket(
   }
 }
 
-function takeConnect(gate: Gate, host: GateHost, buffer: Buffer, start: number, bodyStart: number, end: number): void {
-  const connect = readConnect(buffer, bodyStart, end, host.limits.maxClientIdBytes)
+function takeConnect(gate: Gate, host: GateHost, first: number, buffer: Buffer, bodyStart: number, end: number): void {
+  const connect = readConnect(first, buffer, bodyStart, end, host.limits.maxClientIdBytes)
   if ('returnCode' in connect) {
     if (connect.returnCode === 0) gate.onViolation(connect.problem)
     else gate.refuse(connect.returnCode, fault(connect.problem))
     return
   }
   gate.onConnect(connect)
-  // Silence is watched at the gate and not behind it.
-  const packet = Buffer.from(buffer.subarray(start, end))
-  packet.writeUInt16BE(0, connect.keepaliveAt - start)
-  host.connect(gate, connect, packet)
+  host.connect(gate, connect)
 }
 
 function takeFilters(

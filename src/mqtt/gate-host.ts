@@ -12,8 +12,8 @@ import type { FilterPacket } from './subscribe-packet.js'
 
 export interface GateHost extends IntakeHost {
   readonly clock: Clock
-  /** CONNECT is well formed: see to CONNACK. `packet` is a copy of the whole packet, with its keepalive set to zero. */
-  connect(gate: Gate, connect: ConnectPacket, packet: Buffer): void
+  /** CONNECT is well formed: see to CONNACK. */
+  connect(gate: Gate, connect: ConnectPacket): void
   /** The gate is held until the promise has settled; a rejection closes the connection. */
   subscribe(gate: Gate, packet: FilterPacket): Promise<void>
   unsubscribe(gate: Gate, packet: FilterPacket): Promise<void>

@@ -10,11 +10,12 @@ const UNSUBSCRIBE = 10
 const PINGREQ = 12
 const DISCONNECT = 14
 const DUP = 8
+const QOS = 6
 
 /**
- * @param firstByte Type and flags.
+ * @param firstByte Type and flags. Those of CONNECT are judged with its body, which tells the protocol level.
  * @param remainingLength Bytes in the body.
- * @param protocolLevel 3 for MQTT 3.1, which lets PUBREL, SUBSCRIBE and UNSUBSCRIBE carry DUP; 4 for 3.1.1.
+ * @param protocolLevel 3 for MQTT 3.1, 4 for 3.1.1.
  * @returns what is wrong, as a phrase, or null.
  */
 export function headerProblem(firstByte: number, remainingLength: number, protocolLevel: number): string | null {
@@ -30,7 +31,7 @@ export function headerProblem(firstByte: number, remainingLength: number, protoc
     if (remainingLength !== 0) return 'PINGREQ and DISCONNECT have no body'
     return flagsProblem(type, flags, protocolLevel) // [MQTT-3.14.1-1]
   }
-  if (type === CONNECT) return flagsProblem(type, flags, protocolLevel)
+  if (type === CONNECT) return null
   return `packet type ${type} is not one a client may send`
 }
 
@@ -42,9 +43,12 @@ function publishProblem(flags: number, remainingLength: number): string | null {
   return remainingLength < (qos === 0 ? 3 : 5) ? 'PUBLISH is too short to hold a topic' : null
 }
 
-/** Reserved flags must be as the table says [MQTT-2.2.2-1, MQTT-2.2.2-2, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1]. */
+/**
+ * Reserved flags must be as the table says [MQTT-2.2.2-1, MQTT-2.2.2-2, MQTT-3.6.1-1, MQTT-3.8.1-1, MQTT-3.10.1-1]. MQTT 3.1 has them "not
+ * used", but for the QoS of PUBREL, SUBSCRIBE and UNSUBSCRIBE, which is 1; their DUP says what it says in PUBLISH.
+ */
 function flagsProblem(type: number, flags: number, protocolLevel: number): string | null {
   const expected = type === PUBREL || type === SUBSCRIBE || type === UNSUBSCRIBE ? 2 : 0
-  const seen = protocolLevel === 3 ? flags & ~DUP : flags
+  const seen = protocolLevel > 3 ? flags : expected === 0 ? 0 : flags & QOS
   return seen === expected ? null : `reserved flags of packet type ${type} are ${flags}, not ${expected}`
 }

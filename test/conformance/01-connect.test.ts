@@ -103,6 +103,35 @@ servedOver(['mqtt'], (test, server) => {
     assert.equal(await connackOf(server, connectPacket({ name: 'MQIsdp', level: 3, clientId: 'x'.repeat(40) })), [0, 0])
   })
 
+  for (const [number, what, first, flags, payload] of [
+    ['01-44', 'flags in the fixed header', 0x1f, 2, []],
+    ['01-45', 'the reserved flag, and a session to keep', 0x10, 1, []],
+    ['01-46', 'will QoS and retain without a will', 0x10, 2 | 0x38, []],
+    ['01-47', 'a user name and a password that are only promised', 0x10, 2 | USERNAME | PASSWORD, []],
+    ['01-48', 'a password that is only promised', 0x10, 2 | USERNAME | PASSWORD, ['user']],
+    ['01-49', 'a password without a user name', 0x10, 2 | PASSWORD, ['secret']],
+  ] as const)
+    test(`${number} MQTT 3.1 has no objection to ${what}`, async () => {
+      const bytes = packet(first, 'MQIsdp', [3, flags], u16(0), 'old', ...payload)
+      const client = await server.open()
+      client.write(bytes)
+      assert.equal(await client.next(), { first: 0x20, body: Buffer.from([0, 0]) })
+      assert.equal(await client.untilPong(), [])
+      client.socket.destroy()
+    })
+
+  test('01-50 of MQTT 3.1 too a CONNECT that is cut short or too long, or has a will at QoS 3, closes the connection without a word', async () => {
+    const payloads: [number, Buffer][] = [
+      [2 | USERNAME, Buffer.from([0])],
+      [2 | USERNAME, Buffer.from([0, 9, 0x75])],
+      [2, fields('user')],
+      [2 | WILL, fields('w')],
+      [0x1a | WILL, fields('w', 'm')],
+    ]
+    for (const [flags, payload] of payloads)
+      assert.equal(await answersBeforeClose(server, connectPacket({ name: 'MQIsdp', level: 3, flags, payload })), [])
+  })
+
   test('01-24 [MQTT-3.1.0-2] a second CONNECT closes the connection', async () => {
     const twice = connectPacket({ clientId: 'twice' })
     assert.equal(await answersBeforeClose(server, twice, twice), ['20020000'])

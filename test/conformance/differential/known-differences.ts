@@ -107,24 +107,6 @@ export const DIFFERENCES: readonly Difference[] = [
     ),
   },
   refuses(
-    'flags of CONNECT',
-    'MQTT-2.2.2-2: invalid flags close the connection',
-    packet(0x11, 'MQIsdp', [3, 2], u16(0), 'stranger'),
-    ({ first }) => first !== 0x10,
-  ),
-  refuses(
-    'the reserved flag in a CONNECT of MQTT 3.1',
-    'MQTT-3.1.2-3: it is 0',
-    connect31(0x03, 'stranger'),
-    ({ level, flags }) => level === 3 && (flags & 1) !== 0,
-  ),
-  refuses(
-    'QoS or retain of no will',
-    'MQTT-3.1.2-13, MQTT-3.1.2-15: without the will flag both are 0',
-    connect31(0x0a, 'stranger'),
-    ({ flags }) => (flags & 0x04) === 0 && (flags & 0x38) !== 0,
-  ),
-  refuses(
     'U+0000 in a user name of MQTT 3.1',
     'MQTT-1.5.3-2: it closes the connection',
     connect31(0x82, 'stranger', 'u\0'),
