@@ -18,6 +18,7 @@ export interface Upstream {
   readonly rate_per_second: number
   readonly in_flight: number
   readonly delivered_total: number
+  readonly lost_records: number
   readonly rejected_total: number
   readonly downlink_total: number | null
   readonly downlink_refused_total: number
@@ -33,22 +34,24 @@ interface Partition {
   readonly next_offset: number
   /** Where new records go first and some of the older ones wait. */
   readonly live_offset?: number
-  readonly acked_ranges?: readonly (readonly [first: number, next: number])[]
   readonly high_watermark: number
+  readonly backlog_records: number
   readonly problem?: string
 }
 
 const BAR_CELLS = 20
 
+/** What matters most comes first: a narrow terminal cuts the rest. */
 const COLUMNS: readonly Column<Upstream>[] = [
   { title: 'NAME', value: ({ name }) => name },
   { title: 'STATE', value: ({ state }) => state },
-  { title: 'CONNECTED SINCE', value: ({ connected_since_ms: since }) => formatTime(since) },
   { title: 'BACKLOG', value: ({ backlog_records: records }) => formatCount(records), align: 'right' },
-  { title: 'BYTES', value: ({ backlog_bytes: bytes }) => formatBytes(bytes), align: 'right' },
+  { title: 'LOST', value: ({ lost_records: records }) => formatCount(records), align: 'right' },
   { title: 'RATE', value: ({ rate_per_second: rate }) => formatRate(rate), align: 'right' },
-  { title: 'OLDEST WAITING', value: ({ oldest_waiting_timestamp_ms: oldest }) => formatTime(oldest) },
   { title: 'DRAINED IN', value: (upstream) => forecast(upstream), align: 'right' },
+  { title: 'BYTES', value: ({ backlog_bytes: bytes }) => formatBytes(bytes), align: 'right' },
+  { title: 'OLDEST WAITING', value: ({ oldest_waiting_timestamp_ms: oldest }) => formatTime(oldest) },
+  { title: 'CONNECTED SINCE', value: ({ connected_since_ms: since }) => formatTime(since) },
 ]
 
 const PARTITION_COLUMNS: readonly Column<Partition>[] = [
@@ -57,13 +60,9 @@ const PARTITION_COLUMNS: readonly Column<Partition>[] = [
   { title: 'NEXT', value: ({ next_offset: next }) => next },
   { title: 'LIVE', value: ({ live_offset: live }) => live },
   { title: 'END', value: ({ high_watermark: end }) => end },
-  { title: 'BACKLOG', value: (partition) => formatCount(waitingIn(partition)), align: 'right' },
+  { title: 'BACKLOG', value: ({ backlog_records: records }) => formatCount(records), align: 'right' },
   { title: 'PROBLEM', value: ({ problem }) => problem },
 ]
-
-function waitingIn({ next_offset: next, high_watermark: end, acked_ranges: acked = [] }: Partition): number {
-  return acked.reduce((left, [first, behind]) => left - (behind - first), end - next)
-}
 
 /** A row each. */
 export function upstreamTable(upstreams: readonly Upstream[]): string {
@@ -80,11 +79,12 @@ export function upstreamDetails(upstream: Upstream): string {
 
 function factsOf(upstream: Upstream): string {
   const { type, url, in_flight: inFlight, delivered_total: delivered, rejected_total: rejected, daily } = upstream
-  const { downlink_total: down, downlink_refused_total: refused } = upstream
+  const { downlink_total: down, downlink_refused_total: refused, lost_records: lost } = upstream
   const facts: [name: string, text: string][] = [
     ['to', `${printable(url)} (${type})`],
     ['sent', `${formatCount(delivered)} records acknowledged since start; in flight: ${formatCount(inFlight)}`],
   ]
+  facts.push(['lost', lost === 0 ? 'nothing' : `${formatCount(lost)} records, see sluice ledger`])
   if (rejected > 0) facts.push(['refused', `${formatCount(rejected)} records, see sluice ledger`])
   if (down !== null) {
     const not = refused === 0 ? '' : `, ${formatCount(refused)} could not be published`

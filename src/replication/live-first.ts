@@ -61,6 +61,15 @@ export class LiveFirst<S extends Shipment> {
     return { next: backlog.cursor, acked: [...this.ranges, ...newest] }
   }
 
+  /** Stored and not acknowledged, of the whole partition: also what lies between stretches that neither lane is at. */
+  get waiting(): number {
+    const { live } = this.options
+    const { next, acked } = this.position
+    const from = Math.max(next, live.stream.logStartOffset(live.partition))
+    const there = acked.reduce((sum, range) => sum + Math.max(0, range.next - Math.max(range.first, from)), 0)
+    return Math.max(0, live.highWatermark - from - there)
+  }
+
   /** Call when the cursor of one of the lanes has moved. */
   advance(): void {
     const { backlog, live } = this.options

@@ -13,6 +13,7 @@ import type { AllowanceState, DailyAllowanceOptions } from './daily-allowance.js
 import { DeadLetters } from './dead-letters.js'
 import { Downlink, type DownlinkOptions } from './downlink.js'
 import { covers } from './listed-mirrors.js'
+import { LostRecords } from './lost-records.js'
 import { OriginEpoch } from './origin-epoch.js'
 import type { LedgerPort } from './passed-over.js'
 import { type CursorsPort, Sender } from './sender.js'
@@ -58,6 +59,7 @@ export interface Running {
   readonly target: { readonly url: string }
   readonly sender: Sender<Shipment>
   readonly downlink: Downlink | undefined
+  readonly lost: LostRecords
 }
 
 const MAX_LEDGER_REPORT_BYTES = 64 * 1024
@@ -74,9 +76,10 @@ export function makeUpstream(upstream: UpstreamOptions, options: UpstreamsOption
   const paused = facts.get(name).paused ?? false
   const downlink = downlinkOf(upstream, options, logger)
   const budget = new Budget(clock, { ...upstream, daily: dailyOf(upstream, options, logger) })
+  const lost = new LostRecords(name, options.ledger)
   const withSender = <S extends Shipment>(target: Target<S>): Running => {
     const sender = new Sender<S>({ ...options, upstream, target, streams, deadLetters, budget, paused, clock, logger })
-    return { options: upstream, target, sender: sender as unknown as Sender<Shipment>, downlink }
+    return { options: upstream, target, sender: sender as unknown as Sender<Shipment>, downlink, lost }
   }
   return upstream.type === 'sluice'
     ? withSender(sluiceTarget(upstream, options, downlink))

@@ -29,6 +29,7 @@ export function* sysValuesOf(statuses: readonly UpstreamStatus[]): Iterable<[mqt
       rate: status.ratePerSecond,
       in_flight: status.inFlight,
       delivered: status.deliveredTotal,
+      lost: status.lostRecords,
       rejected: status.rejectedTotal,
       drain_ms: status.drainForecastMs,
       error: status.lastError ?? null,

@@ -89,6 +89,8 @@ export interface UpstreamStatus {
   readonly inFlight: number
   /** Records acknowledged since start, those sent twice counted twice. */
   readonly deliveredTotal: number
+  /** In the ledger, of whatever age: it will never get them. */
+  readonly lostRecords: number
   /** Records passed over since start because the destination could never take them. */
   readonly rejectedTotal: number
   /** Messages from there that are durable here, since start; null without a downlink. */
@@ -122,6 +124,8 @@ export interface UpstreamPartition {
   /** The next offset of what is new, where that goes first. */
   readonly liveOffset?: number
   readonly highWatermark: number
+  /** Stored and not yet acknowledged. */
+  readonly backlogRecords: number
   /** Why it cannot be forwarded. */
   readonly problem?: string
 }

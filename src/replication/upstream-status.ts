@@ -22,9 +22,10 @@ export function upstreamStatus<S extends Shipment>(
   url: string,
   sender: Sender<S>,
   downlink: Downlink | undefined,
+  lostRecords: number,
 ): UpstreamStatus {
-  const { keeper, lanes } = sender
-  const backlogRecords = lanes.reduce((sum, lane) => sum + lane.backlog, 0)
+  const { keeper, lanes, leading } = sender
+  const backlogRecords = leading.reduce((sum, lane) => sum + waitingOf(lane), 0)
   const backlogBytes = backlogBytesOf(sender, backlogRecords)
   const state = stateOf(upstream, sender, backlogRecords)
   const problem = lanes.find((lane) => lane.problem !== null)?.problem ?? sender.problem
@@ -43,13 +44,14 @@ export function upstreamStatus<S extends Shipment>(
     ratePerSecond: round(sender.delivered.perSecond()),
     inFlight: sender.inFlight,
     deliveredTotal: sender.deliveredTotal,
+    lostRecords,
     rejectedTotal: lanes.reduce((sum, lane) => sum + lane.rejected, 0),
     downlinkTotal: downlink?.receivedTotal ?? null,
     downlinkRefusedTotal: downlink?.refusedTotal ?? 0,
     oldestWaitingTimestampMs: oldestOf(lanes.map((lane) => lane.oldestTimestampMs)),
     drainForecastMs: forecastMs(upstream, sender, backlogRecords, backlogBytes),
     daily: sender.budget.daily && dailyOf(sender.budget.daily),
-    partitions: sender.leading.map(partitionOf),
+    partitions: leading.map(partitionOf),
   }
 }
 
@@ -64,8 +66,14 @@ function partitionOf<S extends Shipment>(lane: Lane<S>): UpstreamPartition {
       ackedRanges: position.acked.map(({ first, next }) => [first, next] as const),
     }),
     highWatermark,
+    backlogRecords: waitingOf(lane),
     ...(problem !== null && { problem }),
   }
+}
+
+/** Of the lane's partition. */
+function waitingOf<S extends Shipment>({ course, backlog }: Lane<S>): number {
+  return course?.waiting ?? backlog
 }
 
 function stateOf<S extends Shipment>(

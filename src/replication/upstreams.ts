@@ -127,6 +127,6 @@ export class Upstreams {
   }
 }
 
-function statusOf({ options, target, sender, downlink }: Running): UpstreamStatus {
-  return upstreamStatus(options, target.url, sender, downlink)
+function statusOf({ options, target, sender, downlink, lost }: Running): UpstreamStatus {
+  return upstreamStatus(options, target.url, sender, downlink, lost.count(sender.lanes))
 }

@@ -44,13 +44,14 @@ test('an upstream says where it goes, how it is, and how far each partition has 
     backlog_bytes: 0,
     in_flight: 0,
     delivered_total: 20,
+    lost_records: 0,
     rejected_total: 0,
     downlink_total: null,
     downlink_refused_total: 0,
     oldest_waiting_timestamp_ms: null,
     drain_forecast_ms: 0,
     daily: null,
-    partitions: [{ stream: 'telemetry', partition: 0, next_offset: 20, high_watermark: 20 }],
+    partitions: [{ stream: 'telemetry', partition: 0, next_offset: 20, high_watermark: 20, backlog_records: 0 }],
   })
   const one = await call(address, '/v1/upstreams/cloud')
   assert.equal(Object.keys(one.json), Object.keys(json.upstreams[0]))

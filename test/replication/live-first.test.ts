@@ -1,5 +1,6 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Offset } from '../../src/record/record.js'
 import type { UpstreamOptions } from '../../src/replication/upstream-options.js'
 import { eventually } from '../helpers/eventually.js'
 import { MiniBroker } from '../helpers/mini-broker.js'
@@ -69,6 +70,24 @@ test('what is new goes ahead of the backlog, at its share, and each arrives once
     assert.is(bench.status().partitions[0].liveOffset, undefined, 'one again')
     await eventually('it is kept', () => bench.test.cursors.get('cloud', 'telemetry', 0) === 2400, PATIENCE_MS)
     assert.equal(bench.test.cursors.acked('cloud', 'telemetry', 0), [])
+  }))
+
+test('what lies between stretches that were acknowledged is backlog, all of it', () =>
+  withBench(async (bench, _broker, proxy) => {
+    proxy.refuse(true)
+    await bench.write(100)
+    const acked = [
+      [20, 30],
+      [50, 60],
+      [80, 95],
+    ].map(([first, next]) => ({ first: first as Offset, next: next as Offset }))
+    await bench.test.cursors.set('cloud', 'telemetry', 0, 10 as Offset, acked)
+    bench.start(upstreamTo(proxy.port, LIVE_FIRST))
+    const { backlogRecords, partitions } = bench.status()
+    const waiting = 10 + 20 + 20 + 5
+    assert.equal([backlogRecords, partitions[0].backlogRecords], [waiting, waiting])
+    proxy.refuse(false)
+    await bench.drained()
   }))
 
 test('a link that keeps up sends everything in order', () =>

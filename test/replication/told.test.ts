@@ -1,6 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { silentLogger } from '../../src/base/logger.js'
+import type { Offset } from '../../src/record/record.js'
 import { LedgerReport } from '../../src/replication/targets/ledger-report.js'
 import { UpstreamEvents } from '../../src/replication/upstream-events.js'
 import type { UpstreamStatus } from '../../src/replication/upstream-options.js'
@@ -98,6 +99,22 @@ test('what an MQTT broker will never be sent it is told in a retained message', 
     await bench.close()
     await broker.stop()
   }
+})
+
+test('what an upstream will never get is shown beside what waits: its own rows, and what nobody gets of what it is sent', async () => {
+  const bench = await UpstreamBench.open([{ name: 'telemetry' }, { name: 'alarms' }])
+  const range = { partition: 0, firstOffset: 0 as Offset, reason: 'retention' as const, atMs: 1 }
+  const lose = (destination: string, stream: string, records: number) =>
+    bench.test.ledger.add([{ ...range, destination, stream, lastOffset: (records - 1) as Offset }])
+  bench.start(upstreamTo(1, { streams: ['telemetry'] }))
+  assert.is(bench.status().lostRecords, 0)
+  await lose('cloud', 'gw-17.telemetry.1', 5)
+  await lose('*', 'telemetry', 7)
+  await lose('*', 'alarms', 100)
+  await lose('other', 'telemetry', 1000)
+  assert.is(bench.status().lostRecords, 12)
+  assert.is(new Map(bench.upstreams!.sysValues()).get('$SYS/sluice/upstream/cloud/lost'), '12')
+  await bench.close()
 })
 
 test('a change of state is told within a second, and one of consequence stands in the log', async () => {

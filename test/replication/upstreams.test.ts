@@ -50,7 +50,9 @@ test('what was stored before the link and what comes later is delivered, each on
     assert.ok(status.ratePerSecond > 0)
     assert.is(status.oldestWaitingTimestampMs, null)
     assert.is(status.drainForecastMs, 0)
-    assert.equal(status.partitions, [{ stream: 'telemetry', partition: 0, nextOffset: 3000, highWatermark: 3000 }])
+    assert.equal(status.partitions, [
+      { stream: 'telemetry', partition: 0, nextOffset: 3000, highWatermark: 3000, backlogRecords: 0 },
+    ])
   }))
 
 test('an orderly restart goes on where it was, without sending anything twice', () =>
