@@ -6,6 +6,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { BrokenInvariant } from '../base/assert.js'
 import { messageOf, SluiceError } from '../base/errors.js'
 import { nearestName } from '../base/nearest.js'
+import { snakeCased } from '../base/snake-case.js'
 import { ApiClient } from './api-client.js'
 import { COMMON_OPTIONS, type Command, type CommandContext, type OptionSpecs, UsageError } from './command.js'
 import { COMMANDS, type Commands } from './commands.js'
@@ -175,7 +176,7 @@ async function report(
   }
   if (error instanceof SluiceError) {
     const { code, message, details } = error
-    await (asJson ? stderr.json({ error: { code, message, details } }) : told(message))
+    await (asJson ? stderr.json({ error: { code, message, details: snakeCased(details) } }) : told(message))
   } else if (!(error instanceof Error && error.name === 'AbortError')) {
     await told(`unexpected error: ${messageOf(error)}${debug ? '' : ' (SLUICE_DEBUG=1 shows where)'}`)
   }

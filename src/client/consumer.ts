@@ -258,7 +258,7 @@ export class Consumer implements AsyncIterable<ConsumerRecord> {
   private trouble(error: unknown): void {
     if (this.abort.signal.aborted) return
     const known = error instanceof SluiceError ? error : new SluiceError('INTERNAL', messageOf(error), {}, error)
-    if (known.code === 'REBALANCE_IN_PROGRESS' || GONE.has(known.code)) {
+    if (known.code === 'REBALANCE_IN_PROGRESS' || known.code === 'FENCED_INSTANCE_ID' || GONE.has(known.code)) {
       this.failed ??= known
       this.mustJoin = true
     } else this.options.onTrouble?.(known)

@@ -143,7 +143,7 @@ export class GroupSession {
   async heartbeat(): Promise<void> {
     await this.transport.json(this.path(`members/${this.memberId}/heartbeat`), {
       method: 'POST',
-      body: { generation: this.generation },
+      body: { generation: this.generation, instance_id: this.options.instanceId },
       signal: this.signal,
     })
   }

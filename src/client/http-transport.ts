@@ -144,7 +144,7 @@ export class HttpTransport {
     if (typeof code !== 'string' || typeof message !== 'string')
       return this.notANode(`it answered with HTTP status ${status}`)
     const known: ErrorCode = Object.hasOwn(ERROR_CODES, code) ? (code as ErrorCode) : 'INTERNAL'
-    return new SluiceError(known, message, { ...(details as Record<string, unknown> | undefined), httpStatus: status })
+    return new SluiceError(known, message, { ...(details as Record<string, unknown> | undefined), http_status: status })
   }
 
   private notANode(what: string, cause?: unknown): SluiceError {

@@ -166,7 +166,7 @@ export class Producer {
 
 /** The node has looked at the request and stored nothing of it. */
 function isRefusal(error: unknown): boolean {
-  const status = error instanceof SluiceError ? error.details['httpStatus'] : undefined
+  const status = error instanceof SluiceError ? error.details['http_status'] : undefined
   return typeof status === 'number' && status >= 400 && status < 500 && !isOutOfStep(error)
 }
 

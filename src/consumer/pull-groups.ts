@@ -165,9 +165,12 @@ export class PullGroups {
     }
   }
 
-  /** @throws SluiceError REBALANCE_IN_PROGRESS, UNKNOWN_MEMBER_ID. */
-  heartbeat(group: string, memberId: string, generation?: number): { generation: number } {
-    const member = this.memberOf(group, memberId, generation)
+  /**
+   * @param as The generation it believes in, and the name it has as a static member, where it says so.
+   * @throws SluiceError REBALANCE_IN_PROGRESS, ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID; FENCED_INSTANCE_ID where another process has its static place.
+   */
+  heartbeat(group: string, memberId: string, as: Partial<MemberIdentity> = {}): { generation: number } {
+    const member = this.memberOf(group, memberId, as)
     return { generation: member.generation }
   }
 
@@ -246,10 +249,13 @@ export class PullGroups {
     return reader.offsetForTime(id, reset.timestampMs)
   }
 
-  private memberOf(group: string, memberId: string, generation?: number): PullMember {
+  private memberOf(group: string, memberId: string, as: Partial<MemberIdentity> = {}): PullMember {
     const member = this.members.get(keyOf(group, memberId))
+    const { generation = member?.generation ?? 0, instanceId } = as
+    // The coordinator knows why: another process may have its static place.
+    if (member !== undefined || !this.coordinator.isMember(group, memberId))
+      this.coordinator.heartbeat(group, { memberId, generation, instanceId })
     if (member === undefined) throw unknownMember(group, memberId)
-    this.coordinator.heartbeat(group, { memberId, generation: generation ?? member.generation })
     member.checkReaders()
     return member
   }

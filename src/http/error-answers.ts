@@ -4,15 +4,20 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { SluiceError } from '../base/errors.js'
+import { snakeCased } from '../base/snake-case.js'
 import type { HttpReply } from './route.js'
 
 export function errorAnswer(error: SluiceError): HttpReply {
-  const { code, message, details } = error
   const headers: Record<string, string> = { 'content-type': 'application/json' }
   if (error.httpStatus === 429) headers['retry-after'] = '1'
   if (error.httpStatus === 401) headers['www-authenticate'] = 'Bearer'
-  if (error.httpStatus === 405) headers['allow'] = String(details['allowed'])
-  return { status: error.httpStatus, headers, body: `${JSON.stringify({ error: { code, message, details } })}\n` }
+  if (error.httpStatus === 405) headers['allow'] = String(error.details['allowed'])
+  return { status: error.httpStatus, headers, body: errorText(error) }
+}
+
+/** One line of JSON. */
+export function errorText({ code, message, details }: SluiceError): string {
+  return `${JSON.stringify({ error: { code, message, details: snakeCased(details) } })}\n`
 }
 
 /** What Node's parser refuses before there is a request. */

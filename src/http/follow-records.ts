@@ -2,9 +2,10 @@
 // when the client has taken what came before, so a slow client costs one stretch of records and is overtaken by nothing but retention. Loops rather
 // than `yield*` of one generator in another, each of which makes every record wait for several more turns of the microtask queue.
 
-import { messageOf, SluiceError } from '../base/errors.js'
+import { SluiceError } from '../base/errors.js'
 import type { StreamReader } from '../log/types.js'
 import type { Offset, PartitionId } from '../record/record.js'
+import { errorText } from './error-answers.js'
 import type { Groups } from './ports.js'
 import type { RecordLines } from './record-lines.js'
 import type { HttpRequest } from './route.js'
@@ -73,6 +74,5 @@ async function* memberLines(fetched: ReturnType<Groups['follow']>, lines: Record
 /** @throws what is a fault of ours. */
 function lastWord(error: unknown): string {
   if (!(error instanceof SluiceError)) throw error
-  const { code, details } = error
-  return `${JSON.stringify({ error: { code, message: messageOf(error), details } })}\n`
+  return errorText(error)
 }

@@ -102,7 +102,7 @@ export const OPERATIONS: Readonly<Record<string, OperationText>> = {
   },
   'POST /v1/groups/{group}/members/{member}/heartbeat': {
     summary: 'Keeps a member alive',
-    body: { generation: 'integer?' },
+    body: { generation: 'integer?', instance_id: 'string?' },
     answer: { generation: 'integer' },
   },
   'DELETE /v1/groups/{group}/members/{member}': { summary: 'Leaves a group', answer: {} },

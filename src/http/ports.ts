@@ -82,7 +82,11 @@ export interface Groups {
     maxBytes: number,
     wait: (work: { ready(): boolean; subscribe(wake: () => void): () => void }) => Promise<boolean>,
   ): AsyncIterable<GroupFetched>
-  heartbeat(group: string, memberId: string, generation?: number): { readonly generation: number }
+  heartbeat(
+    group: string,
+    memberId: string,
+    as?: { readonly generation?: number; readonly instanceId?: string },
+  ): { readonly generation: number }
   leave(group: string, memberId: string): void
   commit(
     group: string,

@@ -45,7 +45,7 @@ export class Request implements HttpRequest {
         `content-encoding ${quote(encoding)} is not understood: send it plain`,
       )
     const tooLarge = () =>
-      new SluiceError('RECORD_TOO_LARGE', `the body is larger than ${maxBodyBytes} bytes: send fewer records at once`, {
+      new SluiceError('RECORD_TOO_LARGE', `the body is larger than ${maxBodyBytes} bytes: send less at once`, {
         max_body_bytes: maxBodyBytes,
       })
     if (Number(this.header('content-length') ?? 0) > maxBodyBytes) throw tooLarge()

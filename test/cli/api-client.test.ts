@@ -30,12 +30,12 @@ test('a request carries method, path, query, body and token, and gives the parse
 })
 
 test('an error of the node comes back as the SluiceError it left as', async () => {
-  const details = { logStartOffset: 5, highWatermark: 9 }
+  const details = { log_start_offset: 5, high_watermark: 9 }
   const node = await fakeNode(416, { error: { code: 'OFFSET_OUT_OF_RANGE', message: 'offset 3 is gone', details } })
   const error = await failureOf(new ApiClient(node.url).get('/v1/x'))
   assert.is(error.code, 'OFFSET_OUT_OF_RANGE')
   assert.is(error.message, 'offset 3 is gone')
-  assert.is(error.details['highWatermark'], 9)
+  assert.equal(error.details, { ...details, http_status: 416 })
   await node.close()
 })
 

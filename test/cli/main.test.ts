@@ -136,7 +136,7 @@ test('an operating error is one line without a stack trace, or one of JSON', asy
   const json = await runCli(['probe', 'operating', '--json'], { commands })
   assert.is(json.code, 1)
   assert.equal(JSON.parse(json.stderr), {
-    error: { code: 'STORAGE_FULL', message: 'the disk is full; free some space', details: { freeBytes: 0 } },
+    error: { code: 'STORAGE_FULL', message: 'the disk is full; free some space', details: { free_bytes: 0 } },
   })
 })
 

@@ -104,6 +104,19 @@ test('a second member makes the first join again; commits of the old generation 
   assert.equal([stale.status, stale.json.error.code], [409, 'ILLEGAL_GENERATION'])
 })
 
+test('a heartbeat of a static member says who it is: where another process has its place it is told so, not that it is unknown', async () => {
+  const { json: earlier } = await join({ instance_id: 'pump' })
+  const beat = (body: Record<string, unknown>) =>
+    post(api.address, `/v1/groups/g/members/${earlier.member_id}/heartbeat`, body)
+  const of = { generation: earlier.generation, instance_id: 'pump' }
+  assert.is((await beat(of)).status, 200)
+  await join({ instance_id: 'pump' })
+  const fenced = await beat(of)
+  assert.equal([fenced.status, fenced.json.error.code], [409, 'FENCED_INSTANCE_ID'])
+  const { json: unnamed } = await beat({})
+  assert.is(unnamed.error.code, 'UNKNOWN_MEMBER_ID')
+})
+
 test('offsets of a group without members can be moved, those of a live one cannot', async () => {
   await api.append('mqtt', 0, 'a', 'b')
   const offsets = [{ stream: 'mqtt', partition: 0, offset: 2 }]

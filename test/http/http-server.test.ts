@@ -121,7 +121,7 @@ test('an operating error answers with its code, its details and the status of th
     method: 'POST',
     pattern: '/records',
     handle: () => {
-      throw new SluiceError('STORAGE_FULL', 'the disk is full', { free_bytes: 0 })
+      throw new SluiceError('STORAGE_FULL', 'the disk is full', { freeBytes: 0 })
     },
   }
   const { address } = await start([full])
@@ -142,7 +142,9 @@ test('a body at the limit passes, one byte more is refused, whether its length w
   const send = (body: string | ReadableStream) =>
     call(address, '/length', { method: 'POST', body, duplex: 'half' } as RequestInit & { duplex: 'half' })
   assert.is((await send('x'.repeat(100_000))).json, 100_000)
-  assert.is((await send('x'.repeat(100_001))).status, 413)
+  const refused = await send('x'.repeat(100_001))
+  assert.is(refused.status, 413)
+  assert.is(refused.json.error.message, 'the body is larger than 100000 bytes: send less at once')
   const chunked = (bytes: number) => new Blob(['x'.repeat(bytes)]).stream()
   assert.is((await send(chunked(100_000))).json, 100_000)
   assert.is((await send(chunked(100_001))).status, 413)

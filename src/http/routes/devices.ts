@@ -1,9 +1,9 @@
 // Devices that come in through the firmware bridge: how each is doing, and each line they come over.
 
 import { SluiceError } from '../../base/errors.js'
+import { snakeCased } from '../../base/snake-case.js'
 import { quote } from '../parameters.js'
 import { jsonReply, type Route } from '../route.js'
-import { snakeCased } from '../snake-cased.js'
 
 /** What is known of a device; field names are camel case here and snake case on the wire. */
 export interface DeviceNumbers {

@@ -71,9 +71,12 @@ export function groupRoutes({ groups, streams, lines }: GroupDependencies): Rout
       pattern: '/v1/groups/{group}/members/{member}/heartbeat',
       scope: 'read',
       async handle(request) {
-        const body = objectOf(await request.json(), 'the body', ['generation'])
+        const body = objectOf(await request.json(), 'the body', ['generation', 'instance_id'])
         const generation = body['generation'] === undefined ? undefined : integerOf(body['generation'], 'generation')
-        return jsonReply(groups.heartbeat(request.params['group'], request.params['member'], generation))
+        const instanceId = optionalName(body['instance_id'], 'instance_id')
+        return jsonReply(
+          groups.heartbeat(request.params['group'], request.params['member'], { generation, instanceId }),
+        )
       },
     },
     {

@@ -2,13 +2,13 @@
 // them; it begins with its first receive. A receipt names one handing out of one message.
 
 import { SluiceError } from '../../base/errors.js'
+import { snakeCased } from '../../base/snake-case.js'
 import { booleanOf, integerOf, listOf, objectOf, optionalText, textOf } from '../json-body.js'
 import { MAX_WAIT_MS } from '../long-polls.js'
 import { startPositionOf } from '../parameters.js'
 import type { Queues } from '../ports.js'
 import { recordsAsJson } from '../record-json.js'
 import { type HttpReply, type HttpRequest, jsonReply, type Route } from '../route.js'
-import { snakeCased } from '../snake-cased.js'
 
 const MAX_MESSAGES = 1_000
 const MAX_BYTES = 8 * 1024 * 1024

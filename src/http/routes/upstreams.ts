@@ -1,10 +1,10 @@
 // Upstreams: how each is doing, and what an operator may do to it. Every GET carries the same object per upstream.
 
+import { snakeCased } from '../../base/snake-case.js'
 import { booleanOf, integerOf, objectOf, textOf } from '../json-body.js'
 import { checkParameter } from '../parameters.js'
 import type { UpstreamNumbers } from '../part-metrics.js'
 import { type HttpRequest, jsonReply, type Route } from '../route.js'
-import { snakeCased } from '../snake-cased.js'
 
 /** Plain data whose field names are camel case; on the wire they are snake case. */
 type Plain = object
