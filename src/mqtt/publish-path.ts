@@ -15,6 +15,7 @@ import { DroppedDeliveries } from './dropped-deliveries.js'
 import type { FanOut } from './fan-out.js'
 import type { RetainedMessages } from './retained-messages.js'
 import type { TopicEntry } from './router.js'
+import { partitionName } from './session.js'
 import type { StoredDelivery } from './stored-delivery.js'
 
 /** No message that a client publishes has any. */
@@ -104,7 +105,12 @@ export class PublishPath {
     this.fanOut.deliver(entry, qos, value, start, end)
     if (this.fanOut.dropped !== dropped && stream !== null && commit !== null)
       this.dropped.note(stream.name, partition, (stream.nextOffset(partition) - 1) as Offset)
-    return retain ? this.retained.store(entry, qos, Buffer.from(value.subarray(start, end)), commit) : commit
+    if (!retain) return commit
+    const record =
+      qos > 0 && stream !== null && commit !== null
+        ? { partition: partitionName(stream.name, partition), offset: stream.nextOffset(partition) - 1 }
+        : undefined
+    return this.retained.store(entry, qos, Buffer.from(value.subarray(start, end)), commit, record)
   }
 
   /** Retains a QoS 2 message whose record is there. @param payload Kept as it is. */

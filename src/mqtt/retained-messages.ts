@@ -9,6 +9,7 @@ import type { Commit } from '../log/types.js'
 import type { Qos } from '../record/record.js'
 import type { StateOperation, StateTable } from '../state/types.js'
 import type { TopicEntry } from './router.js'
+import type { RecordPlace } from './session.js'
 import { SettableCommit } from './settable-commit.js'
 import { longestKeyPrefix, topicKey } from './topic-key.js'
 
@@ -16,6 +17,8 @@ export interface RetainedValue {
   readonly mqttTopic: string
   readonly payload: Uint8Array
   readonly qos: Qos
+  /** The record of one above QoS 0; not known where a crash came between record and retained message, or an earlier version retained it. */
+  readonly record?: RecordPlace
 }
 
 /** What a value of the state store holds, less what goes with it (a topic name of 64 KB). */
@@ -69,14 +72,16 @@ export class RetainedMessages {
    * Makes a message the retained one of its topic; an empty payload takes away what is there [MQTT-3.3.1-5, -10, -11].
    * @param payload Kept as it is.
    * @param commit What holds the record. A QoS 0 message is visible at once, others only when it is durable.
+   * @param record Where that is, if it is known.
    * @returns what the acknowledgement must wait for.
    */
-  store(entry: TopicEntry, qos: Qos, payload: Buffer, commit: Commit | null): Commit | null {
+  store(entry: TopicEntry, qos: Qos, payload: Buffer, commit: Commit | null, record?: RecordPlace): Commit | null {
     if (payload.length > MAX_RETAINED_BYTES) {
       this.notRetained(entry.mqttTopic, `it is larger than ${MAX_RETAINED_BYTES} bytes`)
       return commit
     }
-    const value = payload.length === 0 ? null : { mqttTopic: entry.mqttTopic, payload, qos }
+    const value: RetainedValue | null =
+      payload.length === 0 ? null : { mqttTopic: entry.mqttTopic, payload, qos, ...(record !== undefined && { record }) }
     const bytes = payload.length + 2 * entry.mqttTopic.length + OVERHEAD_BYTES
     this.waitingBytes += bytes
     const written = (): void => this.written(bytes)

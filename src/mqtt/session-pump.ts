@@ -1,6 +1,7 @@
 // Sends one connected session its QoS 1 and 2 messages: first again what it has not acknowledged, then what is stored (log-follower.ts says
 // when), within a window. Nothing is kept per message but packet identifier and place. Owner of the packet identifiers of all deliveries.
 
+import { crc32c } from '../base/crc32c.js'
 import type { Logger } from '../base/logger.js'
 import { Waiters } from '../base/waiters.js'
 import { type LogRecord, type Qos, qosOf } from '../record/record.js'
@@ -13,7 +14,7 @@ import type { Replay } from './replay.js'
 import type { RetainedMessages, RetainedValue } from './retained-messages.js'
 import type { InflightDelivery, Session } from './session.js'
 import type { StoredPartition } from './stored-partition.js'
-import { readRecord } from './stored-record.js'
+import { isRemoved, messageAt } from './stored-record.js'
 
 export interface SessionPumpHost {
   readonly fanOut: FanOut
@@ -147,7 +148,10 @@ export class SessionPump implements Receiver {
     const qos = Math.min(message.qos, granted) as Qos
     while (!this.ended && !(qos === 0 ? this.hasRoomForBytes : this.hasRoom)) await this.roomWaiters.wait()
     if (this.ended) return false
-    this.sendFrom({ retained: message.mqttTopic }, qos, Buffer.from(message.mqttTopic), message.payload, RETAINED)
+    const { mqttTopic, payload, record } = message
+    const check = qos === 0 ? 0 : crc32c(payload)
+    const place = { retained: mqttTopic, check, ...(record !== undefined && { record }) }
+    this.sendFrom(place, qos, Buffer.from(mqttTopic), payload, RETAINED)
     return true
   }
 
@@ -263,24 +267,30 @@ export class SessionPump implements Receiver {
     this.drained()
   }
 
-  private async redeliverOne(packetId: number, { place, qos }: InflightDelivery): Promise<void> {
-    const retain = 'retained' in place
-    const message = retain ? await this.retainedAt(place.retained) : await this.recordAt(place)
+  private async redeliverOne(packetId: number, delivery: InflightDelivery): Promise<void> {
+    const { place, qos } = delivery
+    const message = await messageAt(place, this.host)
     if (this.ended) return
-    if (message === null || !this.host.mayReceive(this.session, message.topic.toString()))
-      this.session.inflight.delete(packetId)
-    else this.send(packetId, qos, message.topic, message.value, { retain, dup: true })
+    if (message !== null && this.host.mayReceive(this.session, message.topic.toString())) {
+      this.send(packetId, qos, message.topic, message.value, { retain: 'retained' in place, dup: true })
+      return
+    }
+    if (message === null) this.tellRemoved(place)
+    if (qos === 2) {
+      // The client may have it and wait for PUBREL: until PUBCOMP it would take another message of this identifier for the same [MQTT-4.3.3-2].
+      this.release(packetId, delivery)
+      return
+    }
+    this.session.inflight.delete(packetId)
+    this.session.dirty = true
   }
 
-  private async retainedAt(mqttTopic: string): Promise<{ topic: Buffer; value: Uint8Array | null } | null> {
-    for await (const { payload } of this.host.retained.matching(mqttTopic))
-      return { topic: Buffer.from(mqttTopic), value: payload }
-    return null
-  }
-
-  private async recordAt(place: { partition: string; offset: number }) {
-    const record = await readRecord(this.host.partition(place.partition), place.offset)
-    return record === null || record.key === null ? null : { topic: record.key, value: record.value }
+  private tellRemoved(place: Place): void {
+    const at = 'retained' in place ? place.record : place
+    const partition = at && this.host.partition(at.partition)
+    if (!partition || !isRemoved(partition, at.offset)) return
+    const destination = ('group' in place && place.group) || this.session.clientId
+    this.host.overtaken(destination, partition, at.offset, at.offset + 1)
   }
 }
 

@@ -5,7 +5,7 @@ import type { Qos } from '../record/record.js'
 import { TAKEN_OVER } from './close-reason.js'
 import type { Gate } from './gate.js'
 import { handshakePrefix, type StoredHandshakes } from './received-messages.js'
-import { replaced, Session } from './session.js'
+import { type RecordPlace, replaced, Session } from './session.js'
 import { SessionPump, type SessionPumpHost } from './session-pump.js'
 import type { SessionStore } from './session-store.js'
 import { isShared, type SharedGroups } from './shared-groups.js'
@@ -53,9 +53,9 @@ export class SessionRegistry {
   }
 
   /** Where a message lies that the client has not acknowledged yet; null for one that is in no log, or not on its way. */
-  placeOf(clientId: string, packetId: number): { readonly partition: string; readonly offset: number } | null {
+  placeOf(clientId: string, packetId: number): RecordPlace | null {
     const place = this.sessions.get(clientId)?.inflight.get(packetId)?.place
-    return place !== undefined && 'offset' in place ? place : null
+    return (place !== undefined && 'retained' in place ? place.record : place) ?? null
   }
 
   /** CONNACK has gone out: messages may follow. */

@@ -12,15 +12,18 @@ export interface SessionRow {
   /** Partition name, next offset. */
   readonly positions: readonly (readonly [string, number])[]
   /**
-   * Packet identifier, QoS, released, then partition name and offset, or topic of a retained message and null, then the shared group it came
-   * through, if any.
+   * Packet identifier, QoS, released, then partition name and offset, then the shared group it came through, if any. Of a retained message:
+   * its topic and null, then the check of its payload, then partition name and offset of its record, as far as these are known.
    */
-  readonly inflight: readonly (readonly [number, 1 | 2, boolean, string, number | null, string?])[]
+  readonly inflight: readonly InflightRow[]
   /** See Session; absent when there are none. */
   readonly retainedDue?: readonly (readonly [string, Qos])[]
   /** See Session; the QoS 2 handshakes of this generation are facts of the streams. */
   readonly generation: number
 }
+type InflightRow = readonly [number, 1 | 2, boolean, ...(StoredColumns | RetainedColumns)]
+type StoredColumns = readonly [partition: string, offset: number, group?: string]
+type RetainedColumns = readonly [mqttTopic: string, none: null, check?: number, partition?: string, offset?: number]
 type SubscriptionRow = readonly [
   filter: string,
   qos: Qos,
@@ -136,14 +139,33 @@ function rowOf(session: Session): SessionRow {
   return {
     subscriptions: [...session.subscriptions.values()].map((subscription) => subscriptionRow(subscription, positions)),
     positions: [...positions],
-    inflight: [...session.inflight].map(([packetId, { qos, released, place }]) => {
-      if ('retained' in place) return [packetId, qos, released, place.retained, null]
-      const row = [packetId, qos, released, place.partition, place.offset] as const
-      return place.group === undefined ? row : [...row, place.group]
-    }),
+    inflight: [...session.inflight].map(([packetId, { qos, released, place }]) => [
+      ...[packetId, qos, released] as const,
+      ...placeColumns(place),
+    ]),
     generation: session.generation,
     ...(session.retainedDue.size > 0 && { retainedDue: [...session.retainedDue] }),
   }
+}
+
+function placeColumns(place: InflightDelivery['place']): StoredColumns | RetainedColumns {
+  if (!('retained' in place)) {
+    const { partition, offset, group } = place
+    return group === undefined ? [partition, offset] : [partition, offset, group]
+  }
+  const { retained, check, record } = place
+  if (check === undefined) return [retained, null]
+  return record === undefined ? [retained, null, check] : [retained, null, check, record.partition, record.offset]
+}
+
+function placeOf(columns: StoredColumns | RetainedColumns): InflightDelivery['place'] {
+  if (columns[1] !== null) {
+    const [partition, offset, group] = columns
+    return { partition, offset, ...(group !== undefined && { group }) }
+  }
+  const [retained, , check, partition, offset] = columns
+  const record = partition === undefined ? undefined : { partition, offset: offset! }
+  return { retained, ...(check !== undefined && { check }), ...(record !== undefined && { record }) }
 }
 
 /** Offsets that the session has passed are left out. */
@@ -160,11 +182,8 @@ function sessionOf(clientId: string, row: SessionRow): Session {
   for (const subscription of row.subscriptions) session.subscribe(subscriptionOf(subscription))
   for (const [name, offset] of row.positions) session.positions.set(name, offset)
   for (const [filter, qos] of row.retainedDue ?? []) session.retainedDue.set(filter, qos)
-  for (const [packetId, qos, released, name, offset, group] of row.inflight) {
-    const place: InflightDelivery['place'] =
-      offset === null ? { retained: name } : { partition: name, offset, ...(group !== undefined && { group }) }
-    session.inflight.set(packetId, { qos, released, place })
-  }
+  for (const [packetId, qos, released, ...place] of row.inflight)
+    session.inflight.set(packetId, { qos, released, place: placeOf(place) })
   return session
 }
 

@@ -14,6 +14,16 @@ import type { SharedGroup } from './shared-group.js'
 /** A place in the log, by name: `stream/partition`. */
 export type PartitionName = string
 
+export function partitionName(stream: string, partition: number): PartitionName {
+  return `${stream}/${partition}`
+}
+
+/** Where a record lies. */
+export interface RecordPlace {
+  readonly partition: PartitionName
+  readonly offset: number
+}
+
 export interface Subscription {
   readonly filter: string
   /** Granted. */
@@ -42,18 +52,25 @@ export function replaced(subscription: Subscription, positions: ReadonlyMap<Part
   return chain.reduceRight<Subscription | null>((before, one) => ({ ...one, before }), null)!
 }
 
+interface StoredPlace extends RecordPlace {
+  /** The shared group that it came through. */
+  readonly group?: string
+}
+
+/** The retained message of a topic. It may be another by the time this one must be sent again: then it is only in the log. */
+export interface RetainedPlace {
+  readonly retained: string
+  /** The CRC-32C of its payload; not known of what was sent before it was kept. */
+  readonly check?: number
+  /** Its record; not known where it was retained later than that was stored. */
+  readonly record?: RecordPlace
+}
+
 /** A delivery above QoS 0 that has not been acknowledged to its end. */
 export interface InflightDelivery {
   readonly qos: 1 | 2
   /** Where the message lies: in the log, or the retained message of a topic. Nothing of it is kept here. */
-  readonly place:
-    | {
-        readonly partition: PartitionName
-        readonly offset: number
-        /** The shared group that it came through. */
-        readonly group?: string
-      }
-    | { readonly retained: string }
+  readonly place: StoredPlace | RetainedPlace
   /** PUBREC has come: PUBREL is what is sent again, not the message. */
   released: boolean
 }

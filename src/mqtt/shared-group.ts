@@ -5,21 +5,15 @@
 import { topicMatches } from '../base/topic-filter.js'
 import { type LogRecord, type Qos, qosOf } from '../record/record.js'
 import { LogFollower, type Receiver } from './log-follower.js'
-import type { PartitionName, Session } from './session.js'
+import type { PartitionName, RecordPlace, Session } from './session.js'
 import type { StoredPartition } from './stored-partition.js'
-import { readRecord } from './stored-record.js'
+import { isRemoved, readRecord } from './stored-record.js'
 
 export interface SharedGroupHost {
   partition(name: PartitionName): StoredPartition | undefined
   mayReceive(session: Session, mqttTopic: string): boolean
   overtaken(destination: string, partition: StoredPartition, from: number, to: number): void
   groupFailed(name: string, error: unknown): void
-}
-
-/** Where a message lies. */
-interface Place {
-  readonly partition: PartitionName
-  readonly offset: number
 }
 
 export class SharedGroup implements Receiver {
@@ -34,7 +28,7 @@ export class SharedGroup implements Receiver {
   private order: Session[] = []
   private turn = 0
   /** Sent to members that have gone without acknowledging it. */
-  private returned: Place[] = []
+  private returned: RecordPlace[] = []
   private returning = false
 
   constructor(
@@ -74,7 +68,7 @@ export class SharedGroup implements Receiver {
   }
 
   /** A member has gone without acknowledging this: another gets it. */
-  takeBack(place: Place): void {
+  takeBack(place: RecordPlace): void {
     this.returned.push(place)
     this.dirty = true
     this.run()
@@ -97,7 +91,7 @@ export class SharedGroup implements Receiver {
   /** The next offset of a partition as a restart needs it: what is with members that a restart makes forget comes again. */
   safePosition(partition: PartitionName): number {
     let position = this.follower.positionNamed(partition) ?? this.positions.get(partition) ?? 0
-    const before = (place: Place): void => {
+    const before = (place: RecordPlace): void => {
       if (place.partition === partition) position = Math.min(position, place.offset)
     }
     this.returned.forEach(before)
@@ -113,15 +107,7 @@ export class SharedGroup implements Receiver {
 
   take(partition: StoredPartition, mqttTopic: string, record: LogRecord): boolean {
     if (record.offset < (this.from.get(partition.name) ?? 0) || !this.wantsRecord(mqttTopic, record)) return true
-    let somebodyMay = this.order.length === 0
-    for (let tries = 0; tries < this.order.length; tries++) {
-      const session = this.takeTurn()
-      if (!this.host.mayReceive(session, mqttTopic)) continue
-      somebodyMay = true
-      const qos = Math.min(this.granted.get(session) ?? 0, qosOf(record.attributes)) as Qos
-      if (session.pump?.sendStored(partition, record, qos, this.name)) return true
-    }
-    return !somebodyMay
+    return this.give(partition, mqttTopic, record)
   }
 
   wants(mqttTopic: string): boolean {
@@ -147,12 +133,25 @@ export class SharedGroup implements Receiver {
     return qosOf(record.attributes) > 0 && this.qos > 0 && topicMatches(this.filter, mqttTopic)
   }
 
+  /** @returns false if it is to wait: nobody is connected, or has room. */
+  private give(partition: StoredPartition, mqttTopic: string, record: LogRecord): boolean {
+    let somebodyMay = this.order.length === 0
+    for (let tries = 0; tries < this.order.length; tries++) {
+      const session = this.takeTurn()
+      if (!this.host.mayReceive(session, mqttTopic)) continue
+      somebodyMay = true
+      const qos = Math.min(this.granted.get(session) ?? 0, qosOf(record.attributes)) as Qos
+      if (session.pump?.sendStored(partition, record, qos, this.name)) return true
+    }
+    return !somebodyMay
+  }
+
   private takeTurn(): Session {
     this.turn = (this.turn + 1) % this.order.length
     return this.order[this.turn]
   }
 
-  private *placesOf(session: Session): Iterable<Place> {
+  private *placesOf(session: Session): Iterable<RecordPlace> {
     for (const { place } of session.inflight.values())
       if ('offset' in place && place.group === this.name) yield { partition: place.partition, offset: place.offset }
   }
@@ -164,7 +163,9 @@ export class SharedGroup implements Receiver {
         const [place] = this.returned
         const partition = this.host.partition(place.partition)
         const record = await readRecord(partition, place.offset)
-        if (record?.key && !this.take(partition!, record.key.toString(), record)) return
+        if (record?.key && !this.give(partition!, record.key.toString(), record)) return
+        if (partition !== undefined && isRemoved(partition, place.offset))
+          this.overtaken(partition, place.offset, place.offset + 1)
         this.returned.shift()
       }
       this.follower.run()

@@ -9,7 +9,7 @@ import { decodeRecords } from '../record/record-batch.js'
 import type { FanOut } from './fan-out.js'
 import type { LogFollower } from './log-follower.js'
 import type { Router } from './router.js'
-import type { PartitionName } from './session.js'
+import { type PartitionName, partitionName } from './session.js'
 
 const READ_BYTES = 256 * 1024
 
@@ -37,7 +37,7 @@ export class StoredPartition {
     private readonly activity: Activity,
     private readonly onReadError: (error: unknown) => void,
   ) {
-    this.name = `${stream.name}/${partition}`
+    this.name = partitionName(stream.name, partition)
   }
 
   get highWatermark(): number {

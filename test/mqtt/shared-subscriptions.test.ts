@@ -66,6 +66,44 @@ test('what a member has not acknowledged when it goes is sent to another', async
   await stop()
 })
 
+test('what the last member that is there has not acknowledged when it goes waits for one whose session is kept', async () => {
+  const { port, front, stop } = await startFront()
+  const subscribe = async (client: RawClient): Promise<RawClient> => {
+    client.write(subscribePacket(1, ['$share/g/t', 1]))
+    assert.is((await client.next())?.first, 0x90)
+    return client
+  }
+  const away = await subscribe((await RawClient.durable(port, 'away')).client)
+  away.write(DISCONNECT)
+  await away.whenClosed()
+  const last = await subscribe(await RawClient.connected(port, 'last'))
+  await front.publish({ mqttTopic: 't', payload: Buffer.from('message'), qos: 1 }).durable()
+  assert.is((await last.nextPublish()).payload, 'message')
+  last.write(DISCONNECT)
+  await last.whenClosed()
+  const { client } = await RawClient.durable(port, 'away')
+  assert.is((await client.nextPublish()).payload, 'message')
+  await stop()
+})
+
+test('what a member has not acknowledged when it goes is sent to another at the QoS of that one, be it 0', async () => {
+  const { port, front, stop } = await startFront()
+  const member = async (clientId: string, qos: number): Promise<RawClient> => {
+    const client = await RawClient.connected(port, clientId)
+    client.write(subscribePacket(1, ['$share/g/t', qos]))
+    assert.is((await client.next())?.first, 0x90)
+    return client
+  }
+  const silent = await member('silent', 1)
+  await front.publish({ mqttTopic: 't', payload: Buffer.from('message'), qos: 1 }).durable()
+  assert.is((await silent.nextPublish()).payload, 'message')
+  const other = await member('other', 0)
+  silent.write(DISCONNECT)
+  const { payload, qos } = await other.nextPublish()
+  assert.equal([payload, qos], ['message', 0])
+  await stop()
+})
+
 test('a member whose window is full is passed over; nothing is lost when all are, and it goes on when one has room', async () => {
   const { port, connect, stop } = await startFront({ limits: { maxInflightPerClient: 10 } })
   const slow = await RawClient.connected(port, 'slow')
