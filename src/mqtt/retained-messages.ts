@@ -41,6 +41,8 @@ export class RetainedMessages {
   private writing = new Group()
   private running = false
   private waitingBytes = 0
+  /** By topic: what holds the latest above QoS 0, as long as that is not durable. One of QoS 0 that comes after it takes its place after it. */
+  private readonly undurable = new Map<string, Commit>()
   private readonly roomWaiters = new Waiters()
 
   private constructor(
@@ -71,7 +73,7 @@ export class RetainedMessages {
   /**
    * Makes a message the retained one of its topic; an empty payload takes away what is there [MQTT-3.3.1-5, -10, -11].
    * @param payload Kept as it is.
-   * @param commit What holds the record. A QoS 0 message is visible at once, others only when it is durable.
+   * @param commit What holds the record. A QoS 0 message is visible at once, or after what was published before it; others only when it is durable.
    * @param record Where that is, if it is known.
    * @returns what the acknowledgement must wait for.
    */
@@ -81,19 +83,27 @@ export class RetainedMessages {
       return commit
     }
     const value: RetainedValue | null =
-      payload.length === 0 ? null : { mqttTopic: entry.mqttTopic, payload, qos, ...(record !== undefined && { record }) }
+      payload.length === 0
+        ? null
+        : { mqttTopic: entry.mqttTopic, payload, qos, ...(record !== undefined && { record }) }
     const bytes = payload.length + 2 * entry.mqttTopic.length + OVERHEAD_BYTES
     this.waitingBytes += bytes
+    const { mqttTopic } = entry
     const written = (): void => this.written(bytes)
     if (qos === 0 || commit === null) {
-      this.put(entry.mqttTopic, value).onSettled(written)
+      const put = (): void => this.put(mqttTopic, value).onSettled(written)
+      const before = this.undurable.get(mqttTopic)
+      if (before === undefined) put()
+      else before.onSettled(put)
       return commit
     }
     const both = new SettableCommit()
     both.onSettled(written)
+    this.undurable.set(mqttTopic, commit)
     commit.onSettled((error) => {
+      if (this.undurable.get(mqttTopic) === commit) this.undurable.delete(mqttTopic)
       if (error !== null) both.settle(error)
-      else this.put(entry.mqttTopic, value).onSettled((failure) => both.settle(failure))
+      else this.put(mqttTopic, value).onSettled((failure) => both.settle(failure))
     })
     return both
   }

@@ -140,7 +140,7 @@ function rowOf(session: Session): SessionRow {
     subscriptions: [...session.subscriptions.values()].map((subscription) => subscriptionRow(subscription, positions)),
     positions: [...positions],
     inflight: [...session.inflight].map(([packetId, { qos, released, place }]) => [
-      ...[packetId, qos, released] as const,
+      ...([packetId, qos, released] as const),
       ...placeColumns(place),
     ]),
     generation: session.generation,

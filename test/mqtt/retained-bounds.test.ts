@@ -46,4 +46,20 @@ test('retained messages that come faster than they can be stored hold their publ
   await stop()
 })
 
+test('of retained messages of one topic the last is kept, though one of QoS 0 need not wait for the disk', async () => {
+  const { port, front, stop } = await startFront({ streams: [{ name: 'mqtt', topics: ['t/#'], lingerMs: 100 }] })
+  const client = await RawClient.connected(port, 'client')
+  // One is stored in the same stream, the other above QoS 0 only.
+  for (const topic of ['t/a', 'u/a']) {
+    client.write(publishPacket(topic, 'first', { qos: 1, id: 1, retain: true }))
+    client.write(publishPacket(topic, 'last', { qos: 0, retain: true }))
+    assert.is((await client.next())?.first, 0x40)
+  }
+  await eventually('both are kept', () => front.stats().retainedMessages === 2)
+  client.write(subscribePacket(2, ['+/a', 1]))
+  const payloads = [await client.nextPublish(), await client.nextPublish()].map(({ payload }) => payload)
+  assert.equal(payloads, ['last', 'last'])
+  await stop()
+})
+
 test.run()

@@ -142,18 +142,4 @@ export const DIFFERENCES: readonly Difference[] = [
       return ours.get(step.client)?.join() === 'closed' && theirs.get(step.client)?.join() === 'closed'
     },
   },
-  {
-    name: 'a retained message that has been replaced before it was acknowledged',
-    by: 'section 3.3.1.3 has the last known good value retained, and it is not kept twice: sent again is what has taken its place, or nothing',
-    explains(step, theirs, ours) {
-      if (step.kind !== 'connect' && step.kind !== 'handshake') return false
-      // Only what its client is sent: waiting for the rest in vain ended that connection, and so its will may have been published.
-      const rest = (outcome: Outcome) =>
-        outcome
-          .get(step.client)
-          ?.filter((line) => !/ DUP retained$|^closed$/.test(line))
-          .join('\n')
-      return rest(theirs) === rest(ours)
-    },
-  },
 ]

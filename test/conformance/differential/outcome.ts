@@ -25,9 +25,15 @@ export interface Copy {
 /**
  * Answers in their order, then messages of QoS 0, of QoS 1 and 2, retained ones by topic, and at last that the connection was closed.
  * @param messages By identifier; those of `received` are added.
+ * @param told As for `strayCopies`.
  */
-export function linesOf(received: readonly Received[], messages: Map<number, string>, closed: boolean): string[] {
-  const stray = new Set([...strayCopies(received).map(({ packet }) => packet), ...sentBefore(received)])
+export function linesOf(
+  received: readonly Received[],
+  messages: Map<number, string>,
+  told: ReadonlySet<string>,
+  closed: boolean,
+): string[] {
+  const stray = new Set([...strayCopies(received, told).map(({ packet }) => packet), ...sentBefore(received)])
   const answers: string[] = []
   const atOnce: string[] = []
   const stored: string[] = []
@@ -49,21 +55,34 @@ export function linesOf(received: readonly Received[], messages: Map<number, str
   return [...answers, ...atOnce, ...stored, ...retained.sort(), ...(closed ? ['closed'] : [])]
 }
 
-/** Of overlapping subscriptions a broker may send a copy each [MQTT-3.3.5]: all but the one of the highest QoS, or the first of these. */
-export function strayCopies(received: readonly Received[]): Copy[] {
+/**
+ * Of overlapping subscriptions a broker may send a copy each [MQTT-3.3.5]: all but the one of the highest QoS, or the first of these.
+ * @param told Of this connection: when a copy is sent again it may be later than what the step was waited for.
+ */
+export function strayCopies(received: readonly Received[], told: ReadonlySet<string>): Copy[] {
   const best = new Map<string, Copy>()
   const stray: Copy[] = []
   const last = received.at(-1)?.connection
   for (const { packet, connection } of received) {
     if (packet.first >> 4 !== 3 || connection !== last) continue
-    const { topic, payload, retain, qos, id } = publishOf(packet)
+    const { dup, qos, id } = publishOf(packet)
     const copy = { packet, id, qos }
-    const key = JSON.stringify([topic, payload, retain])
+    const key = copyKey(packet)
+    if (dup && told.has(key)) {
+      stray.push(copy)
+      continue
+    }
     const known = best.get(key)
     if (known === undefined || known.qos < qos) best.set(key, copy)
     if (known !== undefined) stray.push(known.qos < qos ? known : copy)
   }
   return stray
+}
+
+/** The same for copies of a message. */
+export function copyKey(packet: RawPacket): string {
+  const { topic, payload, retain } = publishOf(packet)
+  return JSON.stringify([topic, payload, retain])
 }
 
 /** What came over an earlier connection and is sent again over the last, since nobody has acknowledged it. */

@@ -4,7 +4,7 @@
 // after a commit, which a PINGRESP may overtake: so it is told what came of the step elsewhere, and waits for as much.
 
 import { connectPacket, DISCONNECT, PINGREQ, publishOf, RawClient, type RawPacket, u16 } from '../../mqtt/raw-client.js'
-import { type Delivery, linesOf, type Received, strayCopies } from './outcome.js'
+import { copyKey, type Delivery, linesOf, type Received, strayCopies } from './outcome.js'
 import {
   type AnswerStep,
   CLIENTS,
@@ -22,6 +22,8 @@ const NEVER_MS = 10_000
 const CLOSED = 'closed'
 const UNKNOWN_ID = 0x7f02
 const PINGRESP = 0xd0
+const LENGTH_OF_MQISDP = 6
+const CLEAN = 2
 
 /** One client's connection to one broker, and the messages it has been sent and has not acknowledged. */
 class Seat {
@@ -30,13 +32,15 @@ class Seat {
   waiting: Delivery[] = []
   /** Which message an identifier stands for, in this session. */
   readonly messages = new Map<number, string>()
+  /** Messages that have been sent over this connection: `copyKey`. */
+  private readonly told = new Set<string>()
   /** Of this step. */
   received: Received[] = []
   connections = 0
   private closed = false
 
   get lines(): string[] {
-    return linesOf(this.received, this.messages, this.closed)
+    return linesOf(this.received, this.messages, this.told, this.closed)
   }
 
   /** @returns false when the connection has been closed instead. */
@@ -71,10 +75,13 @@ class Seat {
     this.connection = await RawClient.open(port)
     this.connections += 1
     this.waiting = []
+    this.told.clear()
     this.connection.write(bytes)
     if (!(await this.takeOne())) return
     const { packet } = this.received.at(-1)!
-    if (packet.first === 0x20 && packet.body[0] === 0) this.messages.clear()
+    // CONNACK of MQTT 3.1 does not tell of a session that is kept.
+    const mayBeKept = bytes[3] === LENGTH_OF_MQISDP && (bytes[11] & CLEAN) === 0
+    if (packet.first === 0x20 && packet.body[0] === 0 && !mayBeKept) this.messages.clear()
   }
 
   /** Ends the connection with a goodbye or without, and resolves once the broker has closed its side. */
@@ -90,7 +97,7 @@ class Seat {
 
   /** What has come of the step; the messages among it wait to be acknowledged, but for further copies of one, which are acknowledged here. */
   async settle(): Promise<string[]> {
-    for (const { id, qos } of strayCopies(this.received)) {
+    for (const { id, qos } of strayCopies(this.received, this.told)) {
       if (this.connection === null) break
       if (qos === 0) continue
       this.connection.write([qos === 1 ? 0x40 : 0x50, 2], u16(id))
@@ -107,7 +114,7 @@ class Seat {
 
   /** In the order in which they are told, retained ones last and by topic: an answer means the same message of every broker. */
   private note(): void {
-    const stray = strayCopies(this.received)
+    const stray = strayCopies(this.received, this.told)
     const retained: [string, Delivery][] = []
     for (const { packet, connection } of this.received) {
       if (connection !== this.connections) continue
@@ -121,6 +128,7 @@ class Seat {
         if (retain) retained.push([topic, { id, qos, state: 'sent' }])
         else this.waiting.push({ id, qos, state: 'sent' })
       }
+      if (packet.first >> 4 === 3) this.told.add(copyKey(packet))
     }
     retained.sort(([a], [b]) => (a < b ? -1 : 1))
     this.waiting.push(...retained.map(([, delivery]) => delivery))
