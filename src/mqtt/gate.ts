@@ -64,7 +64,7 @@ export class Gate {
     this.framer = new PacketFramer(this, firstLimit, host.readMemory)
     this.acks = new AckQueue(this, limits.maxUnacknowledged)
     this.outbox = new Outbox(socket, this, limits.maxQueuedBytesPerConnection)
-    readChunks(socket, (chunk) => this.onChunk(chunk))
+    readChunks(socket, (chunk, end) => this.onChunk(chunk, end))
     if (isHoarding(socket)) socket.onHeld = () => this.afterReading()
     socket.on('error', (error) => this.note(ordinary(error.message)))
     socket.on('close', () => this.onSocketClosed())
@@ -131,10 +131,10 @@ export class Gate {
 
   // ---- reading
 
-  private onChunk(chunk: Buffer): void {
-    this.receivedBytes += chunk.length
+  private onChunk(chunk: Buffer, end: number): void {
+    this.receivedBytes += end
     this.host.publishPath.timestampMs = this.host.clock.wallMs()
-    this.framer.push(chunk)
+    this.framer.push(chunk, end)
     this.afterReading()
   }
 

@@ -54,11 +54,11 @@ export class PacketFramer {
     private readonly memory: ReadMemory | null = null,
   ) {}
 
-  /** Takes the next chunk of the stream, whose bytes are not needed afterwards. Must not be called between a refusal and `resume`. */
-  push(chunk: Buffer): void {
+  /** Takes the next bytes of the stream, chunk[0, end), which are not needed afterwards. Must not be called between a refusal and `resume`. */
+  push(chunk: Buffer, end = chunk.length): void {
     if (this.ended) return
     assert(this.waiting === null, 'no chunk arrives while an earlier one waits')
-    this.consume(chunk)
+    this.consume(chunk, end)
     this.countHeld()
   }
 
@@ -67,7 +67,7 @@ export class PacketFramer {
     const chunk = this.waiting
     if (chunk === null || this.ended) return
     this.waiting = null
-    this.consume(chunk)
+    this.consume(chunk, chunk.length)
     this.countHeld()
   }
 
@@ -87,26 +87,25 @@ export class PacketFramer {
     this.heldBytes = now
   }
 
-  private consume(chunk: Buffer): void {
-    let at = this.carried > 0 ? this.completeCarried(chunk) : 0
+  private consume(chunk: Buffer, end: number): void {
+    let at = this.carried > 0 ? this.completeCarried(chunk, end) : 0
     const { sink } = this
-    const length = chunk.length
-    while (at < length && !sink.paused && !this.ended) {
-      if (!this.scanHeader(chunk, at, length)) {
-        if (!this.ended) this.keep(chunk, at)
+    while (at < end && !sink.paused && !this.ended) {
+      if (!this.scanHeader(chunk, at, end)) {
+        if (!this.ended) this.keep(chunk, at, end)
         return
       }
-      if (this.packetEnd > length) {
-        this.keep(chunk, at)
+      if (this.packetEnd > end) {
+        this.keep(chunk, at, end)
         return
       }
       const next = this.packetEnd
       if (!sink.onPacket(chunk, at, this.bodyStart, next)) break
       at = next
     }
-    if (sink.paused && !this.ended && (at < length || this.carried > 0))
+    if (sink.paused && !this.ended && (at < end || this.carried > 0))
       // A copy: a chunk is only valid during the call that brings it.
-      this.waiting = Buffer.from(chunk.subarray(at))
+      this.waiting = Buffer.from(chunk.subarray(at, end))
   }
 
   /**
@@ -135,10 +134,10 @@ export class PacketFramer {
     return false
   }
 
-  /** Begins a carried packet with chunk[at …]. */
-  private keep(chunk: Buffer, at: number): void {
+  /** Begins a carried packet with chunk[at, end). */
+  private keep(chunk: Buffer, at: number, end: number): void {
     this.carried = 0
-    this.appendToCarry(chunk, at, chunk.length)
+    this.appendToCarry(chunk, at, end)
   }
 
   private appendToCarry(chunk: Buffer, from: number, to: number): void {
@@ -156,16 +155,16 @@ export class PacketFramer {
   }
 
   /** @returns how much of the chunk went into the packet begun before it. */
-  private completeCarried(chunk: Buffer): number {
+  private completeCarried(chunk: Buffer, end: number): number {
     let at = 0
     while (!this.scanHeader(this.carry, 0, this.carried)) {
-      if (this.ended || at === chunk.length) return at
+      if (this.ended || at === end) return at
       this.appendToCarry(chunk, at, at + 1)
       at += 1
     }
     const total = this.packetEnd
     const bodyStart = this.bodyStart
-    const missing = Math.min(total - this.carried, chunk.length - at)
+    const missing = Math.min(total - this.carried, end - at)
     if (missing > 0) this.appendToCarry(chunk, at, at + missing)
     at += missing
     if (this.carried < total || this.sink.paused) return at

@@ -14,18 +14,18 @@ interface Handle {
   useUserBuffer?(buffer: Uint8Array): void
 }
 
-/**
- * Calls `onChunk` with what the stream brings. A chunk is valid only during the call: the next read of any connection overwrites it.
- * @returns whether the shared buffer is in use.
- */
-export function readChunks(stream: Duplex, onChunk: (chunk: Buffer) => void): boolean {
+/** Takes chunk[0, end). It is valid only during the call: the next read of any connection overwrites it. */
+export type TakeChunk = (chunk: Buffer, end: number) => void
+
+/** Calls `onChunk` with what the stream brings. @returns whether the shared buffer is in use. */
+export function readChunks(stream: Duplex, onChunk: TakeChunk): boolean {
   // Exactly a socket: what TLS and WebSocket give has been read already by what is under them.
   if (stream.constructor === Socket && shareBuffer(stream as Socket, onChunk)) return true
-  stream.on('data', onChunk)
+  stream.on('data', (chunk: Buffer) => onChunk(chunk, chunk.length))
   return false
 }
 
-function shareBuffer(socket: Socket, onChunk: (chunk: Buffer) => void): boolean {
+function shareBuffer(socket: Socket, onChunk: TakeChunk): boolean {
   const handle = (socket as unknown as { _handle: Handle | null })._handle
   const fields = new Map<string | undefined, symbol>()
   for (const symbol of Object.getOwnPropertySymbols(socket)) fields.set(symbol.description, symbol)
@@ -36,7 +36,7 @@ function shareBuffer(socket: Socket, onChunk: (chunk: Buffer) => void): boolean 
   if (socket.readableLength > 0) return false
   set('kBuffer', shared)
   set('kBufferCb', (length: number) => {
-    onChunk(shared.subarray(0, length))
+    onChunk(shared, length)
     return true
   })
   handle.useUserBuffer(shared)

@@ -4,16 +4,16 @@
 import { assert } from '../base/assert.js'
 import { crc32c } from '../base/crc32c.js'
 import { varintSize, writeVarint } from '../base/varint.js'
+import { copyBytes, viewOf } from './copy-bytes.js'
 import type { Offset, RecordHeader, RecordInput } from './record.js'
 import { AT, BATCH_HEADER_BYTES, BATCH_LENGTH_PREFIX, BATCH_MAGIC, CRC_START } from './record-batch.js'
 
 /** Largest header of a single record: its varints at their longest. */
 const RECORD_OVERHEAD_BYTES = 32
-/** Below this a loop beats the native copy, which costs a call and a view. */
-const SMALL_COPY_BYTES = 48
 
 export class RecordBatchBuilder {
   private buffer: Buffer
+  private words: DataView
   private end = BATCH_HEADER_BYTES
   private firstOffset = 0
   private firstTimestampMs = 0
@@ -25,6 +25,7 @@ export class RecordBatchBuilder {
 
   constructor(initialBytes: number) {
     this.buffer = Buffer.allocUnsafeSlow(Math.max(initialBytes, BATCH_HEADER_BYTES))
+    this.words = viewOf(this.buffer)
   }
 
   /** Starts an empty batch at `baseOffset`. The bytes `finish` returned for the one before are gone. */
@@ -92,18 +93,18 @@ export class RecordBatchBuilder {
     if (start + bodyBytes + RECORD_OVERHEAD_BYTES > this.buffer.length)
       this.grow(start + bodyBytes + RECORD_OVERHEAD_BYTES)
 
-    const target = this.buffer
+    const { buffer: target, words } = this
     let at = writeVarint(target, start, bodyBytes)
     const bodyStart = at
     target[at++] = record.attributes
     at = writeVarint(target, at, timestampDelta)
     at = writeVarint(target, at, this.records)
     at = writeVarint(target, at, keyLength)
-    if (key !== null) at = copy(key, 0, keyBytes, target, at)
+    if (key !== null) at = copyBytes(key, 0, keyBytes, target, words, at)
     at = writeVarint(target, at, valueLength)
-    if (value !== null) at = copy(value, record.valueStart, record.valueEnd, target, at)
+    if (value !== null) at = copyBytes(value, record.valueStart, record.valueEnd, target, words, at)
     if (headers.length === 0) target[at++] = 0
-    else at = writeHeaders(target, at, headers)
+    else at = writeHeaders(target, words, at, headers)
     assert(at - bodyStart === bodyBytes, 'a record takes the bytes that were computed for it')
 
     this.end = at
@@ -117,21 +118,21 @@ export class RecordBatchBuilder {
    */
   finish(leaderEpoch: number): Buffer {
     assert(this.records > 0, 'a record batch holds at least one record')
-    const target = this.buffer
-    writeInt64(target, AT.baseOffset, this.firstOffset)
-    target.writeInt32BE(this.end - BATCH_LENGTH_PREFIX, AT.batchLength)
-    target.writeInt32BE(leaderEpoch, AT.partitionLeaderEpoch)
-    target[AT.magic] = BATCH_MAGIC
-    target.writeInt16BE(0, AT.attributes)
-    target.writeInt32BE(this.records - 1, AT.lastOffsetDelta)
-    writeInt64(target, AT.baseTimestamp, this.firstTimestampMs)
-    writeInt64(target, AT.maxTimestamp, this.lastTimestampMs)
-    writeInt64(target, AT.producerId, this.producerId)
-    target.writeInt16BE(this.producerEpoch, AT.producerEpoch)
-    target.writeInt32BE(this.baseSequence, AT.baseSequence)
-    target.writeInt32BE(this.records, AT.recordCount)
-    target.writeUInt32BE(crc32c(target, CRC_START, this.end), AT.crc)
-    return target.subarray(0, this.end)
+    const { buffer, words } = this
+    writeInt64(words, AT.baseOffset, this.firstOffset)
+    words.setInt32(AT.batchLength, this.end - BATCH_LENGTH_PREFIX)
+    words.setInt32(AT.partitionLeaderEpoch, leaderEpoch)
+    words.setInt8(AT.magic, BATCH_MAGIC)
+    words.setInt16(AT.attributes, 0)
+    words.setInt32(AT.lastOffsetDelta, this.records - 1)
+    writeInt64(words, AT.baseTimestamp, this.firstTimestampMs)
+    writeInt64(words, AT.maxTimestamp, this.lastTimestampMs)
+    writeInt64(words, AT.producerId, this.producerId)
+    words.setInt16(AT.producerEpoch, this.producerEpoch)
+    words.setInt32(AT.baseSequence, this.baseSequence)
+    words.setInt32(AT.recordCount, this.records)
+    words.setUint32(AT.crc, crc32c(buffer, CRC_START, this.end))
+    return buffer.subarray(0, this.end)
   }
 
   private grow(needed: number): void {
@@ -140,6 +141,7 @@ export class RecordBatchBuilder {
     const larger = Buffer.allocUnsafeSlow(capacity)
     this.buffer.copy(larger, 0, 0, this.end)
     this.buffer = larger
+    this.words = viewOf(larger)
   }
 }
 
@@ -158,15 +160,6 @@ export function maxEncodedRecordBytes(record: RecordInput): number {
   return RECORD_OVERHEAD_BYTES + keyBytes + valueBytes + (record.headers.length === 0 ? 1 : headersSize(record.headers))
 }
 
-function copy(source: Uint8Array, start: number, end: number, target: Buffer, at: number): number {
-  if (end - start > SMALL_COPY_BYTES) {
-    target.set(start === 0 && end === source.length ? source : source.subarray(start, end), at)
-    return at + end - start
-  }
-  while (start < end) target[at++] = source[start++]
-  return at
-}
-
 function headersSize(headers: readonly RecordHeader[]): number {
   let size = varintSize(headers.length)
   for (const { key, value } of headers) {
@@ -176,19 +169,19 @@ function headersSize(headers: readonly RecordHeader[]): number {
   return size
 }
 
-function writeHeaders(target: Buffer, at: number, headers: readonly RecordHeader[]): number {
+function writeHeaders(target: Buffer, words: DataView, at: number, headers: readonly RecordHeader[]): number {
   at = writeVarint(target, at, headers.length)
   for (const { key, value } of headers) {
     const keyBytes = Buffer.byteLength(key)
     at = writeVarint(target, at, keyBytes)
     at += target.write(key, at)
     at = writeVarint(target, at, value?.length ?? -1)
-    if (value) at = copy(value, 0, value.length, target, at)
+    if (value) at = copyBytes(value, 0, value.length, target, words, at)
   }
   return at
 }
 
-function writeInt64(target: Buffer, at: number, value: number): void {
-  target.writeInt32BE(Math.floor(value / 0x1_0000_0000), at)
-  target.writeUInt32BE(value >>> 0, at + 4)
+function writeInt64(target: DataView, at: number, value: number): void {
+  target.setInt32(at, Math.floor(value / 0x1_0000_0000))
+  target.setUint32(at + 4, value >>> 0)
 }
