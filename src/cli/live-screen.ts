@@ -8,6 +8,7 @@ const LEAVE = '\x1b[?25h\x1b[?1049l'
 const HOME = '\x1b[H'
 const CLEAR_LINE = '\x1b[K'
 const CLEAR_BELOW = '\x1b[J'
+const INDENT = '  '
 
 export class LiveScreen {
   private entered = false
@@ -22,6 +23,22 @@ export class LiveScreen {
     const picture = shown.map((line) => `${line}${CLEAR_LINE}\n`).join('')
     await output.write(`${this.entered ? '' : ENTER}${HOME}${picture}${CLEAR_BELOW}`)
     this.entered = true
+  }
+
+  /** A sentence, which is not to be cut: over as many lines as it takes, those after the first one indented. */
+  wrap(text: string): string[] {
+    const { isTty, columns } = this.output
+    if (!isTty || columns <= INDENT.length) return [text]
+    const lines: string[] = []
+    let line = ''
+    for (const word of text.split(' ')) {
+      const longer = line === '' ? word : `${line} ${word}`
+      if (line.trim() !== '' && [...longer].length > columns) {
+        lines.push(line)
+        line = INDENT + word
+      } else line = longer
+    }
+    return [...lines, line]
   }
 
   /** Call at the end, whatever it was. */

@@ -89,7 +89,7 @@ async function watch(context: Context, name: string | undefined): Promise<number
   try {
     while (!signal.aborted) {
       if (values.json) for (const upstream of upstreams) await stdout.json(upstream)
-      else await screen.draw(pictureOf(upstreams, name, failure, most))
+      else await screen.draw(pictureOf(screen, upstreams, name, failure, most))
       await sleep(REFRESH_MS, signal)
       if (signal.aborted) break
       try {
@@ -109,6 +109,7 @@ async function watch(context: Context, name: string | undefined): Promise<number
 }
 
 function pictureOf(
+  screen: LiveScreen,
   upstreams: readonly Upstream[],
   name: string | undefined,
   failure: string | null,
@@ -122,8 +123,8 @@ function pictureOf(
   const parts = [
     [`sluice upstreams  ${formatTime(Date.now())}  every second, Ctrl-C ends`],
     body.trimEnd().split('\n'),
-    bars,
-    notes,
+    bars.flatMap((bar) => screen.wrap(bar)),
+    notes.flatMap((note) => screen.wrap(note)),
   ]
   return parts.filter((part) => part.length > 0).flatMap((part, i) => (i === 0 ? part : ['', ...part]))
 }

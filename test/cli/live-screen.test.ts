@@ -26,6 +26,15 @@ test('a terminal is given a screen of its own, drawn in place and cut to its siz
   assert.is(written(), expected.join(''))
 })
 
+test('a sentence goes over as many lines of a terminal as it takes, between words', () => {
+  const sentence = 'the broker closed the connection; next attempt in 5s'
+  const wrap = (columns: number) => terminal({ isTTY: true, columns, rows: 4 }).screen.wrap(sentence)
+  assert.equal(wrap(80), [sentence])
+  assert.equal(wrap(20), ['the broker closed', '  the connection;', '  next attempt in 5s'])
+  assert.equal(wrap(5)[4], '  connection;', 'a word that is longer than a line has one of its own')
+  assert.equal(terminal({ columns: 20 }).screen.wrap(sentence), [sentence])
+})
+
 test('where there is no terminal the pictures follow one another, whole', async () => {
   const { screen, written } = terminal({})
   await screen.draw(['a line that is long', 'b'])
