@@ -116,8 +116,9 @@ export function notesOf(upstream: Upstream): string[] {
   const { name, url, state, last_error: error, next_attempt_in_ms: nextMs, rejected_total: rejected, daily } = upstream
   const notes: string[] = []
   if (error !== undefined) {
-    const next = nextMs === undefined ? '' : `; next attempt in ${formatDuration(nextMs)}`
-    notes.push(`${name} (${url}): ${error}${next}`)
+    // It may go somewhere else than the one that failed.
+    const next = nextMs === undefined ? '' : `; next attempt in ${formatDuration(nextMs)}, at ${url}`
+    notes.push(`${name}: ${error}${next}`)
   }
   if (state === 'over_budget' && daily !== null)
     notes.push(

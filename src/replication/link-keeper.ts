@@ -35,6 +35,8 @@ export class LinkKeeper<S extends Shipment> {
   connectedSinceMs: number | null = null
   /** Of the last connection or attempt that failed; null once one has worked. */
   lastError: SluiceError | null = null
+  /** Where the connection or attempt goes, or the last one went: the target's is that of the next one by the time it fails. */
+  private url = ''
   private upAtMs = 0
   private attemptAtMs = 0
   private wanted = false
@@ -92,7 +94,8 @@ export class LinkKeeper<S extends Shipment> {
   private connect(): void {
     const { target, clock, logger } = this.options
     this.state = 'connecting'
-    logger.debug('connecting', { url: target.url })
+    this.url = target.url
+    logger.debug('connecting', { url: this.url })
     try {
       const link: Link<S> = target.connect({
         onUp: () => this.up(link),
@@ -111,18 +114,18 @@ export class LinkKeeper<S extends Shipment> {
   }
 
   private up(link: Link<S>): void {
-    const { target, clock, logger } = this.options
+    const { clock, logger } = this.options
     this.dialing = null
     this.link = link
     this.state = 'up'
     this.upAtMs = clock.monotonicMs()
     this.connectedSinceMs = clock.wallMs()
-    logger.info('connected', { url: target.url })
+    logger.info('connected', { url: this.url })
     this.options.onUp()
   }
 
   private down(reason: SluiceError, hungUp = false): void {
-    const { target, clock, logger } = this.options
+    const { clock, logger } = this.options
     const wasUp = this.link !== null
     this.link = null
     this.dialing = null
@@ -131,7 +134,7 @@ export class LinkKeeper<S extends Shipment> {
     if (wasUp) this.options.onLost(hungUp && this.wanted)
     if (!this.wanted) {
       this.state = 'off'
-      logger.info('disconnected', { url: target.url })
+      logger.info('disconnected', { url: this.url })
       this.stopped()
       return
     }
@@ -140,7 +143,7 @@ export class LinkKeeper<S extends Shipment> {
     this.attemptAtMs = clock.monotonicMs() + delayMs
     // An outage is one line, not one per attempt.
     const news = wasUp || this.lastError?.message !== reason.message
-    const fields = { url: target.url, reason: reason.message, next_attempt_in_ms: delayMs }
+    const fields = { url: this.url, reason: reason.message, next_attempt_in_ms: delayMs }
     if (news)
       logger.warn(wasUp ? 'connection lost; what is not acknowledged will be sent again' : 'cannot connect', fields)
     else logger.debug('cannot connect', fields)

@@ -164,7 +164,8 @@ test('addresses are tried in turn, and the first again once it was away', async 
     await bench.write(10)
     await bench.drained()
     assert.is(two.received.length, 10)
-    assert.is(bench.status().url, two.url)
+    const second = two.url
+    assert.is(bench.status().url, second)
     const again = await MiniBroker.start(port)
     two.hangUp()
     await two.stop()
@@ -172,6 +173,9 @@ test('addresses are tried in turn, and the first again once it was away', async 
     await bench.drained()
     assert.is(again.received.length, 10)
     await again.stop()
+    const logged = (event: string) => bench.logLines.find((line) => line.includes(event)) ?? ''
+    assert.ok(logged('connection lost').includes(`url=${second} `), 'the one that was lost, not the next')
+    assert.ok(logged('cannot connect').includes(`url=mqtt://127.0.0.1:${port} `))
   } finally {
     await bench.close()
     await two.stop().catch(() => {})
