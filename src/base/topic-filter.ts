@@ -1,6 +1,8 @@
 // MQTT topic names and topic filters: validity and matching, by MQTT 3.1.1 section 4.7. Used wherever MQTT topics meet anything else:
 // the router, subscriptions, ACLs, upstream mappings, queries.
 
+import { characterProblem } from './mqtt-text.js'
+
 /**
  * Levels a topic name or filter may have: mosquitto's limit, 200 slashes. aedes recursed once per level, which was a denial of service
  * (CVE-2020-13410 kind).
@@ -30,7 +32,8 @@ export function topicFilterProblem(filter: string): string | null {
 }
 
 function commonProblem(topic: string): string | null {
-  if (topic.includes('\0')) return 'contains a NUL character'
+  const character = characterProblem(topic) // [MQTT-1.5.3-2, MQTT-4.7.3-2]
+  if (character !== null) return character
   if (topic.length > MAX_TOPIC_BYTES / 3 && Buffer.byteLength(topic) > MAX_TOPIC_BYTES)
     return `is longer than ${MAX_TOPIC_BYTES} bytes`
   let levels = 1

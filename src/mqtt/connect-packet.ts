@@ -5,6 +5,7 @@
 //   flags   = username password will-retain will-qos(2) will clean reserved    from the top bit down
 
 import { isUtf8 } from 'node:buffer'
+import { characterProblem } from '../base/mqtt-text.js'
 import { topicNameProblem } from '../base/topic-filter.js'
 import type { Qos } from '../record/record.js'
 
@@ -54,11 +55,12 @@ class FieldReader {
     return Buffer.from(this.buffer.subarray(start, this.position))
   }
 
-  /** A UTF-8 string [MQTT-1.5.3-1, MQTT-1.5.3-2]. */
+  /** A UTF-8 string [MQTT-1.5.3-1, MQTT-1.5.3-2], without control characters. */
   text(): string {
     const bytes = this.bytes()
-    if (!isUtf8(bytes) || bytes.includes(0)) this.failed = true
-    return bytes.toString('utf8')
+    const text = bytes.toString('utf8')
+    if (!isUtf8(bytes) || characterProblem(text) !== null) this.failed = true
+    return text
   }
 
   get atEnd(): boolean {
@@ -94,7 +96,7 @@ export function readConnect(
   const holds = (flag: number) => (flags & flag) !== 0 && !(level === 3 && fields.atEnd)
   const username = holds(0x80) ? fields.text() : undefined
   const password = holds(0x40) ? fields.bytes() : undefined
-  if (fields.failed) return malformed('CONNECT is cut short or holds invalid UTF-8')
+  if (fields.failed) return malformed('CONNECT is cut short, or holds invalid UTF-8 or a control character')
   if (!fields.atEnd) return malformed('CONNECT has bytes after its last field')
   const willProblem = hasWill ? topicNameProblem(willTopic) : null
   if (willProblem !== null) return malformed(`will topic ${willProblem}`)
@@ -126,15 +128,14 @@ function levelProblem(level: number): string {
 }
 
 function flagsProblem(headerFlags: number, flags: number, level: number): string | null {
-  const hasWill = (flags & 0x04) !== 0
   // MQTT 3.1 has what does not matter "not used" and "disregarded".
   if (level > 3) {
     if (headerFlags !== 0) return 'reserved flags of the fixed header of CONNECT are set' // [MQTT-2.2.2-2]
     if ((flags & 0x01) !== 0) return 'the reserved flag of CONNECT is set' // [MQTT-3.1.2-3]
-    if (!hasWill && (flags & 0x38) !== 0) return 'will QoS or retain is set without a will' // [MQTT-3.1.2-11, -13, -15]
-    if ((flags & 0xc0) === 0x40) return 'a password without a user name' // [MQTT-3.1.2-22]
+    if ((flags & 0x04) === 0 && (flags & 0x38) !== 0) return 'will QoS or retain is set without a will' // [MQTT-3.1.2-11, -13, -15]
   }
-  return hasWill && (flags & 0x18) === 0x18 ? 'will QoS 3 does not exist' : null // [MQTT-3.1.2-14]
+  if ((flags & 0xc0) === 0x40) return 'a password without a user name' // [MQTT-3.1.2-22], and the same in MQTT 3.1
+  return (flags & 0x18) === 0x18 ? 'will QoS 3 does not exist' : null // [MQTT-3.1.2-14]
 }
 
 function malformed(problem: string): RefusedConnect {

@@ -44,6 +44,15 @@ const CLOSED_WITHOUT_A_WORD: readonly [string, Buffer][] = [
     packet(0x10, 'MQTT', [4, 2], u16(0), notUtf8),
   ],
   ['01-12 [MQTT-1.5.3-2] the client identifier holds NUL', connectPacket({ clientId: 'a\0b' })],
+  ['01-50 (section 1.5.3) the client identifier holds a control character', connectPacket({ clientId: 'a\u0001b' })],
+  [
+    '01-51 (section 1.5.3) the will topic holds a control character',
+    connectPacket({ flags: 2 | WILL, payload: fields('w\u001f', 'x') }),
+  ],
+  [
+    '01-52 (section 1.5.3) the user name holds a control character',
+    connectPacket({ flags: 2 | USERNAME, payload: fields('u\u009f') }),
+  ],
   ['01-13 a will topic with a wildcard', connectPacket({ flags: 2 | WILL, payload: fields('w/#', 'x') })],
   ['01-14 [MQTT-3.1.4-1] CONNECT of two bytes', Buffer.from([0x10, 2, 0, 4])],
   [
@@ -106,10 +115,9 @@ servedOver(['mqtt'], (test, server) => {
   for (const [number, what, first, flags, payload] of [
     ['01-44', 'flags in the fixed header', 0x1f, 2, []],
     ['01-45', 'the reserved flag, and a session to keep', 0x10, 1, []],
-    ['01-46', 'will QoS and retain without a will', 0x10, 2 | 0x38, []],
+    ['01-46', 'will QoS and retain without a will', 0x10, 2 | 0x30, []],
     ['01-47', 'a user name and a password that are only promised', 0x10, 2 | USERNAME | PASSWORD, []],
     ['01-48', 'a password that is only promised', 0x10, 2 | USERNAME | PASSWORD, ['user']],
-    ['01-49', 'a password without a user name', 0x10, 2 | PASSWORD, ['secret']],
   ] as const)
     test(`${number} MQTT 3.1 has no objection to ${what}`, async () => {
       const bytes = packet(first, 'MQIsdp', [3, flags], u16(0), 'old', ...payload)
@@ -120,11 +128,12 @@ servedOver(['mqtt'], (test, server) => {
       client.socket.destroy()
     })
 
-  test('01-50 of MQTT 3.1 too a CONNECT that is cut short or too long, or has a will at QoS 3, closes the connection without a word', async () => {
+  test('01-49 of MQTT 3.1 too a CONNECT that is cut short or too long, has a will at QoS 3 or a password without a user name, closes the connection without a word', async () => {
     const payloads: [number, Buffer][] = [
       [2 | USERNAME, Buffer.from([0])],
       [2 | USERNAME, Buffer.from([0, 9, 0x75])],
       [2, fields('user')],
+      [2 | PASSWORD, fields('secret')],
       [2 | WILL, fields('w')],
       [0x1a | WILL, fields('w', 'm')],
     ]

@@ -60,6 +60,11 @@ const CLOSES: readonly [string, Buffer][] = [
   ['02-56 PUBACK of three bytes', packet(0x40, [0, 1, 0])],
   ['02-57 PINGREQ with a body', packet(0xc0, [0])],
   ['02-58 [MQTT-3.3.2-2, MQTT-4.7.1-1] # in a topic name', publishPacket('a/#', 'x', { qos: 2 })],
+  ['02-60 (section 1.5.3) U+0001 in a topic name', publishPacket('a\u0001', 'x')],
+  ['02-61 (section 1.5.3) a line feed in a topic name', publishPacket('a\n', 'x', { qos: 1, id: 1 })],
+  ['02-62 (section 1.5.3) U+009F in a filter', subscribePacket(1, ['a\u009f', 0])],
+  ['02-63 (section 1.5.3) U+FFFF, no character, in a topic name', publishPacket('\uffff', 'x', { qos: 2, id: 1 })],
+  ['02-64 (section 1.5.3) UNSUBSCRIBE from a filter with U+007F', unsubscribePacket(1, 'a\u007f')],
   ['02-59 [MQTT-4.7.1-2] SUBSCRIBE to a#', subscribePacket(1, ['a#', 0])],
 ]
 

@@ -65,7 +65,7 @@ export class Served {
   /** The retained messages of a topic and of all below it, as a new subscriber at QoS 2 is sent them. */
   async retainedOf(topic: string): Promise<ReturnType<typeof publishOf>[]> {
     // The last of them in the order of topics: retained messages come at their own pace.
-    const last = `${topic}/\uffff`
+    const last = `${topic}/\u{10fffd}`
     const client = await this.connected('reader of retained')
     client.write(publishPacket(last, 'last', { qos: 1, id: 1, retain: true }))
     await client.next()

@@ -79,7 +79,7 @@ for (const [topic, problem] of [
   ['', 'empty'],
   ['a/+', 'wildcard'],
   ['a/#', 'wildcard'],
-  ['a\0b', 'NUL'],
+  ['a\0b', 'U+0000'],
   ['/'.repeat(201), 'levels'],
 ] as const)
   test(`${JSON.stringify(topic.slice(0, 10))} is not a topic name: ${problem}`, () => {

@@ -125,16 +125,6 @@ export const DIFFERENCES: readonly Difference[] = [
     ({ clientIdBytes }) => clientIdBytes === 0,
   ),
   {
-    name: 'control characters',
-    by: 'section 1.5.3: who receives U+0001 to U+001F, or U+007F to U+009F, may close the connection; the node does not',
-    explains(step, theirs, ours) {
-      if (step.kind !== 'send' && step.kind !== 'stranger') return false
-      const who = step.kind === 'send' ? step.client : 'stranger'
-      const has = /[\u0001-\u001f\u007f-\u009f]/.test(step.bytes.subarray(2).toString())
-      return has && theirs.get(who)?.at(-1) === 'closed' && ours.get(who)?.at(-1) !== 'closed'
-    },
-  },
-  {
     name: 'the will of who says CONNECT twice',
     by: 'MQTT-3.1.2-8: it is published when the server closes the connection because of a protocol error; mosquitto forgets it',
     explains(step, theirs, ours) {

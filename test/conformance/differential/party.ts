@@ -153,7 +153,7 @@ export class Party {
     const seat = this.seats.get(step.client)!
     if (step.kind === 'connect') await this.connect(seat, step, outcome)
     else if (seat.connection === null) return outcome
-    else if (step.kind === 'send') seat.connection.write(step.bytes)
+    else if (step.kind === 'send') await this.send(seat, step.bytes)
     else if (step.kind === 'answer') answer(seat, step)
     else if (step.kind === 'handshake') await this.handshake(seat, step)
     else await seat.end(step.kind === 'disconnect')
@@ -178,6 +178,12 @@ export class Party {
     // Its own will may be the last it hears of, or not.
     while ((await nextOf(before)) !== null);
     outcome.set(`${step.client} before`, [CLOSED])
+  }
+
+  private async send(seat: Seat, bytes: Buffer): Promise<void> {
+    seat.connection!.write(bytes)
+    // A PINGREQ with flags, of MQTT 3.1: where it is answered, that is no answer to the one that comes behind.
+    if (bytes[0] >> 4 === 12) await seat.takeUntil(PINGRESP)
   }
 
   private async handshake(seat: Seat, step: HandshakeStep): Promise<void> {
