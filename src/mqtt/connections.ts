@@ -6,7 +6,7 @@ import { type Duplex, duplexPair } from 'node:stream'
 import type { Clock } from '../base/clock.js'
 import type { Logger } from '../base/logger.js'
 import { AedesBack, type AedesBackHost } from './aedes-back.js'
-import { ACCESS_REVOKED, type CloseReason, NODE_STOPPING, pastLimit } from './close-reason.js'
+import { ACCESS_REVOKED, type CloseReason, JUDGED_AGAIN, NODE_STOPPING, pastLimit } from './close-reason.js'
 import type { ConnectPacket } from './connect-packet.js'
 import { Gate } from './gate.js'
 import type { GateHost } from './gate-host.js'
@@ -123,6 +123,11 @@ export class Connections implements GateHost, AedesBackHost {
     }
   }
 
+  /** Clients' certificates may rest on others than before: who has shown one comes again to be judged. */
+  authoritiesChanged(): void {
+    for (const gate of this.gates) if (gate.certificateName !== undefined) gate.close(JUDGED_AGAIN)
+  }
+
   totals(): ReturnType<OpenConnections['totals']> {
     return this.gates.totals()
   }
@@ -220,6 +225,12 @@ export class Connections implements GateHost, AedesBackHost {
     const { username, password, clean } = gate.connectPacket!
     const { remoteAddress } = gate
     const trusted = this.trusted.has(gate)
+    if (certificateNameIsUser && gate.certificateName === '') {
+      // Or it could take any name.
+      const reason = 'its certificate names nobody: it has no common name'
+      incidents.warn('login refused', { client: clientId, username, address: remoteAddress, reason })
+      return NOT_AUTHORIZED
+    }
     const knows = trusted || (await authenticate?.({ clientId, username, password, remoteAddress })) !== false
     if (!knows) {
       incidents.warn('login refused', { client: clientId, username, address: remoteAddress })

@@ -24,7 +24,7 @@ export interface ListenAddress {
 export interface Accepted {
   readonly stream: Duplex
   readonly remoteAddress: string
-  /** The common name of the client's certificate, where one was shown and found good. */
+  /** The common name of the client's certificate, empty if it has none, where one was shown and found good. */
   readonly certificateName?: string
 }
 
@@ -42,8 +42,8 @@ export interface ListenOptions {
 export interface Listener {
   /** As bound: `127.0.0.1:1883`, with the real port where 0 was asked for; other protocols than mqtt stand in front. */
   readonly address: string
-  /** Reads the certificate again. @throws SluiceError INVALID_CONFIG: then the one before stays. */
-  reloadCertificate?(): Promise<void>
+  /** See Upgrade. */
+  reloadCertificate?(): Promise<boolean>
   /** Accepts nothing more; resolves when the port is free. Connections live on. */
   close(): Promise<void>
 }
@@ -51,7 +51,12 @@ export interface Listener {
 /** What takes over sockets that were let in. */
 export interface Upgrade {
   take(socket: Socket, remoteAddress: string): void
-  reloadCertificate?(): Promise<void>
+  /**
+   * Reads the certificate, and those that clients' rest on, again, for new connections.
+   * @returns whether the clients' may rest on others now than before.
+   * @throws SluiceError INVALID_CONFIG: then all stays as it was.
+   */
+  reloadCertificate?(): Promise<boolean>
 }
 
 /** @throws SluiceError INVALID_CONFIG unless it is `host:port` or `[v6]:port`, or either after `mqtt://`, `mqtts://`, `ws://` or `wss://`. */

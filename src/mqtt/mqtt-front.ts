@@ -245,13 +245,21 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
     this.connections.accessChanged(isRevoked)
   }
 
-  /** Reads the certificates of the listeners again; where one is not good, the one before stays and the log says why. */
+  /**
+   * Reads the certificates of the listeners again; where one is not good, the one before stays and the log says why. Where those that clients'
+   * certificates rest on have changed, who has shown one must show it again.
+   */
   async reloadCertificates(): Promise<void> {
+    let others = false
     for (const { address, reloadCertificate } of this.listeners)
       await reloadCertificate?.().then(
-        () => this.logger.info('certificate read again', { address }),
+        (changed) => {
+          others ||= changed
+          this.logger.info('certificate read again', { address })
+        },
         (error) => this.logger.error('certificate not renewed', { address, error: messageOf(error) }),
       )
+    if (others) this.connections.authoritiesChanged()
   }
 
   /** Tells whoever is subscribed now, at QoS 0; nothing is stored. For what the node says of itself, below `$SYS/`. */

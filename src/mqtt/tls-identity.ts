@@ -24,12 +24,12 @@ export async function readIdentity({ certFile, keyFile, caFile }: TlsOptions): P
   return { cert, key, ca, minVersion: 'TLSv1.2' }
 }
 
-/** @returns the name in a client's certificate, which has been verified; undefined without one. */
+/** @returns the name in a client's certificate, which has been verified, empty if that has none; undefined without a certificate. */
 export function certificateNameOf(socket: TLSSocket): string | undefined {
   if (!socket.authorized) return undefined
   const name: unknown = socket.getPeerCertificate()?.subject?.CN
   // A subject may have several.
-  return typeof name === 'string' && name !== '' ? name : undefined
+  return typeof name === 'string' ? name : ''
 }
 
 async function read(path: string): Promise<Buffer> {

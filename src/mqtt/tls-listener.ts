@@ -1,7 +1,15 @@
 // TLS under MQTT, version 1.2 and above. Loaded only where an address asks for it.
 
-import { createServer, type Server, type TlsOptions as ServerOptions, type TLSSocket } from 'node:tls'
+import type { Socket } from 'node:net'
+import {
+  createServer,
+  type SecureContextOptions,
+  type Server,
+  type TlsOptions as ServerOptions,
+  type TLSSocket,
+} from 'node:tls'
 import { messageOf, SluiceError } from '../base/errors.js'
+import type { Door } from './door.js'
 import type { ListenOptions, Upgrade } from './listener.js'
 import { certificateNameOf, readIdentity, type TlsOptions } from './tls-identity.js'
 
@@ -22,32 +30,60 @@ export function isGood(socket: TLSSocket): boolean {
   return socket.authorized || Object.keys(socket.getPeerCertificate() ?? {}).length === 0
 }
 
-/** Makes the certificate in the files the one of new connections. @throws SluiceError INVALID_CONFIG: then the one before stays. */
-export async function reload(server: Server, tls: TlsOptions): Promise<void> {
-  const identity = await readIdentity(tls)
-  try {
-    server.setSecureContext(identity)
-  } catch (error) {
-    const message = `${tls.certFile} and ${tls.keyFile} do not make a TLS identity: ${messageOf(error)}`
-    throw new SluiceError('INVALID_CONFIG', message, {}, error)
+/**
+ * @param served What `server` was made with.
+ * @returns how to make what is in the files hold for new connections, as Upgrade.reloadCertificate.
+ */
+export function reloading(server: Server, tls: TlsOptions, served: SecureContextOptions): () => Promise<boolean> {
+  let { ca } = served
+  return async () => {
+    const identity = await readIdentity(tls)
+    try {
+      server.setSecureContext(identity)
+    } catch (error) {
+      const message = `${tls.certFile} and ${tls.keyFile} do not make a TLS identity: ${messageOf(error)}`
+      throw new SluiceError('INVALID_CONFIG', message, {}, error)
+    }
+    const changed = String(ca) !== String(identity.ca)
+    ca = identity.ca
+    return changed
   }
 }
 
+/** Tells the door whom TLS has turned away, and why. */
+export function tellFailures(server: Server, door: Door): void {
+  server.on('tlsClientError', (error, socket) => {
+    const { authorizationError } = socket
+    const words = 'reason' in error ? String(error.reason) : error.message
+    door.handshakeFailed(addressOf(socket), authorizationError ? notGood(socket) : words)
+  })
+}
+
+/** A TLS socket that has been destroyed has no address any more; the one below it does. */
+function addressOf(socket: TLSSocket): string | undefined {
+  return socket.remoteAddress ?? (socket as TLSSocket & { readonly _parent?: Socket })._parent?.remoteAddress
+}
+
+export function notGood({ authorizationError }: TLSSocket): string {
+  return `its certificate is not good: ${authorizationError}`
+}
+
 export async function tlsUpgrade({ door, accept, tls }: ListenOptions): Promise<Upgrade> {
-  const server = createServer(await tlsServerOptions(tls), (socket) => {
+  const options = await tlsServerOptions(tls)
+  const server = createServer(options, (socket) => {
     socket.on('error', () => {}) // the gate has a listener of its own, once there is a gate
     door.handshakeDone(socket)
     const { remoteAddress } = socket
     if (remoteAddress === undefined || !isGood(socket)) {
-      door.handshakeFailed(remoteAddress, `its certificate is not good: ${socket.authorizationError}`)
+      door.handshakeFailed(remoteAddress, notGood(socket))
       socket.destroy()
       return
     }
     accept({ stream: socket, remoteAddress, certificateName: certificateNameOf(socket) })
   })
-  server.on('tlsClientError', (error, socket) => door.handshakeFailed(socket.remoteAddress, error.message))
+  tellFailures(server, door)
   return {
     take: (socket) => server.emit('connection', socket),
-    reloadCertificate: () => reload(server, tls!),
+    reloadCertificate: reloading(server, tls!, options),
   }
 }

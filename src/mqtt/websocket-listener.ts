@@ -8,7 +8,7 @@ import type { TLSSocket } from 'node:tls'
 import { WebSocketServer } from 'ws'
 import type { ListenOptions, Upgrade } from './listener.js'
 import { certificateNameOf } from './tls-identity.js'
-import { isGood, reload, tlsServerOptions } from './tls-listener.js'
+import { isGood, notGood, reloading, tellFailures, tlsServerOptions } from './tls-listener.js'
 import { isWelcomePage } from './web-page-origin.js'
 import { WebSocketStream } from './websocket-stream.js'
 
@@ -21,7 +21,8 @@ const MAX_FRAGMENTS = 1024
 export async function webSocketUpgrade(options: ListenOptions, secure: boolean): Promise<Upgrade> {
   const { door, accept, tls, allowedOrigins, maxMessageBytes } = options
   const limits = { maxHeaderSize: MAX_HEADER_BYTES, keepAliveTimeout: 1 }
-  const tlsServer = secure ? createTlsServer({ ...(await tlsServerOptions(tls)), ...limits }) : null
+  const tlsOptions = secure ? await tlsServerOptions(tls) : null
+  const tlsServer = tlsOptions === null ? null : createTlsServer({ ...tlsOptions, ...limits })
   const server = tlsServer ?? createServer(limits)
   const sockets = new WebSocketServer({
     noServer: true,
@@ -41,7 +42,7 @@ export async function webSocketUpgrade(options: ListenOptions, secure: boolean):
       socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`)
     }
     const offered = (request.headers['sec-websocket-protocol'] ?? '').split(',').map((one) => one.trim())
-    if (tlsServer !== null && !isGood(request.socket as TLSSocket)) refuse(403, 'its certificate is not good')
+    if (tlsServer !== null && !isGood(request.socket as TLSSocket)) refuse(403, notGood(request.socket as TLSSocket))
     else if (!isWelcomePage(request.headers, allowedOrigins))
       refuse(403, `a web page at ${request.headers.origin} is not among mqtt.allowed_origins`)
     else if (!SUBPROTOCOLS.some((known) => offered.includes(known)))
@@ -57,9 +58,9 @@ export async function webSocketUpgrade(options: ListenOptions, secure: boolean):
       })
   })
   server.on('clientError', (_error, socket) => socket.destroy())
-  tlsServer?.on('tlsClientError', (error, socket) => door.handshakeFailed(socket.remoteAddress, error.message))
+  if (tlsServer !== null) tellFailures(tlsServer, door)
   return {
     take: (socket) => server.emit('connection', socket),
-    reloadCertificate: tlsServer === null ? undefined : () => reload(tlsServer, tls!),
+    reloadCertificate: tlsServer === null ? undefined : reloading(tlsServer, tls!, tlsOptions!),
   }
 }

@@ -36,13 +36,22 @@ export class Authority {
     ])
   }
 
-  /** A certificate for 127.0.0.1 and localhost, also good for clients. */
-  issue(commonName: string, file = commonName): Identity {
+  /** A certificate for 127.0.0.1 and localhost, also good for clients. @param subject In place of a common name. */
+  issue(commonName: string, file = commonName, { subject = `/CN=${commonName}`, days = 2 } = {}): Identity {
     const at = (name: string) => join(this.folder, name)
     const [certFile, keyFile] = [at(`${file}.pem`), at(`${file}.key`)]
     writeFileSync(at('ext'), 'subjectAltName=IP:127.0.0.1,DNS:localhost\n')
-    openssl(['req', ...NEW_KEY, '-keyout', keyFile, '-out', at('csr'), '-subj', `/CN=${commonName}`])
-    const signing = ['-CA', this.caFile, '-CAkey', at('ca.key'), '-set_serial', String(this.serial++), '-days', '2']
+    openssl(['req', ...NEW_KEY, '-keyout', keyFile, '-out', at('csr'), '-subj', subject])
+    const signing = [
+      '-CA',
+      this.caFile,
+      '-CAkey',
+      at('ca.key'),
+      '-set_serial',
+      String(this.serial++),
+      '-days',
+      String(days),
+    ]
     openssl(['x509', '-req', '-in', at('csr'), ...signing, '-extfile', at('ext'), '-out', certFile])
     return { certFile, keyFile }
   }

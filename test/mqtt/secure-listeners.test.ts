@@ -1,10 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { connect as tlsConnect } from 'node:tls'
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt'
 import { test as uvuTest } from 'uvu'
 import * as assert from 'uvu/assert'
 import { WebSocket } from 'ws'
-import { Authority, opensslMissing } from '../helpers/certificates.js'
+import { Authority, type Identity, opensslMissing } from '../helpers/certificates.js'
+import { eventually } from '../helpers/eventually.js'
 import { LogLines } from '../helpers/log-lines.js'
 import { unlessSkipped } from '../helpers/skip.js'
 import { connectPacket, publishPacket, RawClient, subscribePacket } from './raw-client.js'
@@ -38,10 +40,8 @@ function isLetIn(url: string, options: IClientOptions): Promise<boolean> {
   })
 }
 
-const pem = (name: string) => {
-  const { certFile, keyFile } = authority.issue(name)
-  return { cert: readFileSync(certFile), key: readFileSync(keyFile) }
-}
+const pemOf = ({ certFile, keyFile }: Identity) => ({ cert: readFileSync(certFile), key: readFileSync(keyFile) })
+const pem = (name: string) => pemOf(authority.issue(name))
 
 test('mqtt, mqtts, ws and wss are served at once, and a message goes from each to each', async () => {
   const front = await startFront({
@@ -97,6 +97,77 @@ test('where client certificates are required, none and a strange one are refused
   }
   assert.equal([...new Set(asked)], ['sensor-7'])
   assert.ok(log.having('client cut off').length >= 2)
+  await front.stop()
+})
+
+for (const requireClientCert of [true, false])
+  test(`a certificate that is not good is refused with a line that says why, and whose it is, where one is ${requireClientCert ? 'required' : 'optional'}`, async () => {
+    const log = new LogLines()
+    const front = await startFront({
+      listen: ['mqtts://127.0.0.1:0', 'wss://127.0.0.1:0'],
+      tls: { ...server, caFile: authority.caFile, requireClientCert },
+      logger: log.logger,
+    })
+    const cases: [string, Identity, RegExp][] = [
+      ['of another authority', new Authority().issue('stranger'), /not good: .*(ISSUER|VERIFY|SIGNATURE)/],
+      ['that has expired', authority.issue('old', 'old', { days: -1 }), /not good: CERT_HAS_EXPIRED/],
+    ]
+    for (const protocol of ['mqtts', 'wss'])
+      for (const [name, identity, reason] of cases) {
+        assert.not(await isLetIn(urlOf(front, protocol), pemOf(identity)))
+        await eventually(`one ${name} is refused`, () => log.having('client cut off').length > 0)
+        const [line] = log.having('client cut off')
+        assert.match(line, reason)
+        assert.match(line, '127.0.0.1')
+        log.lines.length = 0
+      }
+    await front.stop()
+  })
+
+test('who shows no certificate where one is required is told from who shows a bad one', async () => {
+  const log = new LogLines()
+  const tls = { ...server, caFile: authority.caFile, requireClientCert: true }
+  const front = await startFront({ listen: ['mqtts://127.0.0.1:0'], tls, logger: log.logger })
+  assert.not(await isLetIn(urlOf(front, 'mqtts'), {}))
+  await eventually('it is refused', () => log.having('client cut off').length > 0)
+  assert.match(log.having('client cut off')[0], /address=127\.0\.0\.1 reason="peer did not return a certificate"$/)
+  await front.stop()
+})
+
+test('where certificates name the users, one without a common name is refused: it could take any name', async () => {
+  const log = new LogLines()
+  const front = await startFront({
+    listen: ['mqtts://127.0.0.1:0'],
+    tls: { ...server, caFile: authority.caFile, requireClientCert: true },
+    certificateNameIsUser: true,
+    logger: log.logger,
+  })
+  const nameless = pemOf(authority.issue('', 'nameless', { subject: '/O=somebody' }))
+  assert.not(await isLetIn(urlOf(front, 'mqtts'), { ...nameless, username: 'admin', password: 'x' }))
+  assert.match(log.having('login refused')[0], 'no common name')
+  await front.stop()
+})
+
+test('when the authorities of client certificates change, who has shown one is judged again; others stay', async () => {
+  const other = new Authority()
+  const caFile = join(authority.folder, 'trusted.pem')
+  writeFileSync(caFile, readFileSync(authority.caFile))
+  const front = await startFront({
+    listen: ['mqtts://127.0.0.1:0', 'wss://127.0.0.1:0'],
+    tls: { ...server, caFile, requireClientCert: false },
+  })
+  const url = urlOf(front, 'mqtts')
+  const shown = [await connectTo(url, pem('sensor-8')), await connectTo(urlOf(front, 'wss'), pem('sensor-9'))]
+  const none = await connectTo(url)
+  await front.front.reloadCertificates()
+  for (const client of [...shown, none]) await client.publishAsync('t', 'the same authority', { qos: 1 })
+  const closed = shown.map((client) => new Promise<void>((resolve) => client.once('close', resolve)))
+  writeFileSync(caFile, readFileSync(other.caFile))
+  await front.front.reloadCertificates()
+  await Promise.all(closed)
+  await none.publishAsync('t', 'still there', { qos: 1 })
+  assert.not(await isLetIn(url, pem('sensor-8')))
+  assert.ok(await isLetIn(url, pemOf(other.issue('sensor-8'))))
   await front.stop()
 })
 
