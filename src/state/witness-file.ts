@@ -8,7 +8,6 @@ import { close, fdatasync, open, write } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { crc32c } from '../base/crc32c.js'
-import { Pause } from '../base/pause.js'
 import { writeFileDurably } from './durable-files.js'
 import { storageError } from './level-database.js'
 
@@ -43,13 +42,19 @@ export async function readWitness(path: string): Promise<Witness | null> {
   return bytes && (decode(bytes, 0) ?? decode(bytes, COPY_AT))
 }
 
-/** The file of a database that is being written. */
+/** The file of a database that is being written: up to two hundred times a second, so nothing is made for a write but the write. */
 export class WitnessFile {
   private wanted: Witness | null = null
-  private writing: Promise<void> | null = null
+  /** Of the write that is under way. */
+  private readonly bytes = Buffer.alloc(FILE_BYTES)
+  /** A write is under way, or the pause after it. */
+  private isBusy = false
+  private isPausing = false
+  private pause: NodeJS.Timeout | null = null
+  private isClosing = false
+  private whenIdle = (): void => {}
   private syncedAtMs = performance.now()
   private failure: Error | null = null
-  private readonly pause = new Pause()
 
   private constructor(
     private readonly path: string,
@@ -69,50 +74,70 @@ export class WitnessFile {
   note(witness: Witness): void {
     if (this.failure) throw this.failure
     this.wanted = witness
-    this.writing ??= this.writeWanted()
+    if (!this.isBusy) this.writeWanted()
   }
 
   /** @param sync Have what was noted on disk first. @throws SluiceError as storageError. */
   async close({ sync = false } = {}): Promise<void> {
     if (sync) this.syncedAtMs = Number.NEGATIVE_INFINITY
-    this.pause.end()
-    await this.writing
+    this.isClosing = true
+    if (this.isBusy) {
+      const idle = new Promise<void>((resolve) => (this.whenIdle = resolve))
+      if (this.isPausing) {
+        clearTimeout(this.pause!)
+        this.writeWanted()
+      }
+      await idle
+    }
     await closeFile(this.descriptor)
     if (this.failure) throw this.failure
   }
 
-  private async writeWanted(): Promise<void> {
-    try {
-      while (this.wanted !== null) {
-        const bytes = encode(this.wanted)
-        this.wanted = null
-        await this.inPlace(bytes)
-        await this.pause.wait(PAUSE_MS)
-      }
-    } catch (error) {
-      this.failure = storageError(error, `the file ${this.path} cannot be written`)
+  private writeWanted(): void {
+    const { wanted, bytes } = this
+    this.isPausing = false
+    this.isBusy = wanted !== null
+    if (wanted === null) {
+      this.whenIdle()
+      return
     }
-    this.writing = null
+    this.wanted = null
+    encode(wanted, bytes)
+    write(this.descriptor, bytes, 0, bytes.length, 0, this.onWritten)
   }
 
-  private inPlace(bytes: Buffer): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const done = (error: Error | null): void => (error ? reject(error) : resolve())
-      write(this.descriptor, bytes, 0, bytes.length, 0, (error) => {
-        if (error || performance.now() - this.syncedAtMs < SYNC_EVERY_MS) return done(error)
-        this.syncedAtMs = performance.now()
-        fdatasync(this.descriptor, done)
-      })
-    })
+  private readonly onWritten = (error: Error | null): void => {
+    if (error || performance.now() - this.syncedAtMs < SYNC_EVERY_MS) {
+      this.onDone(error)
+      return
+    }
+    this.syncedAtMs = performance.now()
+    fdatasync(this.descriptor, this.onDone)
+  }
+
+  private readonly onDone = (error: Error | null): void => {
+    if (error) {
+      this.failure = storageError(error, `the file ${this.path} cannot be written`)
+      this.wanted = null
+    }
+    if (error || this.isClosing) this.writeWanted()
+    else this.takePause()
+  }
+
+  private takePause(): void {
+    this.isPausing = true
+    if (this.pause === null) this.pause = setTimeout(() => this.writeWanted(), PAUSE_MS).unref()
+    else this.pause.refresh()
   }
 }
 
-function encode({ count, succeeded }: Witness): Buffer {
-  const bytes = Buffer.alloc(FILE_BYTES)
-  bytes.writeBigUInt64BE(BigInt(count), 0)
+/** @param bytes A file's worth of zeros, or what was encoded before. */
+function encode({ count, succeeded }: Witness, bytes = Buffer.alloc(FILE_BYTES)): Buffer {
+  bytes.writeUInt32BE(Math.floor(count / 0x1_0000_0000), 0)
+  bytes.writeUInt32BE(count >>> 0, 4)
   bytes[SUCCEEDED_AT] = succeeded ? 1 : 0
   bytes.writeUInt32BE(crc32c(bytes, 0, CHECK_AT), CHECK_AT)
-  bytes.copy(bytes, COPY_AT, 0, COPY_BYTES)
+  bytes.copyWithin(COPY_AT, 0, COPY_BYTES)
   return bytes
 }
 
