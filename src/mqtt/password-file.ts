@@ -39,9 +39,9 @@ export class PasswordFile {
     if (this.problem !== null) this.users.clear()
   }
 
-  /** Whether this user has this password. Never rejects. */
+  /** Whether this user has this password. An empty one is none, whatever the file says, as mosquitto has it. Never rejects. */
   async verify(username: string | undefined, password: Buffer | undefined): Promise<boolean> {
-    if (username === undefined || password === undefined || this.problem !== null) return false
+    if (username === undefined || !password?.length || this.problem !== null) return false
     if (this.busy) {
       let queued = false
       await new Promise<void>((resolve) => {

@@ -43,6 +43,7 @@ test('a password is accepted in both formats of mosquitto, another one and anoth
   assert.not(await file.verify('old', bytes('lovelace')))
   assert.not(await file.verify('eve', bytes('lovelace')))
   assert.not(await file.verify('ada', undefined))
+  assert.not(await new PasswordFile(`eve:${pbkdf2Line('')}`).verify('eve', bytes('')), 'an empty password is none')
   assert.not(await file.verify(undefined, undefined))
 })
 

@@ -73,6 +73,8 @@ async function randomFile(path: string, random: SeededRandom): Promise<Map<strin
   // What files of older versions have, and what people write into them.
   appendFileSync(path, `# written by hand\n\n \t older\t:${olderHash('of older')}\r\n`)
   expected.set('older', 'of older')
+  // mosquitto_passwd writes it so, and mosquitto lets nobody in by it.
+  appendFileSync(path, `nothing:${olderHash('')}\n`)
   return expected
 }
 
@@ -80,6 +82,7 @@ function loginsTo(expected: ReadonlyMap<string, string>, random: SeededRandom): 
   const logins: Login[] = [
     { user: undefined, password: undefined },
     { user: '', password: '' },
+    { user: 'nothing', password: '' },
     { user: '# written by hand', password: '' },
   ]
   const passwords = [...expected.values()]
