@@ -4,6 +4,7 @@
 import type { Socket } from 'node:net'
 import { type Logger, SluiceError } from '../../src/index.js'
 import type { NodeApi } from './node-api.js'
+import { pause } from './pause.js'
 
 const PULSE_MS = 2000
 const SILENT_MS = 15_000
@@ -15,8 +16,7 @@ const PULSE = Buffer.of(0)
 
 export class NameLease {
   private socket: Socket | null = null
-  private stopped = false
-  private wake: () => void = () => {}
+  private readonly stopped = new AbortController()
 
   constructor(
     private readonly api: Pick<NodeApi, 'lease' | 'superseded'>,
@@ -35,26 +35,25 @@ export class NameLease {
       if (seen === undefined)
         this.logger.warn('another process has the name of this bridge: waiting until it is clear whether it is alive')
       seen = pulses
-      await this.pause(LOOK_MS)
+      await pause(LOOK_MS, this.stopped.signal)
     })
   }
 
   stop(): void {
-    this.stopped = true
-    this.wake()
+    this.stopped.abort()
     this.socket?.destroy()
   }
 
   private async acquire(whenRefused: (error: SluiceError) => Promise<void>): Promise<void> {
     let pauseMs = MIN_PAUSE_MS
-    while (!this.stopped) {
+    while (!this.stopped.signal.aborted) {
       try {
         this.hold((await this.api.lease()).socket)
         return
       } catch (error) {
         if (!(error instanceof SluiceError)) throw error
         if (error.code === 'FENCED_INSTANCE_ID') await whenRefused(error)
-        else await this.pause(pauseMs)
+        else await pause(pauseMs, this.stopped.signal)
         pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)
       }
     }
@@ -74,23 +73,13 @@ export class NameLease {
     socket.once('close', () => {
       clearInterval(pulse)
       // Whoever has taken the name meanwhile keeps it.
-      if (!this.stopped) void this.acquire(async (error) => this.end(error))
+      if (!this.stopped.signal.aborted) void this.acquire(async (error) => this.end(error))
     })
-    if (this.stopped) socket.destroy()
+    if (this.stopped.signal.aborted) socket.destroy()
   }
 
   private end(error: SluiceError): void {
-    this.stopped = true
+    this.stopped.abort()
     this.api.superseded(error)
-  }
-
-  private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      this.wake = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-    })
   }
 }

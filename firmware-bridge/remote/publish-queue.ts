@@ -9,6 +9,7 @@ import type { NodeMessage } from '../../src/index.js'
 import { SluiceError } from '../../src/index.js'
 import type { BridgePublish } from '../devices/bridge-node.js'
 import { errorCalled, type NodeApi } from './node-api.js'
+import { pause } from './pause.js'
 
 const MAX_WAITING_BYTES = 4 * 1024 * 1024
 const MAX_BATCH_BYTES = 128 * 1024
@@ -47,8 +48,7 @@ export class PublishQueue {
   private readonly byNumber = new Map<string, Waiting>()
   private waitingBytes = 0
   private sending: Promise<void> | null = null
-  private wake: () => void = () => {}
-  private stopped = false
+  private readonly stopped = new AbortController()
   private maxBatchMessages = MAX_BATCH_MESSAGES
   private readonly epoch = randomInt(2 ** 32)
   private sequence = 0
@@ -64,7 +64,7 @@ export class PublishQueue {
   /** @throws SluiceError TOO_MANY_REQUESTS when too much waits, SHUTTING_DOWN. */
   publish(message: NodeMessage): BridgePublish {
     const { mqttTopic, payload, qos = 1, retain = false, clientId, numberedBy } = message
-    if (this.stopped) throw new SluiceError('SHUTTING_DOWN', 'the bridge is stopping')
+    if (this.stopped.signal.aborted) throw new SluiceError('SHUTTING_DOWN', 'the bridge is stopping')
     const known = numberedBy && this.byNumber.get(nameOf(numberedBy.id, numberedBy.epoch, numberedBy.sequence))
     if (known !== undefined) return { durable: known.durable, duplicate: true }
     const bytes = mqttTopic.length + payload.length + OVERHEAD_BYTES
@@ -93,15 +93,14 @@ export class PublishQueue {
 
   /** What is on its way is waited for, but not sent again: its devices know that it is not acknowledged. */
   async stop(): Promise<void> {
-    this.stopped = true
-    this.wake()
+    this.stopped.abort()
     await this.sending
     for (const waiting of this.queue) this.settle(waiting, new SluiceError('SHUTTING_DOWN', 'the bridge is stopping'))
     this.queue = []
   }
 
   private async send(): Promise<void> {
-    while (this.queue.length > 0 && !this.stopped) {
+    while (this.queue.length > 0 && !this.stopped.signal.aborted) {
       const batch = this.nextBatch()
       const outcomes = await this.deliver(batch)
       if (outcomes === null) this.queue.unshift(...batch)
@@ -156,8 +155,8 @@ export class PublishQueue {
         }
         this.dropQos0(batch)
         if (batch.length === 0) return []
-        await this.pause(pauseMs)
-        if (this.stopped) return null
+        await pause(pauseMs, this.stopped.signal)
+        if (this.stopped.signal.aborted) return null
         pauseMs = Math.min(2 * pauseMs, MAX_PAUSE_MS)
       }
     }
@@ -200,17 +199,6 @@ export class PublishQueue {
     if (number !== null) this.byNumber.delete(nameOf(number.by, number.epoch, number.sequence))
     if (error === null) waiting.resolve()
     else waiting.reject(error)
-  }
-
-  private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      this.wake = () => {
-        clearTimeout(timer)
-        resolve()
-      }
-      if (this.stopped) this.wake()
-    })
   }
 }
 

@@ -4,6 +4,7 @@
 import { decode, encode } from 'cbor-x'
 import type { DurableTable } from '../devices/bridge-node.js'
 import type { NodeApi } from './node-api.js'
+import { pause } from './pause.js'
 
 const MAX_WRITES = 200
 const MIN_PAUSE_MS = 200
@@ -108,16 +109,4 @@ export class RemoteTable<V> implements DurableTable<V> {
 
 function rowValue<V>(base64: string): V {
   return decode(Buffer.from(base64, 'base64')) as V
-}
-
-function pause(ms: number, stopped: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const end = () => {
-      clearTimeout(timer)
-      stopped.removeEventListener('abort', end)
-      resolve()
-    }
-    const timer = setTimeout(end, ms)
-    stopped.addEventListener('abort', end)
-  })
 }
