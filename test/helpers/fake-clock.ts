@@ -1,41 +1,16 @@
 // A clock that moves when a test says so. Timers fire in order of their time, during `advance`.
 
-import type { Clock } from '../../src/base/clock.js'
+import { ManualClock } from './manual-clock.js'
 
-export class FakeClock implements Clock {
-  private nowMs = 0
-  private timers: { readonly atMs: number; readonly callback: () => void }[] = []
-
-  constructor(private wallStartMs = Date.UTC(2026, 0, 1)) {}
-
-  wallMs(): number {
-    return this.wallStartMs + this.nowMs
-  }
-
-  monotonicMs(): number {
-    return this.nowMs
-  }
-
-  after(delayMs: number, callback: () => void): () => void {
-    const timer = { atMs: this.nowMs + delayMs, callback }
-    this.timers.push(timer)
-    return () => {
-      this.timers = this.timers.filter((other) => other !== timer)
-    }
-  }
-
-  /** NTP has answered, or the battery was empty: the wall clock jumps, the monotonic one does not. */
-  jumpWall(ms: number): void {
-    this.wallStartMs += ms
+export class FakeClock extends ManualClock {
+  constructor(wallStartMs?: number) {
+    super(0, wallStartMs)
   }
 
   /** Moves on, firing what is due, and lets promises settle after each timer. */
   async advance(ms: number): Promise<void> {
     const endMs = this.nowMs + ms
-    for (;;) {
-      const due = this.timers.filter(({ atMs }) => atMs <= endMs).sort((a, b) => a.atMs - b.atMs)[0]
-      if (due === undefined) break
-      this.timers = this.timers.filter((other) => other !== due)
+    for (let due = this.takeTimer(endMs); due; due = this.takeTimer(endMs)) {
       this.nowMs = due.atMs
       due.callback()
       await settle()

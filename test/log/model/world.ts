@@ -5,6 +5,7 @@
 // An operation happens in two picks: it is carried out, and later its caller hears of it. A kill between the two is a write that is on the disk
 // and was never acknowledged. io-hooks.ts brings the operations here; disk.ts says which of them fail.
 
+import { ManualClock } from '../../helpers/manual-clock.js'
 import type { SeededRandom } from '../../helpers/seeded-random.js'
 import { SimulatedDisk } from './disk.js'
 
@@ -34,14 +35,10 @@ interface Pending {
   readonly happen: () => Promise<void> | void
 }
 
-interface Timer {
-  readonly atMs: number
-  readonly callback: () => void
-}
-
 /** The node has ended: the log said that the disk is not to be trusted. */
 export class NodeEnded extends Error {}
 
+const BEGIN_MS = 1000
 const realImmediate = setImmediate
 /** Everything that promises can do now is done when it resolves: nothing but what waits here is left. */
 const quiet = (): Promise<void> => new Promise((resolve) => realImmediate(resolve))
@@ -51,46 +48,23 @@ const MOST_HAPPENINGS = 50_000
 /** A disk may be so slow that so much time goes by while something is asked of it. */
 const HURRIED_MS = 6
 
-export class World {
+/** The log's clock too, and `performance.now`. */
+export class World extends ManualClock {
   /** The one that the hooks bring operations to. */
   static current: World | null = null
   readonly disk: SimulatedDisk
   /** Set while an operation is carried out: what it calls in turn is part of it. */
   isCarryingOut = false
-  nowMs = 1000
-  /** Of the wall clock, which jumps. */
-  private wallAheadMs = Date.UTC(2026, 0, 1)
   private pending: Pending[] = []
   /** Turns of the event loop that somebody waits for come in order. */
   private turns: (() => void)[] = []
-  private timers: Timer[] = []
   private ended: Error | null = null
   happenings = 0
 
   constructor(private readonly random: SeededRandom) {
+    super(BEGIN_MS)
     this.disk = new SimulatedDisk(random)
     World.current = this
-  }
-
-  /** The log's clock, and `performance.now`. */
-  wallMs(): number {
-    return Math.floor(this.wallAheadMs + this.nowMs)
-  }
-
-  jumpWall(ms: number): void {
-    this.wallAheadMs += ms
-  }
-
-  monotonicMs(): number {
-    return this.nowMs
-  }
-
-  after(delayMs: number, callback: () => void): () => void {
-    const timer = { atMs: this.nowMs + delayMs, callback }
-    this.timers.push(timer)
-    return () => {
-      this.timers = this.timers.filter((other) => other !== timer)
-    }
   }
 
   nextTurn(callback: () => void): void {
@@ -162,7 +136,7 @@ export class World {
         )
       if (await this.happen()) continue
       if (hasSettled) break
-      const next = Math.min(...this.timers.map(({ atMs }) => atMs))
+      const next = this.nextTimerMs
       if (next > startedAtMs + PATIENCE_MS) throw new Error('what is waited for never happens')
       this.passTime(next)
     }
@@ -174,7 +148,7 @@ export class World {
     const endMs = this.nowMs + ms
     for (;;) {
       await this.settle()
-      const next = Math.min(endMs, ...this.timers.map(({ atMs }) => atMs))
+      const next = Math.min(endMs, this.nextTimerMs)
       this.passTime(next)
       if (next >= endMs) break
     }
@@ -184,7 +158,7 @@ export class World {
   /** Time goes by until nothing is to happen shortly: what is written a moment later is written. */
   async comeToRest(): Promise<void> {
     do await this.advance(HURRIED_MS)
-    while (this.timers.some(({ atMs }) => atMs <= this.nowMs + HURRIED_MS))
+    while (this.nextTimerMs <= this.nowMs + HURRIED_MS)
   }
 
   /** Time goes by, and what is due has yet to happen. */
@@ -203,7 +177,7 @@ export class World {
     const interrupted = this.pending.flatMap(({ operation }) => operation ?? [])
     this.pending = []
     this.turns = []
-    this.timers = []
+    this.takeTimers(Number.POSITIVE_INFINITY)
     this.ended = null
     return interrupted
   }
@@ -220,8 +194,6 @@ export class World {
 
   private passTime(toMs: number): void {
     this.nowMs = Math.max(this.nowMs, toMs)
-    const due = this.timers.filter(({ atMs }) => atMs <= this.nowMs).sort((a, b) => a.atMs - b.atMs)
-    this.timers = this.timers.filter((timer) => !due.includes(timer))
-    for (const { callback } of due) callback()
+    for (const { callback } of this.takeTimers(this.nowMs)) callback()
   }
 }
