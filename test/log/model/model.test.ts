@@ -2,7 +2,7 @@
 // (world.ts): appends, reads, cursors, retention, kills, torn writes, full and failing disks, and damage to any file. The same seed gives the same
 // run, to the byte. SLUICE_MODEL_SEED=random takes one that nobody has tried, SLUICE_MODEL_STEPS sets the length, and a long run is
 //
-//   SLUICE_MODEL_SEED=1 SLUICE_MODEL_RUNS=200 SLUICE_MODEL_STEPS=5000 node dist/test/log/model/model.test.js
+//   SLUICE_MODEL_SEED=1 SLUICE_MODEL_RUNS=200 SLUICE_MODEL_STEPS=5000 node --import ./dist/scripts/test-report.js dist/test/log/model/model.test.js
 
 import { randomInt } from 'node:crypto'
 import { test } from 'uvu'
@@ -36,8 +36,7 @@ for (let i = 0; i < RUNS; i++) {
       console.log(`the last of ${trace.length} steps: ${trace.slice(-LAST_STEPS).join(', ')}`)
       console.log(`the log said:\n${run.said.join('')}`)
       console.log(`SLUICE_MODEL_SEED=${random.seed} SLUICE_MODEL_STEPS=${STEPS} repeats it`)
-      // Of an error with details that are no text, uvu prints nothing.
-      throw new Error(error instanceof Error ? error.stack : String(error), { cause: error })
+      throw error
     } finally {
       await run.abandon()
     }

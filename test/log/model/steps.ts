@@ -9,19 +9,19 @@ type Step = readonly [name: string, weight: number, take: (run: ModelRun) => Pro
 const FULL_FOR_STEPS = 60
 
 const STEPS: readonly Step[] = [
-  ['append', 250, (run) => run.append()],
+  ['append', 250, (run) => run.writer.append()],
   [
     'burst',
     40,
     (run) => {
-      for (let left = 5 + run.random.below(30); left > 0; left--) run.append()
+      for (let left = 5 + run.random.below(30); left > 0; left--) run.writer.append()
     },
   ],
-  ['produce', 80, (run) => run.produce()],
-  ['fact', 30, (run) => run.setFact()],
-  ['fetch', 120, (run) => run.fetch()],
-  ['time', 20, (run) => run.findTime()],
-  ['cursor', 100, (run) => run.moveCursor()],
+  ['produce', 80, (run) => run.writer.produce()],
+  ['fact', 30, (run) => run.writer.setFact()],
+  ['fetch', 120, (run) => run.reader.fetch()],
+  ['time', 20, (run) => run.reader.findTime()],
+  ['cursor', 100, (run) => run.cursors.move()],
   ['go on', 250, (run) => run.world.run(1 + run.random.below(30))],
   ['settle', 40, (run) => run.world.settle()],
   ['wait', 30, (run) => run.world.advance(run.random.below(3000))],
@@ -29,7 +29,7 @@ const STEPS: readonly Step[] = [
   ['jump of the clock', 3, (run) => run.world.jumpWall((run.random.next() - 0.5) * 2 * 366 * 86_400_000)],
   ['full disk', 4, (run) => run.fillDisk()],
   ['failing disk', 4, (run) => run.failDisk()],
-  ['audit', 4, (run) => (run.world.disk.isFull ? undefined : run.audit())],
+  ['audit', 4, (run) => (run.world.disk.isFull ? undefined : run.audit.everything())],
   ['restart', 6, (run) => run.restart()],
   ['kill', 20, (run) => run.kill()],
   ['damage', 25, (run) => run.damage()],
@@ -44,7 +44,7 @@ export async function takeSteps(run: ModelRun, steps: number): Promise<ReadonlyM
     run.trace(name)
     try {
       await step(run)
-      run.throwFailure()
+      run.scene.throwFailure()
     } catch (error) {
       await restartedAfter(run, error, counts)
     }
