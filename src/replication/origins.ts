@@ -27,7 +27,12 @@ interface Origin {
   epoch: string | null
   lastHelloMs: number | null
   connections: number
-  alarm: string | null
+  /** On the monotonic clock: when another life of this node was refused. */
+  refusedAtMs: number | null
+  /** Why what it forwards has to wait. */
+  waits: string | null
+  /** What else an operator should look at. */
+  noticed: string | null
 }
 
 export class Origins {
@@ -52,15 +57,17 @@ export class Origins {
 
   /** @throws SluiceError NOT_FOUND */
   statusOf(nodeId: string): OriginStatus {
-    const { connections, lastHelloMs, alarm } = this.find(nodeId)
-    return { nodeId, connected: connections > 0, lastHelloMs, alarm }
+    const origin = this.find(nodeId)
+    const { connections, lastHelloMs } = origin
+    return { nodeId, connected: connections > 0, lastHelloMs, alarm: this.alarmOf(origin) }
   }
 
   /** Durable when it resolves. @throws SluiceError FENCED_EPOCH if another life of this node was here; TOO_MANY_REQUESTS. */
   async admit({ nodeId, current, next }: Hello): Promise<void> {
     const origin = this.origins.get(nodeId) ?? { ...NEW }
     if (origin.epoch !== null && origin.epoch !== current.toString('hex') && origin.epoch !== next.toString('hex')) {
-      this.alarm(nodeId, REFUSED)
+      origin.refusedAtMs = this.clock.monotonicMs()
+      this.logger.error(`origin: ${REFUSED}`, { origin: nodeId })
       const message = `${nodeId} was here with another data directory: if this one takes its place, accept it at this node: sluice origins ${nodeId} accept`
       throw new SluiceError('FENCED_EPOCH', message, { nodeId })
     }
@@ -72,15 +79,13 @@ export class Origins {
     const atMs = this.clock.wallMs()
     await this.table.put(nodeId, { epoch: next, atMs })
     origin.lastHelloMs = atMs
-    if (origin.alarm === REFUSED) origin.alarm = null
   }
 
   /** Lets the next one with this node id in, whoever it is. Durable when it resolves. @throws SluiceError NOT_FOUND */
   async accept(nodeId: string): Promise<void> {
     const origin = this.find(nodeId)
     await this.table.delete(nodeId)
-    origin.epoch = null
-    origin.alarm = null
+    Object.assign(origin, { epoch: null, refusedAtMs: null, waits: null, noticed: null })
     this.logger.warn('the next node with this id is accepted, whoever it is', { origin: nodeId })
   }
 
@@ -93,7 +98,7 @@ export class Origins {
   alarm(nodeId: string, what: string): void {
     this.logger.error(`origin: ${what}`, { origin: nodeId })
     const origin = this.origins.get(nodeId)
-    if (origin !== undefined) origin.alarm = what
+    if (origin !== undefined) origin.noticed = what
   }
 
   /**
@@ -102,18 +107,24 @@ export class Origins {
    */
   cannotTake(nodeId: string, reason: string): boolean {
     const origin = this.origins.get(nodeId)
-    const alarm = `${CANNOT_TAKE}${reason}`
-    if (origin === undefined || origin.alarm === alarm) return origin === undefined
-    origin.alarm = alarm
+    if (origin === undefined || origin.waits === reason) return origin === undefined
+    origin.waits = reason
     return true
   }
 
   /** What it forwards can be stored. */
   canTake(nodeId: string): void {
     const origin = this.origins.get(nodeId)
-    if (!origin?.alarm?.startsWith(CANNOT_TAKE)) return
-    origin.alarm = null
+    if (origin === undefined || origin.waits === null) return
+    origin.waits = null
     this.logger.info('what a node forwards can be stored again', { origin: nodeId })
+  }
+
+  /** That another one was refused stays to be seen while it may come again: it comes for a moment only. */
+  private alarmOf({ refusedAtMs, waits, noticed }: Origin): string | null {
+    const isRefused = refusedAtMs !== null && this.clock.monotonicMs() - refusedAtMs < REFUSED_SHOWN_MS
+    const alarms = [isRefused ? REFUSED : null, waits && `it has to wait: ${waits}`, noticed]
+    return alarms.filter((alarm) => alarm !== null).join('; ') || null
   }
 
   private find(nodeId: string): Origin {
@@ -123,6 +134,10 @@ export class Origins {
   }
 }
 
-const NEW: Origin = { epoch: null, lastHelloMs: null, connections: 0, alarm: null }
-const CANNOT_TAKE = 'it has to wait: '
+const NEW: Origin = {
+  ...{ epoch: null, lastHelloMs: null, connections: 0 },
+  ...{ refusedAtMs: null, waits: null, noticed: null },
+}
+/** Longer than the pauses between attempts that anybody configures. */
+const REFUSED_SHOWN_MS = 15 * 60 * 1000
 const REFUSED = 'refused: a node with this id came with another data directory'

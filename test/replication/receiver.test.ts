@@ -11,11 +11,12 @@ import { Receiver } from '../../src/replication/receiver.js'
 import type { Reception } from '../../src/replication/reception.js'
 import { recordTip } from '../../src/replication/record-tip.js'
 import { LevelStateStore } from '../../src/state/state-store.js'
+import { FakeClock } from '../helpers/fake-clock.js'
 import { openLog, readAll, recordOf, type TestLog } from '../helpers/open-log.js'
 import { withSeed } from '../helpers/seeded-random.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
-const [A, B, C, D] = [1, 2, 3, 4].map((byte) => Buffer.alloc(16, byte))
+const [A, B, C, D, E] = [1, 2, 3, 4, 5].map((byte) => Buffer.alloc(16, byte))
 
 function batch(base: number, count: number, epoch = 0): Buffer {
   const records = Array.from({ length: count }, (_, i) => recordOf(`${base + i}`))
@@ -380,7 +381,8 @@ test('a node with the id of this one, and one of another version, are refused', 
 
 test('of two lives of a node only the one that was there goes on, until an operator accepts the other', async () => {
   const state = await LevelStateStore.open({ directory: tempDir(), logger: silentLogger, onFatal: () => {} })
-  const origins = await Origins.open(state, systemClock, silentLogger)
+  const clock = new FakeClock()
+  const origins = await Origins.open(state, clock, silentLogger)
   const hello = (current: Buffer, next: Buffer) => ({ type: 'hello', version: 1, nodeId: 'gw', current, next }) as const
   await origins.admit(hello(A, B))
   // Its welcome was lost: it says the same again.
@@ -397,8 +399,17 @@ test('of two lives of a node only the one that was there goes on, until an opera
   assert.is(await refused(A, D), 'FENCED_EPOCH')
   assert.is(await refused(D, A), 'FENCED_EPOCH')
   assert.match(origins.statusOf('gw').alarm ?? '', /refused/)
-  const again = await Origins.open(state, systemClock, silentLogger)
-  await again.accept('gw')
+  // The one that goes on comes back: the other has taken over its MQTT session, and will again.
+  origins.alarm('gw', 'a new mirror was begun')
+  await origins.admit(hello(C, E))
+  await clock.advance(10 * 60_000)
+  assert.match(origins.statusOf('gw').alarm ?? '', /refused.*; a new mirror/, 'none takes the place of another')
+  await clock.advance(10 * 60_000)
+  assert.is(origins.statusOf('gw').alarm, 'a new mirror was begun', 'the other has not come for long')
+  assert.is(await refused(D, A), 'FENCED_EPOCH')
+  await origins.accept('gw')
+  assert.is(origins.statusOf('gw').alarm, null)
+  const again = await Origins.open(state, clock, silentLogger)
   await again.admit(hello(A, D))
   await state.close()
 })
