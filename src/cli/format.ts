@@ -44,6 +44,11 @@ export function formatCount(count: number): string {
     .replace(/\B(?=(\d{3})+(?!\d))/g, ',')
 }
 
+/** `1 record`, `1,200 records`. */
+export function formatRecords(count: number): string {
+  return `${formatCount(count)} ${count === 1 ? 'record' : 'records'}`
+}
+
 /** Events per second: `0/s`, `0.5/s`, `12.3/s`, `15,400/s`. */
 export function formatRate(perSecond: number): string {
   return `${perSecond < 99.95 ? trimZero(perSecond.toFixed(1)) : formatCount(perSecond)}/s`

@@ -1,7 +1,7 @@
 // `sluice ledger`: everything that will never be delivered, and why.
 
 import { defineCommand } from './command.js'
-import { formatCount, formatTime } from './format.js'
+import { formatCount, formatRecords, formatTime } from './format.js'
 import { type Column, formatTable } from './table.js'
 
 /** As in GET /v1/ledger. */
@@ -64,7 +64,7 @@ export const command = defineCommand({
     await stdout.write(formatTable(COLUMNS, answer.entries))
     const rows = `${formatCount(answer.total_entries)} ${answer.total_entries === 1 ? 'row' : 'rows'}`
     const shown = answer.entries.length < answer.total_entries ? `, the latest ${answer.entries.length} shown` : ''
-    await stderr.line(`${formatCount(answer.total_records)} records in ${rows}${shown}.`)
+    await stderr.line(`${formatRecords(answer.total_records)} in ${rows}${shown}.`)
     return 0
   },
 })

@@ -1,6 +1,6 @@
 // Upstreams as text: a row each, one in detail, and what is wrong in words. Used by `sluice upstreams`, once or live.
 
-import { formatBytes, formatCount, formatDuration, formatRate, formatTime } from './format.js'
+import { formatBytes, formatCount, formatDuration, formatRate, formatRecords, formatTime } from './format.js'
 import { type Column, formatTable, printable } from './table.js'
 
 /** As in GET /v1/upstreams. */
@@ -82,10 +82,10 @@ function factsOf(upstream: Upstream): string {
   const { downlink_total: down, downlink_refused_total: refused, lost_records: lost } = upstream
   const facts: [name: string, text: string][] = [
     ['to', `${printable(url)} (${type})`],
-    ['sent', `${formatCount(delivered)} records acknowledged since start; in flight: ${formatCount(inFlight)}`],
+    ['sent', `${formatRecords(delivered)} acknowledged since start; in flight: ${formatCount(inFlight)}`],
   ]
-  facts.push(['lost', lost === 0 ? 'nothing' : `${formatCount(lost)} records, see sluice ledger`])
-  if (rejected > 0) facts.push(['refused', `${formatCount(rejected)} records, see sluice ledger`])
+  facts.push(['lost', lost === 0 ? 'nothing' : `${formatRecords(lost)}, see sluice ledger`])
+  if (rejected > 0) facts.push(['refused', `${formatRecords(rejected)}, see sluice ledger`])
   if (down !== null) {
     const not = refused === 0 ? '' : `, ${formatCount(refused)} could not be published`
     facts.push(['received', `${formatCount(down)} ${down === 1 ? 'message' : 'messages'} since start${not}`])
@@ -124,7 +124,7 @@ export function notesOf(upstream: Upstream): string[] {
     notes.push(
       `${name}: the day's ${formatBytes(daily.bytes_per_day)} are spent; goes on in ${formatDuration(daily.ends_in_ms)}`,
     )
-  if (rejected > 0) notes.push(`${name}: ${formatCount(rejected)} records could not be sent, see sluice ledger`)
+  if (rejected > 0) notes.push(`${name}: ${formatRecords(rejected)} could not be sent, see sluice ledger`)
   return notes.map(printable)
 }
 

@@ -6,6 +6,7 @@ import {
   formatCount,
   formatDuration,
   formatRate,
+  formatRecords,
   formatTime,
 } from '../../src/cli/format.js'
 import { formatTable, printable } from '../../src/cli/table.js'
@@ -37,6 +38,7 @@ test('numbers are written as people read them', () => {
   ] as const)
     assert.is(formatDuration(ms), text)
   assert.is(formatCount(1_234_567), '1,234,567')
+  assert.equal([0, 1, 1200].map(formatRecords), ['0 records', '1 record', '1,200 records'])
   assert.is(formatRate(0), '0/s')
   assert.is(formatRate(0.52), '0.5/s')
   assert.is(formatRate(15_400.2), '15,400/s')
