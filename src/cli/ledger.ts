@@ -43,7 +43,7 @@ export const command = defineCommand({
     'Reasons: retention (max_bytes, max_age), disk_full, corruption (damaged on disk), end_unknown (damage hid where a partition\n' +
     'ended: at most so many records, perhaps none; writing went on behind the range), rejected (by the upstream), qos0_dropped\n' +
     '(a subscriber was too slow), session_overtaken (retention was faster than a session), replaced (a mirror that began anew),\n' +
-    'several (rows that were joined).',
+    'several (rows that were joined; so is the destination session:*).',
   options: {
     stream: { type: 'string', value: 'NAME', description: 'only rows of this stream' },
     destination: { type: 'string', value: 'NAME', description: 'only rows of this upstream or session' },

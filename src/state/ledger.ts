@@ -1,6 +1,8 @@
 // The list of everything that will never be delivered, and why (Promise 2). Neighbouring ranges merge. At the maximum number of rows the
-// closest ranges of one partition and destination coarsen into one: `records` still counts exactly, only the edges blur. No row is dropped.
+// closest ranges of one partition and destination coarsen into one: `records` still counts exactly, only the edges blur. Sessions come and go under any
+// name: where theirs are too many, those of one partition that were entered longest ago become a row of `session:*`. No row is dropped.
 
+import { createHash } from 'node:crypto'
 import type { Offset } from '../record/record.js'
 import type { StateOperation, StateStore, StateTable } from './types.js'
 
@@ -54,6 +56,12 @@ export function concerns({ destination }: Pick<LedgerRow, 'destination'>, whom: 
 }
 
 export const MAX_LEDGER_ROWS = 1000
+/** Of its name, inclusive: it is part of a key. A longer one, as the filter of a shared group may be, is cut, and ends in what tells it from others. */
+export const MAX_DESTINATION_BYTES = 512
+const CUT_LENGTH = 100
+const SESSION = 'session:'
+/** Several that are not told apart any more. */
+const SESSIONS = `${SESSION}*`
 
 export class Ledger {
   private readonly rows = new Map<string, LedgerRow>()
@@ -77,7 +85,8 @@ export class Ledger {
   /** Durable when it resolves. Entering a range that is covered already, as a retry after a crash does, counts it once. */
   add(entries: readonly LedgerEntry[]): Promise<void> {
     // One after the other: each merges with what the one before has made durable.
-    const added = this.lastAdd.then(() => this.enterAll(entries))
+    const named = entries.map((entry) => ({ ...entry, destination: fitting(entry.destination) }))
+    const added = this.lastAdd.then(() => this.enterAll(named))
     this.lastAdd = added.catch(() => {})
     return added
   }
@@ -112,7 +121,7 @@ export class Ledger {
   private async enterAll(entries: readonly LedgerEntry[]): Promise<void> {
     const next = new Map(this.rows)
     for (const entry of entries) enter(next, entry)
-    while (next.size > this.maxRows && coarsen(next));
+    while (next.size > this.maxRows && coarsen(next, this.maxRows));
     await this.become(next)
   }
 
@@ -146,6 +155,12 @@ function keyOf(row: LedgerEntry): string {
   return `${lineOf(row)}/${String(row.firstOffset).padStart(16, '0')}`
 }
 
+function fitting(destination: string): string {
+  if (Buffer.byteLength(destination) <= MAX_DESTINATION_BYTES) return destination
+  const begin = destination.slice(0, CUT_LENGTH).replace(/[\uD800-\uDBFF]$/, '')
+  return `${begin}…${createHash('sha256').update(destination).digest('hex').slice(0, 16)}`
+}
+
 function lineOf({ destination, stream, partition }: LedgerEntry): string {
   return `${destination}/${stream}/${partition}`
 }
@@ -174,8 +189,35 @@ function join(a: LedgerRow, b: LedgerRow): LedgerRow {
   return { ...b, firstOffset, lastOffset, records, reason, atMs: Math.max(a.atMs, b.atMs) }
 }
 
-/** Joins the two closest rows of one line. @returns false when every line has a single row left. */
-function coarsen(rows: Map<string, LedgerRow>): boolean {
+/** Makes one row of two. @returns false when there are none that may be joined. */
+function coarsen(rows: Map<string, LedgerRow>, maxRows: number): boolean {
+  const sessions = [...rows.values()].filter(({ destination }) => destination.startsWith(SESSION))
+  return (sessions.length > maxRows / 2 && joinSessions(rows)) || joinClosest(rows) || joinSessions(rows)
+}
+
+/** The row of a session that was entered longest ago, with others of the same partition. */
+function joinSessions(rows: Map<string, LedgerRow>): boolean {
+  const sessions = [...rows].filter(([, { destination }]) => destination.startsWith(SESSION))
+  sessions.sort(([, a], [, b]) => a.atMs - b.atMs)
+  for (const [key, row] of sessions) {
+    if (row.destination === SESSIONS) continue
+    const others = sessions.filter(
+      ([, one]) => one !== row && one.stream === row.stream && one.partition === row.partition,
+    )
+    const [otherKey, other] = others.find(([, { destination }]) => destination === SESSIONS) ?? others[0] ?? []
+    if (otherKey === undefined || other === undefined) continue
+    rows.delete(key)
+    rows.delete(otherKey)
+    // What each of them was not given counts, also where it is the same.
+    const joined = { ...join(other, row), destination: SESSIONS, records: other.records + row.records }
+    rows.set(keyOf(joined), joined)
+    return true
+  }
+  return false
+}
+
+/** The two closest rows of one line. */
+function joinClosest(rows: Map<string, LedgerRow>): boolean {
   const sorted = [...rows].sort(([a], [b]) => (a < b ? -1 : 1))
   let best = -1
   let bestGap = Number.POSITIVE_INFINITY
