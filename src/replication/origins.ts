@@ -27,8 +27,9 @@ interface Origin {
   epoch: string | null
   lastHelloMs: number | null
   connections: number
-  /** On the monotonic clock: when another life of this node was refused. */
+  /** On the monotonic clock: when another life of this node was refused, and when that was said. */
   refusedAtMs: number | null
+  refusedSaidAtMs: number | null
   /** Why what it forwards has to wait. */
   waits: string | null
   /** What else an operator should look at. */
@@ -66,8 +67,7 @@ export class Origins {
   async admit({ nodeId, current, next }: Hello): Promise<void> {
     const origin = this.origins.get(nodeId) ?? { ...NEW }
     if (origin.epoch !== null && origin.epoch !== current.toString('hex') && origin.epoch !== next.toString('hex')) {
-      origin.refusedAtMs = this.clock.monotonicMs()
-      this.logger.error(`origin: ${REFUSED}`, { origin: nodeId })
+      this.refused(nodeId, origin)
       const message = `${nodeId} was here with another data directory: if this one takes its place, accept it at this node: sluice origins ${nodeId} accept`
       throw new SluiceError('FENCED_EPOCH', message, { nodeId })
     }
@@ -85,7 +85,7 @@ export class Origins {
   async accept(nodeId: string): Promise<void> {
     const origin = this.find(nodeId)
     await this.table.delete(nodeId)
-    Object.assign(origin, { epoch: null, refusedAtMs: null, waits: null, noticed: null })
+    Object.assign(origin, { epoch: null, refusedAtMs: null, refusedSaidAtMs: null, waits: null, noticed: null })
     this.logger.warn('the next node with this id is accepted, whoever it is', { origin: nodeId })
   }
 
@@ -120,6 +120,15 @@ export class Origins {
     this.logger.info('what a node forwards can be stored again', { origin: nodeId })
   }
 
+  /** It comes again and again: the log says so now and then. */
+  private refused(nodeId: string, origin: Origin): void {
+    const nowMs = this.clock.monotonicMs()
+    origin.refusedAtMs = nowMs
+    const isNews = origin.refusedSaidAtMs === null || nowMs - origin.refusedSaidAtMs >= REFUSED_SHOWN_MS
+    if (isNews) origin.refusedSaidAtMs = nowMs
+    this.logger[isNews ? 'error' : 'debug'](`origin: ${REFUSED}`, { origin: nodeId })
+  }
+
   /** That another one was refused stays to be seen while it may come again: it comes for a moment only. */
   private alarmOf({ refusedAtMs, waits, noticed }: Origin): string | null {
     const isRefused = refusedAtMs !== null && this.clock.monotonicMs() - refusedAtMs < REFUSED_SHOWN_MS
@@ -136,7 +145,7 @@ export class Origins {
 
 const NEW: Origin = {
   ...{ epoch: null, lastHelloMs: null, connections: 0 },
-  ...{ refusedAtMs: null, waits: null, noticed: null },
+  ...{ refusedAtMs: null, refusedSaidAtMs: null, waits: null, noticed: null },
 }
 /** Longer than the pauses between attempts that anybody configures. */
 const REFUSED_SHOWN_MS = 15 * 60 * 1000

@@ -200,7 +200,9 @@ export class Reception {
     const code = error instanceof SluiceError ? error.code : 'INTERNAL'
     const { logger, origins } = this.options
     const waits = code === 'STORAGE_FULL' || code === 'STORAGE_READ_ONLY'
-    const isNews = !waits || this.nodeId === null || origins.cannotTake(this.nodeId, messageOf(error))
+    // Another life of a node is what `origins` has just told of.
+    const isFenced = code === 'FENCED_EPOCH' && this.nodeId === null
+    const isNews = !isFenced && (!waits || this.nodeId === null || origins.cannotTake(this.nodeId, messageOf(error)))
     const fields = { origin: this.nodeId, code, reason: messageOf(error) }
     logger[isNews ? 'warn' : 'debug']('what a node forwards was refused', fields)
     this.tell({ type: 'refused', code, message: messageOf(error).slice(0, MAX_REASON_LENGTH) })

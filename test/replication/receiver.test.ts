@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { systemClock } from '../../src/base/clock.js'
-import { silentLogger } from '../../src/base/logger.js'
+import { Logger, silentLogger } from '../../src/base/logger.js'
 import type { Offset, PartitionId } from '../../src/record/record.js'
 import { encodeRecordBatch } from '../../src/record/record-batch-builder.js'
 import { decodeDown, encodeUp } from '../../src/replication/node-codec.js'
@@ -382,7 +382,8 @@ test('a node with the id of this one, and one of another version, are refused', 
 test('of two lives of a node only the one that was there goes on, until an operator accepts the other', async () => {
   const state = await LevelStateStore.open({ directory: tempDir(), logger: silentLogger, onFatal: () => {} })
   const clock = new FakeClock()
-  const origins = await Origins.open(state, clock, silentLogger)
+  const lines: string[] = []
+  const origins = await Origins.open(state, clock, new Logger('test', 'info', (line) => lines.push(line)))
   const hello = (current: Buffer, next: Buffer) => ({ type: 'hello', version: 1, nodeId: 'gw', current, next }) as const
   await origins.admit(hello(A, B))
   // Its welcome was lost: it says the same again.
@@ -399,6 +400,8 @@ test('of two lives of a node only the one that was there goes on, until an opera
   assert.is(await refused(A, D), 'FENCED_EPOCH')
   assert.is(await refused(D, A), 'FENCED_EPOCH')
   assert.match(origins.statusOf('gw').alarm ?? '', /refused/)
+  const said = () => lines.filter((line) => line.includes('ERROR') && line.includes('refused')).length
+  assert.is(said(), 1, 'once, however often it comes')
   // The one that goes on comes back: the other has taken over its MQTT session, and will again.
   origins.alarm('gw', 'a new mirror was begun')
   await origins.admit(hello(C, E))
@@ -407,6 +410,7 @@ test('of two lives of a node only the one that was there goes on, until an opera
   await clock.advance(10 * 60_000)
   assert.is(origins.statusOf('gw').alarm, 'a new mirror was begun', 'the other has not come for long')
   assert.is(await refused(D, A), 'FENCED_EPOCH')
+  assert.is(said(), 2, 'and again after a while')
   await origins.accept('gw')
   assert.is(origins.statusOf('gw').alarm, null)
   const again = await Origins.open(state, clock, silentLogger)
