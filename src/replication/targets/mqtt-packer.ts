@@ -1,8 +1,7 @@
 // Makes PUBLISH packets of records for an MQTT broker: one a record, or envelopes of many. What the broker could never take is marked as
 // rejected, what came from there as known; both break an envelope.
 
-import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
+import { compress } from '../../record/compression.js'
 import { type LogRecord, type Offset, retainOf } from '../../record/record.js'
 import { decodeRecords } from '../../record/record-batch.js'
 import { cameFrom } from '../downlink.js'
@@ -53,7 +52,6 @@ export interface MqttShipment extends Shipment, Publish {}
 const PACKET_OVERHEAD_BYTES = 9
 const EMPTY: Buffer = Buffer.alloc(0)
 const OWN_TOPIC: TopicParts = [null]
-const compress = promisify(gzip)
 
 export class MqttPacker {
   private readonly mappers = new Map<string, TopicMapper>()
@@ -157,7 +155,7 @@ export class MqttPacker {
     const [{ record: first }] = records
     const topic = mapper.mapFirst(first)
     const plain = encodeEnvelope(format, source, records)
-    const payload = zipped ? await compress(plain) : plain
+    const payload = zipped ? await compress('gzip', plain) : plain
     const problem = this.tooLarge(topic.length + payload.length)
     return {
       offset: first.offset,
