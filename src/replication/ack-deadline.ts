@@ -44,9 +44,14 @@ export class AckDeadline {
     this.arm(this.timeoutMs * this.patience)
   }
 
+  /** Something has come, if only a part of what is waited for. */
+  progress(): void {
+    this.lastProgressMs = this.clock.monotonicMs()
+  }
+
   /** @param inFlight What is still to be acknowledged. */
   acked(inFlight: number): void {
-    this.lastProgressMs = this.clock.monotonicMs()
+    this.progress()
     this.provenOnThisLink = true
     this.patience = 1
     if (inFlight > 0) return

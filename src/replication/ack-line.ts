@@ -18,6 +18,8 @@ export interface Flight {
   /** One past its last offset. */
   readonly nextOffset: Offset
   readonly timestampMs: number
+  /** It is sent as. */
+  readonly messages: number
   /** Of which life of the line; acks for an earlier one are void. */
   readonly round: number
   acked: boolean
@@ -25,18 +27,22 @@ export interface Flight {
 
 export class AckLine {
   private readonly flights: BoundedQueue<Flight>
+  /** Messages under way, with those that wait for one before them. */
+  underWay = 0
   private round = 0
   private ackedBehind = 0
   /** One past the last offset under way, or the cursor. */
-  private end: Offset
+  end: Offset
 
   /**
    * @param cursor The next offset that is not acknowledged.
-   * @param maximum Stretches under way at once, inclusive; counts those that wait for one before them.
+   * @param maximum Messages under way at once, inclusive; counts those that wait for one before them.
+   * @param atOnce Most messages in one stretch.
    */
   constructor(
     public cursor: Offset,
     private readonly maximum: number,
+    private readonly atOnce = 1,
   ) {
     this.end = cursor
     // One more for a stretch that is passed over instead of being sent.
@@ -45,12 +51,7 @@ export class AckLine {
 
   /** True while nothing more may be sent, however many later ones have been acknowledged: it would all be sent again. */
   get isFull(): boolean {
-    return this.flights.length >= this.maximum
-  }
-
-  /** Stretches under way. */
-  get underWay(): number {
-    return this.flights.length
+    return this.underWay + this.atOnce > this.maximum
   }
 
   /** The oldest stretch, if later ones were acknowledged before it. */
@@ -64,11 +65,13 @@ export class AckLine {
   }
 
   /** Call when [offset, nextOffset) is sent. */
-  sent(offset: Offset, nextOffset: Offset, timestampMs: number): Flight {
+  sent(offset: Offset, nextOffset: Offset, timestampMs: number, messages = 1): Flight {
     assert(offset >= this.end && nextOffset > offset, 'a partition is sent in ascending order')
-    const flight: Flight = { line: this, offset, nextOffset, timestampMs, round: this.round, acked: false }
+    const { round } = this
+    const flight: Flight = { line: this, offset, nextOffset, timestampMs, messages, round, acked: false }
     assert(this.flights.push(flight), 'no more is under way than the window holds')
     this.end = nextOffset
+    this.underWay += messages
     return flight
   }
 
@@ -81,6 +84,7 @@ export class AckLine {
     for (let head = this.flights.peek(); head?.acked; head = this.flights.peek()) {
       this.cursor = head.nextOffset
       this.ackedBehind -= 1
+      this.underWay -= head.messages
       this.flights.shift()
     }
     return this.cursor - before
@@ -90,6 +94,7 @@ export class AckLine {
   restart(from: Offset = this.cursor): void {
     while (this.flights.shift() !== undefined);
     this.round += 1
+    this.underWay = 0
     this.ackedBehind = 0
     this.cursor = from
     this.end = from

@@ -36,10 +36,10 @@ export class Budget {
     return Math.max(this.bytes?.waitMs() ?? 0, this.messages?.waitMs() ?? 0, this.daily?.waitMs() ?? 0)
   }
 
-  /** Call for each message that is sent, after `waitMs` has given 0. */
-  spend(bytes: number): void {
+  /** Call for what is sent, after `waitMs` has given 0. */
+  spend(bytes: number, messages = 1): void {
     this.bytes?.spend(bytes)
-    this.messages?.spend(1)
+    this.messages?.spend(messages)
     this.daily?.spend(bytes)
   }
 }

@@ -10,7 +10,7 @@ import { messageOf, SluiceError } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { mapTopic, type TopicMapping } from '../base/topic-mapping.js'
 import type { Commit } from '../log/types.js'
-import type { LogRecord, RecordHeader } from '../record/record.js'
+import type { RecordHeader } from '../record/record.js'
 
 /** Name of the header that says by which upstream a record came down. */
 export const VIA_HEADER = 'sluice.via'
@@ -188,7 +188,7 @@ export class DownlinkFlow {
 }
 
 /** Whether a record came down from this upstream, so that it must not go up there again. */
-export function cameFrom({ headers }: LogRecord, upstream: string): boolean {
+export function cameFrom(headers: readonly RecordHeader[], upstream: string): boolean {
   return headers.some(
     ({ key, value }) => key === VIA_HEADER && value !== null && Buffer.from(value).equals(Buffer.from(upstream)),
   )

@@ -142,6 +142,7 @@ function frameOf({ stream, partition }: Source, batches: readonly Buffer[]): Fra
     offset: baseOffsetOf(batches[0]),
     nextOffset: (lastOffsetOf(batches[batches.length - 1]) + 1) as Offset,
     records: batches.reduce((sum, batch) => sum + recordCountOf(batch), 0),
+    messages: 1,
     bytes: batches.reduce((sum, batch) => sum + batch.length, 0),
     timestampMs: baseTimestampOf(batches[0]),
   }

@@ -30,7 +30,7 @@ export interface LaneOptions<S extends Shipment> {
   /** See TakesTurns. Default: the stream. */
   readonly turnsWith?: object
   readonly fetchBytes: number
-  readonly target: Pick<Target<S>, 'pack' | 'packBatches' | 'gathering' | 'tellsPositions'>
+  readonly target: Pick<Target<S>, 'pack' | 'packBatches' | 'messagesAtOnce' | 'gathering' | 'tellsPositions'>
   readonly ledger: LedgerPort
   /** For records that will never be delivered; left out: they are in the ledger only. */
   readonly deadLetters?: Pick<DeadLetters, 'put'>
@@ -81,7 +81,7 @@ export class Lane<S extends Shipment> implements TakesTurns {
   constructor(private readonly options: LaneOptions<S>) {
     const { stream, partition, cursor, maxInFlight, fetchBytes, target } = options
     this.held = target.tellsPositions
-    this.acks = new AckLine(cursor, maxInFlight)
+    this.acks = new AckLine(cursor, maxInFlight, target.messagesAtOnce)
     this.passedOver = new PassedOver({
       ...options,
       isClosed: () => this.closed,
@@ -207,7 +207,17 @@ export class Lane<S extends Shipment> implements TakesTurns {
   /** Call when what `next` has shown was sent. */
   sent(shipment: S): Flight {
     this.reader.take(shipment)
-    return this.acks.sent(shipment.offset, shipment.nextOffset, shipment.timestampMs)
+    const { offset, nextOffset, timestampMs, messages } = shipment
+    return this.acks.sent(offset, nextOffset, timestampMs, messages)
+  }
+
+  /**
+   * The connection is lost. What was under way goes one by one the next time, where several go together else: a link that never lasts for all of them gets
+   * somewhere, and one among them on which it was ended is found.
+   */
+  lost(): void {
+    if (this.options.target.messagesAtOnce > 1) this.singlyBelow = Math.max(this.singlyBelow, this.acks.end) as Offset
+    this.restart()
   }
 
   /** What was under way is lost, or is to be sent again from an earlier offset. */

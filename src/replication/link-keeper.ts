@@ -18,6 +18,7 @@ export interface LinkKeeperOptions<S extends Shipment> {
   readonly onPositions: LinkEvents['onPositions']
   readonly onUp: () => void
   readonly onAck: (slot: number) => void
+  readonly onProgress: () => void
   readonly onRoom: () => void
   /** After a connection that was up. `hungUp`: the far side has closed it. */
   readonly onLost: (hungUp: boolean) => void
@@ -102,6 +103,7 @@ export class LinkKeeper<S extends Shipment> {
         lanes: this.options.lanes,
         onPositions: this.options.onPositions,
         onAck: this.options.onAck,
+        onProgress: this.options.onProgress,
         onRoom: this.options.onRoom,
         onDown: (reason, hungUp = false) => this.down(reason, hungUp),
       })

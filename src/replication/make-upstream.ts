@@ -133,7 +133,9 @@ function mqttTarget(upstream: UpstreamOptions, options: UpstreamsOptions, downli
   const maxBytes = Math.min(MAX_LEDGER_REPORT_BYTES, (limits?.maxPacketBytes ?? Number.POSITIVE_INFINITY) - 1024)
   const report = { node, upstream: name, maxBytes, version: () => ledger.version, rows: () => ledger.list(), clock }
   const ledgerReport = ledgerTopic === undefined ? undefined : new LedgerReport({ ...report, mqttTopic: ledgerTopic })
-  return new MqttTarget({ ...targetOptions(upstream, options, downlink), ledgerReport }, clock)
+  const { bandwidthBytesPerSecond, messagesPerSecond, bytesPerDay } = upstream
+  const oneByOne = [bandwidthBytesPerSecond, messagesPerSecond, bytesPerDay].some((budget) => budget !== undefined)
+  return new MqttTarget({ ...targetOptions(upstream, options, downlink), ledgerReport, oneByOne }, clock)
 }
 
 function sluiceTarget(

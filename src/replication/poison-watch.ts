@@ -53,9 +53,9 @@ export class PoisonWatch<L extends WatchedLane> {
     return this.windowNow
   }
 
-  /** Call for each acknowledgement. */
-  acked(): void {
-    if (this.windowNow < this.window) this.windowNow += 1
+  /** Call for what is acknowledged. */
+  acked(messages = 1): void {
+    this.windowNow = Math.min(this.window, this.windowNow + messages)
   }
 
   /**

@@ -91,9 +91,9 @@ export class Pump<S extends Shipment> {
   private sendOne(lane: Lane<S>, link: Link<S>): number | null {
     const shipment = lane.next()
     if (shipment === undefined) return null
-    const slot = this.options.window.take(lane.sent(shipment))
+    const slot = this.options.window.take(lane.sent(shipment), shipment.messages)
     link.send(shipment, slot)
-    this.options.budget.spend(shipment.bytes)
+    this.options.budget.spend(shipment.bytes, shipment.messages)
     const bytes = shipment.bytes / shipment.records
     this.averageBytes =
       this.averageBytes === null ? bytes : this.averageBytes + (bytes - this.averageBytes) * SIZE_WEIGHT

@@ -4,18 +4,18 @@ import { assert } from '../base/assert.js'
 
 export class Window<T> {
   private readonly slots: (T | undefined)[]
+  private readonly weights: number[]
   /** Free slots, taken and given back at the end. */
   private readonly free: number[] = []
+  /** What is in flight, by weight. */
+  inFlight = 0
 
-  /** @param size Items in flight at once, inclusive. */
+  /** @param size The weight of what is in flight at once, inclusive; an item weighs 1 or more. */
   constructor(readonly size: number) {
     if (!Number.isInteger(size) || size < 1) throw new RangeError('a window holds at least one item')
     this.slots = new Array<T | undefined>(size).fill(undefined)
+    this.weights = new Array<number>(size).fill(0)
     this.clear()
-  }
-
-  get inFlight(): number {
-    return this.size - this.free.length
   }
 
   /** What is in flight, in no order. */
@@ -23,15 +23,13 @@ export class Window<T> {
     return this.slots.filter((item) => item !== undefined)
   }
 
-  get hasRoom(): boolean {
-    return this.free.length > 0
-  }
-
   /** @returns the slot the item now holds. */
-  take(item: T): number {
-    const slot = this.free.pop()
-    assert(slot !== undefined, 'nothing is sent past the window')
+  take(item: T, weight = 1): number {
+    assert(this.inFlight + weight <= this.size, 'nothing is sent past the window')
+    const slot = this.free.pop() as number
+    this.inFlight += weight
     this.slots[slot] = item
+    this.weights[slot] = weight
     return slot
   }
 
@@ -40,6 +38,7 @@ export class Window<T> {
     const item = this.slots[slot]
     if (item === undefined) return undefined
     this.slots[slot] = undefined
+    this.inFlight -= this.weights[slot]
     this.free.push(slot)
     return item
   }
@@ -48,6 +47,7 @@ export class Window<T> {
   clear(): void {
     this.slots.fill(undefined)
     this.free.length = 0
+    this.inFlight = 0
     for (let slot = this.size - 1; slot >= 0; slot--) this.free.push(slot)
   }
 }

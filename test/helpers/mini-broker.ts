@@ -31,6 +31,13 @@ export class MiniBroker {
   holdAcks = false
   /** How long each acknowledgement takes. */
   ackDelayMs = 0
+  /** Acknowledgements go out one by one, so long apart. 0: at once. */
+  ackEachMs = 0
+  /**
+   * One acknowledgement goes out, the others wait for the next bytes that come, as those of a broker whose TCP gathers small writes (RFC 896) would
+   * if there were no timer; `releaseAcks` sends what is left.
+   */
+  gatherAcks = false
   /** QoS 1 messages taken and not yet acknowledged. */
   unacked = 0
   /** Puts the acknowledgements of one chunk of packets in another order. */
@@ -40,6 +47,7 @@ export class MiniBroker {
   /** Takes a message for which this is true, and never acknowledges it. */
   forget: (message: Received) => boolean = () => false
   private readonly held: (() => void)[] = []
+  private gathered: { readonly socket: Socket; readonly ids: number[] } | null = null
   private readonly sockets = new Set<Socket>()
   private readonly listeners = new Set<() => void>()
   private connections = 0
@@ -71,6 +79,8 @@ export class MiniBroker {
 
   releaseAcks(): void {
     this.holdAcks = false
+    this.gatherAcks = false
+    this.sendGathered()
     for (const release of this.held.splice(0)) release()
   }
 
@@ -106,13 +116,30 @@ export class MiniBroker {
       }
       const answer = () => {
         this.unacked -= packetIds.length
-        for (const id of this.reorder(packetIds)) socket.write(Buffer.from([0x40, 2, id >> 8, id & 0xff]))
+        this.reorder(packetIds).forEach((id, i) => {
+          if (this.ackEachMs === 0) socket.write(puback(id))
+          else setTimeout(() => socket.write(puback(id)), this.ackEachMs * i)
+        })
       }
-      if (this.holdAcks) this.held.push(answer)
+      if (this.gatherAcks) this.gather(socket, packetIds)
+      else if (this.holdAcks) this.held.push(answer)
       else if (this.ackDelayMs > 0) setTimeout(answer, this.ackDelayMs)
       else answer()
       this.changed()
     })
+  }
+
+  private gather(socket: Socket, ids: number[]): void {
+    this.sendGathered()
+    if (ids.length === 0) return
+    socket.write(puback(ids[0]))
+    this.gathered = { socket, ids: ids.slice(1) }
+    this.unacked -= ids.length
+  }
+
+  private sendGathered(): void {
+    for (const id of this.gathered?.ids ?? []) this.gathered?.socket.write(puback(id))
+    this.gathered = null
   }
 
   private handle({ header, body }: Packet, socket: Socket, connection: number, packetIds: number[]): void {
@@ -146,6 +173,10 @@ export class MiniBroker {
     this.listeners.clear()
     for (const listener of waiting) listener()
   }
+}
+
+function puback(id: number): Buffer {
+  return Buffer.from([0x40, 2, id >> 8, id & 0xff])
 }
 
 interface Packet {

@@ -74,11 +74,18 @@ test('a line whose oldest record is not acknowledged is full, however many later
   assert.is(line.cursor, 3)
 })
 
-test('a window takes as many as its size and not one more, and knows its slots again', () => {
+test('a window takes what it has room for and no more, and knows its slots again', () => {
+  const weighed = new Window<string>(5)
+  const heavy = weighed.take('three', 3)
+  weighed.take('two', 2)
+  assert.is(weighed.inFlight, 5)
+  assert.is(weighed.release(heavy), 'three')
+  assert.is(weighed.inFlight, 2)
+  assert.throws(() => weighed.take('four', 4), /window/)
+
   const window = new Window<string>(2)
   const a = window.take('a')
   const b = window.take('b')
-  assert.is(window.hasRoom, false)
   assert.throws(() => window.take('c'), /window/)
   assert.is(window.release(b), 'b')
   assert.is(window.release(b), undefined)
@@ -96,7 +103,8 @@ test('a window takes as many as its size and not one more, and knows its slots a
 function simulate(random: SeededRandom): void {
   const records = 1 + random.below(200)
   const maxInFlight = 1 + random.below(32)
-  const lines = Array.from({ length: 1 + random.below(4) }, () => new AckLine(at(0), maxInFlight))
+  const atOnce = 1 + random.below(Math.ceil(maxInFlight / 4))
+  const lines = Array.from({ length: 1 + random.below(4) }, () => new AckLine(at(0), maxInFlight, atOnce))
   const window = new Window<Flight>(maxInFlight)
   const next = lines.map(() => 0)
   const arrived = lines.map(() => [] as number[])
@@ -113,10 +121,14 @@ function simulate(random: SeededRandom): void {
   for (let step = 0; lines.some((line) => line.cursor < records); step++) {
     assert.ok(step < 200_000, 'comes to an end')
     const i = random.below(lines.length)
-    if (random.chance(0.5) && window.hasRoom && !lines[i].isFull && next[i] < records) {
-      const offset = next[i]++
-      arrived[i].push(offset)
-      onTheWay.push({ slot: window.take(send(lines[i], offset)), line: i, offset })
+    const hasRoom = window.inFlight + atOnce <= window.size
+    if (random.chance(0.5) && hasRoom && !lines[i].isFull && next[i] < records) {
+      const offset = next[i]
+      const messages = Math.min(1 + random.below(atOnce), records - offset)
+      next[i] += messages
+      for (let n = offset; n < next[i]; n++) arrived[i].push(n)
+      const flight = lines[i].sent(at(offset), at(next[i]), 0, messages)
+      onTheWay.push({ slot: window.take(flight, messages), line: i, offset })
     } else if (onTheWay.length > 0 && random.chance(0.9)) {
       const [{ slot }] = onTheWay.splice(random.below(onTheWay.length), 1)
       const flight = window.release(slot)

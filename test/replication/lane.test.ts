@@ -71,6 +71,7 @@ function pack(batch: Buffer, from: Offset, rejects: (offset: number) => boolean)
       offset: offset as Offset,
       nextOffset: (offset + 1) as Offset,
       records: 1,
+      messages: 1,
       bytes: 10,
       timestampMs: offset * 1000,
       ...(rejects(offset) && { rejected: 'has no MQTT topic' }),
@@ -101,6 +102,7 @@ function benchOf(stream: FakeStream, cursor: number, known: LedgerEntry[] = []):
     fetchBytes: 3,
     target: {
       packBatches: 1,
+      messagesAtOnce: 1,
       tellsPositions: false,
       pack: (_source, [batch], from) => pack(batch, from, bench.rejects),
     },

@@ -14,41 +14,43 @@ const DEAD = { name: 'upstream-dead', topics: [] }
 const headersOf = ({ headers }: { headers: readonly { key: string; value: Uint8Array | null }[] }) =>
   Object.fromEntries(headers.map(({ key, value }) => [key.replace('sluice.dead.', ''), Buffer.from(value!).toString()]))
 
-test('a record on which the broker hangs up each time is found among a window of others and becomes a dead letter', () =>
-  withSeed(async (random) => {
-    const bench = await UpstreamBench.open([{ name: 'telemetry', partitions: 3 }, DEAD])
-    const broker = await MiniBroker.start()
-    const poison = new Set([random.below(900), random.below(900), random.below(900)])
-    broker.hangUpOn = ({ payload }) => poison.has(Number(payload.toString().split(' ')[1]))
-    try {
-      bench.start(upstreamTo(broker.port, { deadLetter: DEAD.name, maxAttempts: 3 }))
-      await bench.write(900)
-      await bench.drained()
-      const arrived = broker.received.map(({ payload }) => payload.toString())
-      const dead = await readAll(bench.test.log, DEAD.name)
-      assert.equal(
-        new Set(dead.map(({ value }) => Number(Buffer.from(value!).toString().split(' ')[1]))),
-        poison,
-        'each of them, and no other',
-      )
-      assert.is(dead.length, poison.size)
-      checkArrived([...arrived, ...[...poison].map((n) => `poison${n} ${n}`)], 900, 100)
-      const { stream, partition, offset, upstream, attempts, reason } = headersOf(dead[0])
-      const [where, n] = Buffer.from(dead[0].value!).toString().split(' ')
-      assert.equal([`${stream}/${partition}`, offset], [where, String(Math.floor(Number(n) / 3))])
-      assert.equal([upstream, attempts, reason], ['cloud', '3', 'makes the far side close the connection'])
-      const rows = bench.test.ledger.list().filter(({ reason }) => reason === 'rejected')
-      assert.is(
-        rows.reduce((sum, { records }) => sum + records, 0),
-        poison.size,
-      )
-      assert.is(bench.status().rejectedTotal, poison.size)
-      assert.ok(broker.connects.length <= poison.size * 12, `${broker.connects.length} connections`)
-    } finally {
-      await bench.close()
-      await broker.stop()
-    }
-  }))
+// In a window of 1000 messages go fifteen at a time.
+for (const maxInFlight of [100, 1000])
+  test(`a record on which the broker hangs up each time is found in a window of ${maxInFlight} and becomes a dead letter`, () =>
+    withSeed(async (random) => {
+      const bench = await UpstreamBench.open([{ name: 'telemetry', partitions: 3 }, DEAD])
+      const broker = await MiniBroker.start()
+      const poison = new Set([random.below(900), random.below(900), random.below(900)])
+      broker.hangUpOn = ({ payload }) => poison.has(Number(payload.toString().split(' ')[1]))
+      try {
+        bench.start(upstreamTo(broker.port, { deadLetter: DEAD.name, maxAttempts: 3, maxInFlight }))
+        await bench.write(900)
+        await bench.drained()
+        const arrived = broker.received.map(({ payload }) => payload.toString())
+        const dead = await readAll(bench.test.log, DEAD.name)
+        assert.equal(
+          new Set(dead.map(({ value }) => Number(Buffer.from(value!).toString().split(' ')[1]))),
+          poison,
+          'each of them, and no other',
+        )
+        assert.is(dead.length, poison.size)
+        checkArrived([...arrived, ...[...poison].map((n) => `poison${n} ${n}`)], 900, maxInFlight)
+        const { stream, partition, offset, upstream, attempts, reason } = headersOf(dead[0])
+        const [where, n] = Buffer.from(dead[0].value!).toString().split(' ')
+        assert.equal([`${stream}/${partition}`, offset], [where, String(Math.floor(Number(n) / 3))])
+        assert.equal([upstream, attempts, reason], ['cloud', '3', 'makes the far side close the connection'])
+        const rows = bench.test.ledger.list().filter(({ reason }) => reason === 'rejected')
+        assert.is(
+          rows.reduce((sum, { records }) => sum + records, 0),
+          poison.size,
+        )
+        assert.is(bench.status().rejectedTotal, poison.size)
+        assert.ok(broker.connects.length <= poison.size * 12, `${broker.connects.length} connections`)
+      } finally {
+        await bench.close()
+        await broker.stop()
+      }
+    }))
 
 test('a record that is left without an acknowledgement while later ones have theirs becomes a dead letter as well', async () => {
   const bench = await UpstreamBench.open([{ name: 'telemetry' }, DEAD])

@@ -74,7 +74,8 @@ export class MqttAddress {
     return this.places[this.current].url
   }
 
-  connect(events: MqttConnectionEvents, clock: Clock): MqttConnection {
+  /** @param packetsPerSlot See packet-sender.ts. */
+  connect(events: MqttConnectionEvents, clock: Clock, packetsPerSlot = 1): MqttConnection {
     const messageIdProvider = new mqtt.UniqueMessageIdProvider()
     let upAtMs = Number.POSITIVE_INFINITY
     const watched: MqttConnectionEvents = {
@@ -90,7 +91,14 @@ export class MqttAddress {
       },
     }
     const { clientOptions, dial } = this.places[this.current]
-    return new MqttConnection({ ...clientOptions, messageIdProvider }, dial, watched, clock, this.downlink)
+    return new MqttConnection(
+      { ...clientOptions, messageIdProvider },
+      dial,
+      watched,
+      clock,
+      this.downlink,
+      packetsPerSlot,
+    )
   }
 }
 

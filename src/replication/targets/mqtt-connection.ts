@@ -1,5 +1,5 @@
 // A connection of an upstream over MQTT 3.1.1, for the targets that use one: mqtt.js logs in, keeps the connection alive and reads. The two packets
-// there are most of pass it by: PUBLISH is written straight to the socket (publish-writer.ts), PUBACK is taken out of what comes (puback-tap.ts).
+// there are most of pass it by: PUBLISH is written straight to the socket (packet-sender.ts), PUBACK is taken out of what comes (puback-tap.ts).
 //
 // A client serves one connection and never reconnects: its own replay sends one message at a time and its callbacks stay silent after a
 // plain close.
@@ -9,8 +9,9 @@ import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient, type P
 import type { Clock } from '../../base/clock.js'
 import { SluiceError } from '../../base/errors.js'
 import { type Downlink, DownlinkFlow } from '../downlink.js'
+import { LOWEST_PACKET_ID, PacketSender } from './packet-sender.js'
 import { PubackTap } from './puback-tap.js'
-import { type Publish, PublishWriter } from './publish-writer.js'
+import type { Packets } from './publish-encoder.js'
 
 /** Bytes that may wait for the network before `hasRoom` turns false. */
 const MAX_BUFFERED_BYTES = 256 * 1024
@@ -22,20 +23,18 @@ const HANG_UPS = ['ECONNRESET', 'EPIPE']
 const PUBACK = 0x40_02_00_00
 /** Topic filters in one SUBSCRIBE: AWS IoT takes no more. */
 const MAX_FILTERS = 8
-const MAX_PACKET_ID = 65_535
-/** mqtt.js takes its own packet identifiers (SUBSCRIBE) from 1 up, slots take theirs from the top down. */
-const OWN_PACKET_IDS = 16
 const SESSION_LOST = {
   reason: 'it was set up anew or does not keep sessions for so long: what was sent down meanwhile is gone',
   see: '"sluice upstreams rewind", if what it had acknowledged is gone as well',
 }
-export const MAX_MQTT_SLOTS = MAX_PACKET_ID - OWN_PACKET_IDS
 
 export interface MqttConnectionEvents {
   /** CONNACK 0 has come. */
   onConnected(): void
-  /** The broker has acknowledged what was published in this slot. */
+  /** The broker has acknowledged all that was published in this slot. */
   onAck(slot: number): void
+  /** The broker has acknowledged something. */
+  onProgress(): void
   /** Anything else that is not the downlink's. */
   onPacket(packet: Packet): void
   onRoom(): void
@@ -45,7 +44,7 @@ export interface MqttConnectionEvents {
 
 export class MqttConnection {
   private readonly client: MqttClient
-  private readonly writer: PublishWriter
+  private readonly sender: PacketSender
   private readonly flow: DownlinkFlow | undefined
   private over = false
   private cancelEndTimer = (): void => {}
@@ -56,11 +55,12 @@ export class MqttConnection {
     private readonly events: MqttConnectionEvents,
     private readonly clock: Clock,
     downlink?: Downlink,
+    packetsPerSlot = 1,
   ) {
     const socket = dial().setNoDelay(true)
     this.client = new mqtt.MqttClient(() => this.tapped(socket), options)
     const { client } = this
-    this.writer = new PublishWriter((bytes) => socket.write(bytes))
+    this.sender = new PacketSender(socket, packetsPerSlot)
     socket.on('drain', () => {
       if (!this.over) events.onRoom()
     })
@@ -86,23 +86,23 @@ export class MqttConnection {
     return this.client.stream.writableLength < MAX_BUFFERED_BYTES
   }
 
-  publish(message: Publish, slot: number): void {
-    this.writer.publish(message, MAX_PACKET_ID - slot)
+  publish(packets: Packets, slot: number): void {
+    this.sender.send(packets, slot)
   }
 
   flush(): void {
-    this.writer.flush()
+    this.sender.flush()
   }
 
   /** For what is said now and then beside the records. Not said again when the connection is lost. */
   publishRetained(mqttTopic: string, payload: Buffer): void {
-    this.writer.flush()
+    this.sender.flush()
     this.client.publish(mqttTopic, payload, { qos: 1, retain: true }, () => {})
   }
 
   end(): void {
     if (this.over) return
-    this.writer.flush()
+    this.sender.flush()
     const ended = () => this.reset(new SluiceError('SHUTTING_DOWN', 'ended by this side'))
     this.cancelEndTimer = this.clock.after(END_TIMEOUT_MS, ended)
     this.client.end(false, {}, ended)
@@ -115,11 +115,15 @@ export class MqttConnection {
   /** What mqtt.js reads of the socket it reads behind the tap. */
   private tapped(socket: Socket): Socket {
     const tap = new PubackTap({
-      lowestPacketId: OWN_PACKET_IDS + 1,
+      lowestPacketId: LOWEST_PACKET_ID,
       onPuback: (packetId) => {
-        if (!this.over) this.events.onAck(MAX_PACKET_ID - packetId)
+        const slot = this.sender.acked(packetId)
+        if (slot !== null && !this.over) this.events.onAck(slot)
       },
-      onAlive: () => this.client.reschedulePing(),
+      onAlive: () => {
+        this.client.reschedulePing()
+        if (!this.over) this.events.onProgress()
+      },
     })
     const pipe = socket.pipe.bind(socket)
     socket.pipe = (destination, options) => {

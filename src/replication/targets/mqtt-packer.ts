@@ -1,9 +1,9 @@
-// Makes PUBLISH packets of records for an MQTT broker: one a record, or envelopes of many. What the broker could never take is marked as
-// rejected, what came from there as known; both break an envelope.
+// Makes PUBLISH packets of records for an MQTT broker: one a record, some of them to a shipment, or envelopes of many records. What the broker could
+// never take is marked as rejected, what came from there as known; neither shares a shipment or an envelope with others.
 
 import { compress } from '../../record/compression.js'
 import { type LogRecord, type Offset, retainOf } from '../../record/record.js'
-import { decodeRecords } from '../../record/record-batch.js'
+import { decodeRecords, RecordCursor } from '../../record/record-batch.js'
 import { cameFrom } from '../downlink.js'
 import {
   type EncodedRecord,
@@ -12,9 +12,15 @@ import {
   encodeForEnvelope,
   type RecordSource,
 } from './envelope.js'
-import { MAX_REMAINING_LENGTH, type Publish } from './publish-writer.js'
+import {
+  encodePublish,
+  MAX_OVERHEAD_BYTES,
+  MAX_REMAINING_LENGTH,
+  type Packets,
+  PublishEncoder,
+} from './publish-encoder.js'
 import type { Shipment, Source } from './target.js'
-import { type TopicLimits, TopicMapper, type TopicParts } from './topic-template.js'
+import { type TopicLimits, TopicMapper } from './topic-template.js'
 
 export interface EnvelopeOptions {
   readonly format: EnvelopeFormat
@@ -44,17 +50,21 @@ export interface MqttPackerOptions {
   readonly limits?: BrokerLimits
   /** Left out: a PUBLISH per record. */
   readonly envelope?: EnvelopeOptions
+  /** Of records that have a PUBLISH each: so many are sent and acknowledged as one shipment, at most. Default 1. */
+  readonly maxPacketsPerShipment?: number
 }
 
-export interface MqttShipment extends Shipment, Publish {}
+export interface MqttShipment extends Shipment {
+  readonly packets: Packets
+}
 
-/** Header byte, remaining length, topic length, packet identifier [MQTT-3.3]. */
-const PACKET_OVERHEAD_BYTES = 9
-const EMPTY: Buffer = Buffer.alloc(0)
-const OWN_TOPIC: TopicParts = [null]
+/** A shipment of several packets has at most so many bytes of topics and payloads: streams take turns by shipments. */
+const MAX_SHARED_BYTES = 4 * 1024
+const NOTHING: Packets = { bytes: Buffer.alloc(0), idsAt: [], tail: null }
 
 export class MqttPacker {
   private readonly mappers = new Map<string, TopicMapper>()
+  private readonly encoder = new PublishEncoder()
 
   /** @throws SluiceError INVALID_CONFIG for a topic that cannot be one. */
   constructor(private readonly options: MqttPackerOptions) {
@@ -69,9 +79,10 @@ export class MqttPacker {
     until = Number.MAX_SAFE_INTEGER as Offset,
   ): MqttShipment[] | Promise<MqttShipment[]> {
     const mapper = this.mapperOf(source)
-    if (this.options.envelope !== undefined)
-      return this.envelopes(this.options.envelope, mapper, source, recordsOf(batches, from, until), singlyBelow)
-    return recordsOf(batches, from, until).map((record) => this.single(mapper, record))
+    const { envelope } = this.options
+    if (envelope !== undefined)
+      return this.envelopes(envelope, mapper, source, recordsOf(batches, from, until), singlyBelow)
+    return batches.flatMap((batch) => this.publishes(mapper, new RecordCursor(batch, from), singlyBelow, until))
   }
 
   private mapperOf({ stream, partition }: Source): TopicMapper {
@@ -85,31 +96,42 @@ export class MqttPacker {
     return mapper
   }
 
-  private single(mapper: TopicMapper, record: LogRecord): MqttShipment {
-    const { name, limits } = this.options
-    const mapped = mapper.map(record)
-    const { parts, topic, topicBytes } = typeof mapped === 'string' ? NOWHERE : mapped
-    const payload = record.value ?? EMPTY
-    const bytes = topicBytes + payload.length
-    return {
-      offset: record.offset,
-      nextOffset: (record.offset + 1) as Offset,
-      records: 1,
-      bytes,
-      timestampMs: record.timestampMs,
-      rejected: (typeof mapped === 'string' ? mapped : this.tooLarge(bytes)) ?? undefined,
-      known: (record.headers.length > 0 && cameFrom(record, name)) || undefined,
-      parts,
-      topic,
-      topicBytes,
-      payload,
-      retain: limits?.retain !== false && retainOf(record.attributes),
+  private publishes(mapper: TopicMapper, record: RecordCursor, singlyBelow: Offset, until: Offset): MqttShipment[] {
+    const { encoder } = this
+    const { name, limits, maxPacketsPerShipment = 1 } = this.options
+    const shipments: MqttShipment[] = []
+    let first = { offset: 0 as Offset, timestampMs: 0 }
+    let bytes = 0
+    const close = (): void => {
+      if (encoder.count > 0) shipments.push(shipmentOf(first, encoder.count, bytes, encoder.take()))
+      bytes = 0
     }
+    while (record.next() && record.offset < until) {
+      const { offset, timestampMs, valueStart } = record
+      const valueEnd = valueStart === -1 ? -1 : record.valueEnd
+      const mapped = mapper.map(record)
+      const size = (mapped === null ? mapper.length : 0) + valueEnd - valueStart
+      const rejected = mapped ?? this.tooLarge(size)
+      const known = record.headers.length > 0 && cameFrom(record.headers, name)
+      if (known || rejected !== null) {
+        close()
+        const passedOver = known ? { known } : { rejected: rejected as string }
+        shipments.push({ ...shipmentOf({ offset, timestampMs }, 1, size, NOTHING), ...passedOver })
+        continue
+      }
+      const shared = encoder.count > 0 && bytes + size <= MAX_SHARED_BYTES && encoder.count < maxPacketsPerShipment
+      if (!shared || offset !== first.offset + encoder.count || offset <= singlyBelow || !encoder.fits(size)) close()
+      if (encoder.count === 0) first = { offset, timestampMs }
+      encoder.add(mapper, record.bytes, valueStart, valueEnd, limits?.retain !== false && retainOf(record.attributes))
+      bytes += size
+    }
+    close()
+    return shipments
   }
 
   private tooLarge(bytes: number): string | null {
     const { maxPacketBytes = MAX_REMAINING_LENGTH } = this.options.limits ?? {}
-    if (bytes + PACKET_OVERHEAD_BYTES <= maxPacketBytes) return null
+    if (bytes + MAX_OVERHEAD_BYTES <= maxPacketBytes) return null
     return `is larger than a packet over there can be (${maxPacketBytes} bytes)`
   }
 
@@ -130,9 +152,9 @@ export class MqttPacker {
       bytes = 0
     }
     for (const record of records) {
-      if (record.headers.length > 0 && cameFrom(record, this.options.name)) {
+      if (record.headers.length > 0 && cameFrom(record.headers, this.options.name)) {
         close()
-        shipments.push(Promise.resolve({ ...this.single(mapper, record), rejected: undefined, known: true }))
+        shipments.push(Promise.resolve({ ...shipmentOf(record, 1, 0, NOTHING), known: true }))
         continue
       }
       const encoded = encodeForEnvelope(envelope.format, recordSource, record)
@@ -158,12 +180,8 @@ export class MqttPacker {
     const payload = zipped ? await compress('gzip', plain) : plain
     const problem = this.tooLarge(topic.length + payload.length)
     return {
-      offset: first.offset,
-      nextOffset: (records[records.length - 1].record.offset + 1) as Offset,
-      records: records.length,
-      bytes: topic.length + payload.length,
-      timestampMs: first.timestampMs,
-      ...{ parts: OWN_TOPIC, topic, topicBytes: topic.length, payload, retain: false },
+      ...shipmentOf(first, records.length, topic.length + payload.length, encodePublish(topic, payload)),
+      messages: 1,
       ...(problem !== null && { rejected: problem }),
     }
   }
@@ -182,4 +200,12 @@ function recordsOf(batches: readonly Buffer[], from: Offset, until: Offset): Log
   return (records.at(-1)?.offset ?? 0) < until ? records : records.filter(({ offset }) => offset < until)
 }
 
-const NOWHERE = { parts: OWN_TOPIC, topic: EMPTY, topicBytes: 0 }
+/** Of consecutive records, each with a message of its own. */
+function shipmentOf(
+  { offset, timestampMs }: Pick<LogRecord, 'offset' | 'timestampMs'>,
+  records: number,
+  bytes: number,
+  packets: Packets,
+): MqttShipment {
+  return { offset, nextOffset: (offset + records) as Offset, records, messages: records, bytes, timestampMs, packets }
+}

@@ -7,17 +7,25 @@ import type { SluiceError } from '../../base/errors.js'
 import type { Offset } from '../../record/record.js'
 import type { LedgerReport } from './ledger-report.js'
 import { MqttAddress, type MqttConnectionOptions } from './mqtt-address.js'
-import { MAX_MQTT_SLOTS, type MqttConnection } from './mqtt-connection.js'
+import type { MqttConnection } from './mqtt-connection.js'
 import { MqttPacker, type MqttPackerOptions, type MqttShipment } from './mqtt-packer.js'
+import { MAX_MQTT_SLOTS, MAX_PACKETS_PER_SLOT } from './packet-sender.js'
 import type { Gathering, Link, LinkEvents, Source, Target } from './target.js'
 
-export interface MqttTargetOptions extends MqttConnectionOptions, MqttPackerOptions {
+export interface MqttTargetOptions extends MqttConnectionOptions, Omit<MqttPackerOptions, 'maxPacketsPerShipment'> {
+  /** Of messages. */
+  readonly maxInFlight: number
+  /** Messages are counted one by one, or wait for bandwidth: each goes alone. Default: false. */
+  readonly oneByOne?: boolean
   /** Left out: the broker is not told what it will never be sent. */
   readonly ledgerReport?: LedgerReport | undefined
 }
 
+const STEPS_OF_WINDOW = 64
+
 export class MqttTarget implements Target<MqttShipment> {
   readonly maxSlots = MAX_MQTT_SLOTS
+  readonly messagesAtOnce: number
   readonly packBatches: number
   readonly tellsPositions = false
   readonly refusesBySilence = true
@@ -31,8 +39,9 @@ export class MqttTarget implements Target<MqttShipment> {
     private readonly clock: Clock,
   ) {
     this.address = new MqttAddress(options)
-    this.packer = new MqttPacker(options)
-    const { envelope } = options
+    const { envelope, oneByOne = false, maxInFlight } = options
+    this.messagesAtOnce = envelope !== undefined || oneByOne ? 1 : messagesAtOnce(maxInFlight)
+    this.packer = new MqttPacker({ ...options, maxPacketsPerShipment: this.messagesAtOnce })
     this.packBatches = envelope === undefined ? 1 : Number.POSITIVE_INFINITY
     this.gathering = envelope && { records: envelope.maxRecords, lingerMs: envelope.lingerMs }
   }
@@ -52,14 +61,20 @@ export class MqttTarget implements Target<MqttShipment> {
   }
 
   connect(events: LinkEvents): MqttLink {
-    return new MqttLink(this.address, events, this.clock, this.options.ledgerReport)
+    return new MqttLink(this.address, events, this.clock, this.messagesAtOnce, this.options.ledgerReport)
   }
 }
 
 export class MqttLink implements Link<MqttShipment> {
   private readonly connection: MqttConnection
 
-  constructor(address: MqttAddress, events: LinkEvents, clock: Clock, ledgerReport?: LedgerReport) {
+  constructor(
+    address: MqttAddress,
+    events: LinkEvents,
+    clock: Clock,
+    packetsPerSlot: number,
+    ledgerReport?: LedgerReport,
+  ) {
     let stopReport = (): void => {}
     this.connection = address.connect(
       {
@@ -69,6 +84,7 @@ export class MqttLink implements Link<MqttShipment> {
             stopReport = ledgerReport.start((topic, payload) => this.connection.publishRetained(topic, payload))
         },
         onAck: (slot) => events.onAck(slot),
+        onProgress: () => events.onProgress?.(),
         onPacket: () => {},
         onRoom: () => events.onRoom(),
         onDown: (reason, hungUp) => {
@@ -77,6 +93,7 @@ export class MqttLink implements Link<MqttShipment> {
         },
       },
       clock,
+      packetsPerSlot,
     )
   }
 
@@ -85,7 +102,7 @@ export class MqttLink implements Link<MqttShipment> {
   }
 
   send(shipment: MqttShipment, slot: number): void {
-    this.connection.publish(shipment, slot)
+    this.connection.publish(shipment.packets, slot)
   }
 
   flush(): void {
@@ -99,4 +116,13 @@ export class MqttLink implements Link<MqttShipment> {
   reset(reason: SluiceError): void {
     this.connection.reset(reason)
   }
+}
+
+/**
+ * As few that the window stays many steps, and that each slot of the window has packet identifiers enough. They cost a tenth of what they cost one by one:
+ * what there is to do for a shipment is done once for all of them.
+ */
+function messagesAtOnce(maxInFlight: number): number {
+  const steps = Math.floor(maxInFlight / STEPS_OF_WINDOW)
+  return Math.max(1, Math.min(steps, Math.floor(MAX_MQTT_SLOTS / maxInFlight), MAX_PACKETS_PER_SLOT))
 }

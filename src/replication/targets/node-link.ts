@@ -23,6 +23,7 @@ import type { EpochPair, OriginEpoch } from '../origin-epoch.js'
 import { type GroupPositions, GroupTeller, type ToldLane } from './group-teller.js'
 import type { MqttAddress } from './mqtt-address.js'
 import type { MqttConnection } from './mqtt-connection.js'
+import { encodePublish } from './publish-encoder.js'
 import { StreamOpening, type StreamOrigin } from './stream-opening.js'
 import type { Link, LinkEvents, OfferedLane, Source } from './target.js'
 
@@ -49,7 +50,6 @@ export const MAX_FRAMES_IN_FLIGHT = 16
 const GROUPS_EVERY_MS = 2_000
 /** Packet identifiers of what is said beside frames, used in turn. */
 const CONTROL_SLOTS = 64
-const NOBODY: Buffer = Buffer.alloc(0)
 const TOPIC = Buffer.from(UP_TOPIC)
 
 interface LinkLane extends ToldLane {
@@ -86,6 +86,7 @@ export class NodeLink implements Link<FrameShipment> {
         onConnected: () => void this.hello(),
         // It frees the packet identifier; what was sent is acknowledged by a message of the upstream's own.
         onAck: () => {},
+        onProgress: () => {},
         onPacket: (packet) => {
           if (packet.cmd === 'publish' && packet.topic === DOWN_TOPIC) this.receive(Buffer.from(packet.payload))
         },
@@ -277,7 +278,7 @@ export class NodeLink implements Link<FrameShipment> {
 
   private publish(message: UpMessage, slot: number): void {
     const payload = encodeUp(message)
-    this.connection.publish({ parts: [TOPIC], topic: NOBODY, topicBytes: TOPIC.length, payload, retain: false }, slot)
+    this.connection.publish(encodePublish(TOPIC, payload), slot)
   }
 }
 

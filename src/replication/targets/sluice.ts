@@ -18,6 +18,7 @@ const ENVELOPE_BYTES = 16 * 1024
 
 export class SluiceTarget implements Target<FrameShipment> {
   readonly maxSlots = MAX_FRAMES_IN_FLIGHT
+  readonly messagesAtOnce = 1
   readonly packBatches = Number.POSITIVE_INFINITY
   readonly tellsPositions = true
   readonly refusesBySilence = false

@@ -10,13 +10,15 @@ import type { SluiceError } from '../../base/errors.js'
 import type { StreamReader } from '../../log/types.js'
 import type { Offset, PartitionId } from '../../record/record.js'
 
-/** What is sent and acknowledged as a whole: one record to an MQTT broker, a frame of batches to a node. */
+/** What is sent and acknowledged as a whole: one record, some or an envelope of many to an MQTT broker, a frame of batches to a node. */
 export interface Shipment {
   /** Offset of its first record. */
   readonly offset: Offset
   /** One past its last record. */
   readonly nextOffset: Offset
   readonly records: number
+  /** What the window and rates of messages count. */
+  readonly messages: number
   /** What the budget counts: topic and payload. */
   readonly bytes: number
   /** Of its oldest record, milliseconds since 1970-01-01 UTC. */
@@ -57,6 +59,8 @@ export interface LinkEvents {
   onUp(): void
   /** The destination has taken the shipment that was sent in this slot, and answers for it. The slot is free. */
   onAck(slot: number): void
+  /** The destination has acknowledged something, if only a part of a shipment. Left out: it acknowledges shipments whole. */
+  onProgress?(): void
   /** `hasRoom` has become true again. */
   onRoom(): void
   /**
@@ -99,6 +103,8 @@ export interface Target<S extends Shipment> {
   readonly url: string
   /** Largest window that `slot` can express. */
   readonly maxSlots: number
+  /** Most messages in one shipment. */
+  readonly messagesAtOnce: number
   /** True if the destination keeps the positions itself: the cursors on disk are a hint then, and need not be saved often. */
   readonly tellsPositions: boolean
   /** True if all it can do about a record it dislikes is to close the connection, or to leave it without an acknowledgement. */

@@ -7,7 +7,8 @@
 import { isUtf8 } from 'node:buffer'
 import { SluiceError } from '../../base/errors.js'
 import { MAX_TOPIC_BYTES, topicNameProblem } from '../../base/topic-filter.js'
-import type { LogRecord } from '../../record/record.js'
+import type { Offset } from '../../record/record.js'
+import type { TopicBytes } from './publish-encoder.js'
 
 export interface TopicNames {
   readonly stream: string
@@ -19,7 +20,7 @@ export interface TopicNames {
 }
 
 /** The parts of a mapped topic; `null` stands for the record's own topic. */
-export type TopicParts = readonly (Buffer | null)[]
+type TopicParts = readonly (Buffer | null)[]
 
 /** What the far side takes, where it is less than MQTT allows. */
 export interface TopicLimits {
@@ -29,12 +30,10 @@ export interface TopicLimits {
 }
 
 const OF_RECORD = /\{(topic|topic:url|offset|timestamp)\}/
-/** Alone: the record's own topic. */
-const OWN_TOPIC: TopicParts = [null]
 const SLASH = 0x2f
 
 /** @throws SluiceError INVALID_CONFIG */
-export function compileTopicTemplate(template: string, names: TopicNames): TopicParts {
+function compileTopicTemplate(template: string, names: TopicNames): TopicParts {
   const parts: (Buffer | null)[] = []
   fixed(template, names)
     .split('{topic}')
@@ -45,69 +44,99 @@ export function compileTopicTemplate(template: string, names: TopicNames): Topic
   return parts
 }
 
-/** @throws SluiceError INVALID_CONFIG */
-export class TopicMapper {
+/** What of a record its topic is made of: the key is `bytes` from `keyStart` to `keyEnd`; `keyStart` is -1 if there is none. */
+export interface KeyedRecord {
+  readonly offset: Offset
+  readonly timestampMs: number
+  readonly bytes: Buffer
+  readonly keyStart: number
+  readonly keyEnd: number
+}
+
+/** The topics of records, one after the other: `map` one, then copy it. @throws SluiceError INVALID_CONFIG */
+export class TopicMapper implements TopicBytes {
+  /** Of the topic mapped last. */
+  length = 0
   private readonly parts: TopicParts | null
   /** Texts and placeholders by turns. */
   private readonly pieces: readonly string[]
+  private readonly usesTopic: boolean
+  private readonly onlyInUrl: boolean
+  /** Where there are `parts`: what they are in all, and how often the record's own topic stands among them. */
+  private readonly fixedBytes: number
+  private readonly ownTimes: number
+  private readonly limits: Required<TopicLimits>
+  /** The topic mapped last is `filled`, or `parts` around this record's own. */
+  private record: KeyedRecord = NO_RECORD
+  private filled: Buffer | null = null
 
-  constructor(
-    template: string,
-    names: TopicNames,
-    private readonly limits: TopicLimits = {},
-  ) {
+  constructor(template: string, names: TopicNames, limits: TopicLimits = {}) {
+    const { maxTopicBytes = MAX_TOPIC_BYTES, maxTopicLevels = Number.POSITIVE_INFINITY } = limits
+    this.limits = { maxTopicBytes, maxTopicLevels }
     this.pieces = fixed(template, names).split(OF_RECORD)
     const onlyTopic = this.pieces.every((piece, i) => i % 2 === 0 || piece === 'topic')
     this.parts = onlyTopic ? compileTopicTemplate(template, names) : null
+    const placeholders = this.pieces.filter((_, i) => i % 2 === 1)
+    this.usesTopic = placeholders.some((piece) => piece.startsWith('topic'))
+    this.onlyInUrl = !placeholders.includes('topic')
+    this.ownTimes = placeholders.length
+    this.fixedBytes = (this.parts ?? []).reduce((sum, part) => sum + (part?.length ?? 0), 0)
   }
 
-  /** @returns the record's topic there: its parts, and what `null` among them stands for; or why it cannot have one, as a phrase. */
-  map(record: LogRecord): { readonly parts: TopicParts; readonly topic: Buffer; readonly topicBytes: number } | string {
-    const { parts } = this
-    const own = record.key ?? EMPTY
-    if (parts === null) {
-      if ((own.length === 0 && this.usesTopic) || !isUtf8(own)) return own.length === 0 ? NO_TOPIC : NOT_UTF8
-      const topic = Buffer.from(this.fill(record, own))
-      return this.tooLong(topic, OWN_TOPIC, topic.length) ?? { parts: OWN_TOPIC, topic, topicBytes: topic.length }
-    }
-    const topicBytes = mappedTopicBytes(parts, own.length)
-    const problem = mappedTopicProblem(parts, record.key) ?? this.tooLong(own, parts, topicBytes)
-    return problem ?? { parts, topic: own, topicBytes }
+  /** @returns why the record cannot have a topic there, as a phrase; or null. */
+  map(record: KeyedRecord): string | null {
+    const { bytes, keyStart, keyEnd } = record
+    const problem = this.usesTopic ? keyProblem(bytes, keyStart, keyEnd, this.onlyInUrl) : null
+    if (problem !== null) return problem
+    this.record = record
+    if (this.parts === null) {
+      this.filled = Buffer.from(this.fill(record, bytes.toString('utf8', keyStart, keyEnd)))
+      this.length = this.filled.length
+    } else this.length = this.fixedBytes + this.ownTimes * (keyEnd - keyStart)
+    return this.tooLong()
+  }
+
+  copy(target: Buffer, at: number): number {
+    const { filled, parts } = this
+    if (parts === null) return (filled as Buffer).copy(target, at)
+    const { bytes, keyStart, keyEnd } = this.record
+    let end = at
+    for (const part of parts) end += part === null ? bytes.copy(target, end, keyStart, keyEnd) : part.copy(target, end)
+    return end - at
   }
 
   /** For messages that carry several records: what is of one record is that of the first. */
-  mapFirst(record: LogRecord): Buffer {
-    return Buffer.from(this.fill(record, EMPTY))
+  mapFirst({ offset, timestampMs }: Pick<KeyedRecord, 'offset' | 'timestampMs'>): Buffer {
+    return Buffer.from(this.fill({ offset, timestampMs }, ''))
   }
 
-  private get usesTopic(): boolean {
-    return this.pieces.some((piece, i) => i % 2 === 1 && piece.startsWith('topic'))
-  }
-
-  private fill({ offset, timestampMs }: LogRecord, own: Buffer): string {
+  private fill({ offset, timestampMs }: Pick<KeyedRecord, 'offset' | 'timestampMs'>, own: string): string {
     const values: Record<string, () => string> = {
-      topic: () => own.toString(),
-      'topic:url': () => encodeURIComponent(own.toString()),
+      topic: () => own,
+      'topic:url': () => encodeURIComponent(own),
       offset: () => String(offset),
       timestamp: () => String(timestampMs),
     }
     return this.pieces.map((piece, i) => (i % 2 === 0 ? piece : values[piece]())).join('')
   }
 
-  private tooLong(topic: Buffer, parts: TopicParts, topicBytes: number): string | null {
-    const { maxTopicBytes = MAX_TOPIC_BYTES, maxTopicLevels } = this.limits
-    if (topicBytes > maxTopicBytes) return `would get a topic longer than ${maxTopicBytes} bytes`
-    if (maxTopicLevels === undefined) return null
-    const levels = parts.reduce((sum, part) => sum + slashesIn(part ?? topic), 1)
+  private tooLong(): string | null {
+    const { maxTopicBytes, maxTopicLevels } = this.limits
+    if (this.length > maxTopicBytes) return `would get a topic longer than ${maxTopicBytes} bytes`
+    if (maxTopicLevels === Number.POSITIVE_INFINITY) return null
+    const topic = Buffer.alloc(this.length)
+    this.copy(topic, 0)
+    const levels = 1 + slashesIn(topic)
     return levels > maxTopicLevels
       ? `would get a topic of ${levels} levels, and there are at most ${maxTopicLevels}`
       : null
   }
 }
 
-const EMPTY: Buffer = Buffer.alloc(0)
 const NO_TOPIC = 'has no MQTT topic'
 const NOT_UTF8 = 'has a key that is not UTF-8'
+const NO_NAME = 'has a key that is no MQTT topic name'
+const NO_RECORD: KeyedRecord = { offset: 0 as Offset, timestampMs: 0, bytes: Buffer.alloc(0), keyStart: -1, keyEnd: -1 }
 
 /** The template with what is the same for all records filled in. @throws SluiceError INVALID_CONFIG */
 function fixed(template: string, { stream, node, partition = 0, clientId = '' }: TopicNames): string {
@@ -122,23 +151,16 @@ function fixed(template: string, { stream, node, partition = 0, clientId = '' }:
   return known
 }
 
-/** Bytes of the topic that `parts` give for a record's topic of `topicBytes`. */
-export function mappedTopicBytes(parts: TopicParts, topicBytes: number): number {
-  let bytes = 0
-  for (const part of parts) bytes += part === null ? topicBytes : part.length
-  return bytes
-}
-
-/** @returns why a record with this key cannot be published there, its length apart, as a phrase; or null. */
-export function mappedTopicProblem(parts: TopicParts, key: Uint8Array | null): string | null {
-  if (key === null || key.length === 0) return parts.includes(null) ? NO_TOPIC : null
+/** @returns why bytes[start, end) cannot stand in a topic, or, as in a URL, become part of one. */
+function keyProblem(bytes: Buffer, start: number, end: number, inUrl: boolean): string | null {
+  if (start === -1 || start === end) return NO_TOPIC
   let highest = 0
-  for (let i = 0; i < key.length; i++) {
-    const byte = key[i]
-    if (byte === 0 || byte === 0x23 /* # */ || byte === 0x2b /* + */) return 'has a key that is no MQTT topic name'
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at]
+    if (!inUrl && (byte === 0 || byte === 0x23 /* # */ || byte === 0x2b) /* + */) return NO_NAME
     highest |= byte
   }
-  return highest >= 0x80 && !isUtf8(key) ? NOT_UTF8 : null
+  return highest >= 0x80 && !isUtf8(bytes.subarray(start, end)) ? NOT_UTF8 : null
 }
 
 function slashesIn(bytes: Uint8Array): number {

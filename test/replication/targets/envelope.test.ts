@@ -10,6 +10,7 @@ import { readAll } from '../../helpers/open-log.js'
 import { withSeed } from '../../helpers/seeded-random.js'
 import { TcpProxy } from '../../helpers/tcp-proxy.js'
 import { UpstreamBench, upstreamTo } from '../upstream-bench.js'
+import { publishesIn } from './publishes-in.js'
 
 interface Written {
   readonly value: string | Buffer
@@ -47,6 +48,8 @@ async function pack(
   return packer.pack(source, [batchOf(7, records)], 0 as Offset, (more.singlyBelow ?? 0) as Offset)
 }
 
+const payloadOf = ({ packets }: MqttShipment): Buffer => publishesIn(packets)[0].payload
+
 const RECORDS: readonly Written[] = [
   { value: '{"t":21.50,"id":12345678901234567890}', retain: true },
   { value: '21.5' },
@@ -59,8 +62,8 @@ const RECORDS: readonly Written[] = [
 test('a JSON envelope is an array anyone can read, each record with its id; JSON payloads stand in it as they were written', async () => {
   const [shipment, ...more] = await pack(RECORDS, {})
   assert.is(more.length, 0)
-  assert.is(shipment.topic.toString(), 'up/gw-17/telemetry/3/7')
-  const text = shipment.payload.toString()
+  assert.is(publishesIn(shipment.packets)[0].topic, 'up/gw-17/telemetry/3/7')
+  const text = payloadOf(shipment).toString()
   assert.ok(text.includes('"value":{"t":21.50,"id":12345678901234567890}'), 'to the last digit')
   assert.equal(
     JSON.parse(text).map(({ value: _, ...rest }: { value: unknown }) => rest),
@@ -81,7 +84,7 @@ test('a JSON envelope is an array anyone can read, each record with its id; JSON
 
 test('a CBOR envelope holds the same in less, also compressed', async () => {
   const [shipment] = await pack(RECORDS, { format: 'cbor', gzip: true })
-  const [version, node, stream, partition, offset, time, rows] = decode(gunzipSync(shipment.payload))
+  const [version, node, stream, partition, offset, time, rows] = decode(gunzipSync(payloadOf(shipment)))
   assert.equal([version, node, stream, partition, offset, time], [1, 'gw-17', 'telemetry', 3, 7, 1_700_000_000_000])
   assert.equal(rows[0], [0, 0, 'sensors/a', Buffer.from(RECORDS[0].value as string), 1])
   assert.equal(rows[2], [2, 2, 'größe/x', Buffer.from('on fire')])
@@ -113,7 +116,7 @@ test('what came down from that upstream is left out, and a mirror keeps the id o
     shipments.map(({ known }) => known),
     [undefined, true, undefined],
   )
-  assert.is(JSON.parse(shipments[0].payload.toString())[0].id, 'gw-9/telemetry/3/7')
+  assert.is(JSON.parse(payloadOf(shipments[0]).toString())[0].id, 'gw-9/telemetry/3/7')
 })
 
 test('over a link that is cut at random every record arrives in an envelope, in order, and with its id duplicates can be told', () =>

@@ -31,6 +31,7 @@ function targetAt(url: string, more: Partial<MqttTargetOptions> = {}): MqttTarge
       clientId: 'sluice-gw-17-cloud',
       keepaliveSeconds: 60,
       connectTimeoutMs: 5_000,
+      maxInFlight: 100,
       ...more,
     },
     systemClock,

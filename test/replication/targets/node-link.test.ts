@@ -12,10 +12,11 @@ import type { OriginEpoch } from '../../../src/replication/origin-epoch.js'
 import type { MqttAddress } from '../../../src/replication/targets/mqtt-address.js'
 import type { MqttConnectionEvents } from '../../../src/replication/targets/mqtt-connection.js'
 import { NodeLink } from '../../../src/replication/targets/node-link.js'
-import type { Publish } from '../../../src/replication/targets/publish-writer.js'
+import type { Packets } from '../../../src/replication/targets/publish-encoder.js'
 import type { OfferedLane } from '../../../src/replication/targets/target.js'
 import { FakeClock } from '../../helpers/fake-clock.js'
 import { MemoryStream } from '../../helpers/memory-streams.js'
+import { publishesIn } from './publishes-in.js'
 
 const EPOCHS = { current: Buffer.alloc(16, 1), next: Buffer.alloc(16, 2) }
 const WELCOME: DownMessage = {
@@ -38,8 +39,8 @@ class Bench {
   constructor() {
     const connection = {
       hasRoom: true,
-      publish: ({ payload }: Publish) => {
-        this.said.push(decodeUp(payload))
+      publish: (packets: Packets) => {
+        this.said.push(decodeUp(publishesIn(packets)[0].payload))
         this.wake()
       },
       flush: () => {},
