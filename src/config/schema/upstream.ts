@@ -132,7 +132,8 @@ export const upstreamFields = {
     max: '256MB',
   }),
   max_in_flight: integer({
-    description: 'How many messages may be on their way without an ack, or acked and not yet noted on disk: so many can arrive twice. A fast link wants more.',
+    description:
+      'How many messages may be on their way without an ack, or acked and not yet noted on disk: so many can arrive twice. A fast link wants more.',
     default: 100,
     min: 1,
     max: 65_000,
