@@ -12,7 +12,7 @@ import { Gate } from './gate.js'
 import type { GateHost } from './gate-host.js'
 import type { IncidentLog } from './incident-log.js'
 import type { Accepted } from './listener.js'
-import type { Credentials } from './mqtt-front-options.js'
+import type { LoginRefusal, MqttFrontOptions } from './mqtt-front-options.js'
 import type { MqttLimits } from './mqtt-limits.js'
 import type { NodeLinks } from './node-links.js'
 import { OpenConnections } from './open-connections.js'
@@ -31,6 +31,9 @@ const SERVER_UNAVAILABLE = 3
 /** Also for a wrong password, as mosquitto has it: 4 is for credentials that are malformed. */
 const NOT_AUTHORIZED = 5
 
+/** It could take any name. */
+const NAMELESS: LoginRefusal = { reason: 'its certificate names nobody: it has no common name' }
+
 export interface ConnectionsOptions {
   readonly limits: MqttLimits
   readonly clock: Clock
@@ -43,7 +46,7 @@ export interface ConnectionsOptions {
   readonly subscriptions: SubscriptionRequests
   readonly wills: Wills
   readonly schedule: (outbox: Outbox) => void
-  readonly authenticate: ((credentials: Credentials) => Promise<boolean>) | undefined
+  readonly authenticate: MqttFrontOptions['authenticate']
   /** See MqttFrontOptions. */
   readonly certificateNameIsUser: boolean
   readonly mayPublish: (session: Session, mqttTopic: string) => boolean
@@ -178,6 +181,13 @@ export class Connections implements GateHost, AedesBackHost {
     })
   }
 
+  denied(gate: Gate, mqttTopic: string): void {
+    this.options.incidents.warn('QoS 0 messages of a client are not taken', {
+      ...whose(gate),
+      reason: `not allowed to publish to ${mqttTopic}`,
+    })
+  }
+
   subscribe(gate: Gate, packet: FilterPacket): Promise<void> {
     return this.options.subscriptions.subscribe(gate, packet)
   }
@@ -221,20 +231,16 @@ export class Connections implements GateHost, AedesBackHost {
   // ---- what aedes asks for
 
   async admit(gate: Gate, clientId: string): Promise<number> {
-    const { authenticate, sessions, incidents, certificateNameIsUser } = this.options
-    const { username, password, clean } = gate.connectPacket!
+    const { sessions, incidents, certificateNameIsUser } = this.options
+    const { username, clean } = gate.connectPacket!
     const { remoteAddress } = gate
     const trusted = this.trusted.has(gate)
-    if (certificateNameIsUser && gate.certificateName === '') {
-      // Or it could take any name.
-      const reason = 'its certificate names nobody: it has no common name'
-      incidents.warn('login refused', { client: clientId, username, address: remoteAddress, reason })
-      return NOT_AUTHORIZED
-    }
-    const knows = trusted || (await authenticate?.({ clientId, username, password, remoteAddress })) !== false
-    if (!knows) {
-      incidents.warn('login refused', { client: clientId, username, address: remoteAddress })
-      return NOT_AUTHORIZED
+    const refusal = trusted ? null : await this.refusalOf(gate, clientId)
+    if (refusal !== null) {
+      const { reason, passing } = refusal
+      if (reason !== null)
+        incidents.warn('login refused', { client: clientId, username, address: remoteAddress, reason })
+      return passing ? SERVER_UNAVAILABLE : NOT_AUTHORIZED
     }
     const opened = await sessions.open(gate, clientId, clean)
     if (opened === null) {
@@ -254,6 +260,17 @@ export class Connections implements GateHost, AedesBackHost {
     // MQTT 3.1 has no such flag: there the byte is unused.
     if (present && gate.connectPacket!.protocolLevel >= 4) this.present.add(gate)
     return 0
+  }
+
+  private async refusalOf(gate: Gate, clientId: string): Promise<LoginRefusal | null> {
+    const { authenticate, certificateNameIsUser } = this.options
+    if (certificateNameIsUser && gate.certificateName === '') return NAMELESS
+    const { username, password } = gate.connectPacket!
+    const { remoteAddress } = gate
+    const isGone = () => gate.state === 'closed'
+    const answer = await authenticate?.({ clientId, username, password, remoteAddress, isGone })
+    if (answer === false) return { reason: 'its user name or password is wrong' }
+    return answer === true || answer === undefined ? null : answer
   }
 
   isSessionPresent(gate: Gate): boolean {
@@ -277,6 +294,6 @@ export class Connections implements GateHost, AedesBackHost {
 }
 
 /** Which client a line of the log is about. */
-function whose(gate: Gate): { client: string | undefined; address: string } {
+export function whose(gate: Gate): { client: string | undefined; address: string } {
   return { client: gate.session?.clientId ?? gate.connectPacket?.clientId, address: gate.remoteAddress }
 }

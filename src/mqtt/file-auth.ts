@@ -7,7 +7,8 @@ import { messageOf } from '../base/errors.js'
 import type { Logger } from '../base/logger.js'
 import { type AccessKind, AclFile, type Who } from './acl-file.js'
 import { LoginThrottle } from './login-throttle.js'
-import type { Credentials } from './mqtt-front-options.js'
+import { LoginTurns } from './login-turns.js'
+import type { Credentials, LoginRefusal } from './mqtt-front-options.js'
 import { PasswordFile } from './password-file.js'
 
 export interface FileAuthOptions {
@@ -19,11 +20,21 @@ export interface FileAuthOptions {
   readonly clock?: Clock
 }
 
+const NOTHING_GIVEN: LoginRefusal = { reason: 'it gave no user name and password' }
+const WRONG: LoginRefusal = { reason: 'its user name or password is wrong' }
+const THROTTLED: LoginRefusal = {
+  reason: 'too many logins from its address or under its name have failed just now: unheard, it may try again',
+  passing: true,
+}
+const TOO_MANY_WAIT: LoginRefusal = { reason: 'too many logins wait already', passing: true }
+const GONE: LoginRefusal = { reason: null, passing: true }
+
 export class FileAuth {
   private passwords: PasswordFile | null = null
   private acl: AclFile | null = null
 
   private readonly throttle: LoginThrottle
+  private readonly turns = new LoginTurns()
 
   private constructor(private readonly options: FileAuthOptions) {
     this.throttle = new LoginThrottle(options.clock ?? systemClock)
@@ -51,22 +62,40 @@ export class FileAuth {
     return (username) => passwords !== null && before !== null && !passwords.hasSamePassword(username, before)
   }
 
-  readonly authenticate = async (credentials: Credentials): Promise<boolean> => {
-    const { passwords } = this
-    if (passwords === null) return true
-    const { username, password, remoteAddress } = credentials
+  readonly authenticate = async (credentials: Credentials): Promise<true | LoginRefusal> => {
+    if (this.passwords === null) return true
+    const { username, password } = credentials
     // Nothing is guessed where nothing is given.
-    if (username === undefined || password === undefined) return false
-    const attempt = this.throttle.begin(remoteAddress, username)
-    if (attempt === null) return false
-    const known = await passwords.verify(username, password)
-    if (known) attempt.succeeded()
-    // While it was being hashed the file may have been read again.
-    return passwords === this.passwords ? known : this.authenticate(credentials)
+    if (username === undefined || password === undefined) return NOTHING_GIVEN
+    if (!(await this.turns.begin())) return TOO_MANY_WAIT
+    try {
+      return await this.judge(username, password, credentials)
+    } finally {
+      this.turns.end()
+    }
   }
 
   readonly authorize = (who: Who, kind: AccessKind, topic: string): boolean =>
     this.acl === null || this.acl.allows(who, kind, topic)
+
+  private async judge(
+    username: string,
+    password: Buffer,
+    { remoteAddress, isGone }: Credentials,
+  ): Promise<true | LoginRefusal> {
+    for (;;) {
+      const { passwords } = this
+      if (passwords === null) return true
+      if (passwords.problem !== null) return { reason: `nobody can log in: ${passwords.problem}` }
+      if (isGone?.()) return GONE
+      const attempt = this.throttle.begin(remoteAddress, username)
+      if (attempt === null) return THROTTLED
+      const known = await passwords.verify(username, password)
+      if (known) attempt.succeeded()
+      // While it was being hashed the file may have been read again.
+      if (passwords === this.passwords) return known || WRONG
+    }
+  }
 
   private async read(path: string): Promise<string> {
     try {

@@ -31,6 +31,8 @@ export interface GateHost extends IntakeHost {
   /** All connections together hold more than they may: some give way, this one perhaps. */
   relieveReadMemory(): void
   closed(gate: Gate, reason: CloseReason): void
+  /** See IntakeGate. */
+  denied(gate: Gate, mqttTopic: string): void
   /** QoS 0 messages to this connection are being dropped: it reads too slowly. */
   dropping(gate: Gate): void
 }

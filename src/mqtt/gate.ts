@@ -124,8 +124,10 @@ export class Gate {
       if (life.mayBeDropped(nowMs)) this.socket.destroy()
       return
     }
-    const silent = this.holds === 0 ? life.tooSilent(nowMs) : null
-    const overdue = (state === 'open' ? silent : life.lateConnect(nowMs)) ?? life.tooSlow(this.outbox.isBehind, nowMs)
+    // Between CONNECT and CONNACK it is the client that waits.
+    const silent = state === 'open' && this.holds === 0 ? life.tooSilent(nowMs) : null
+    const overdue =
+      (state === 'connect' ? life.lateConnect(nowMs) : silent) ?? life.tooSlow(this.outbox.isBehind, nowMs)
     if (overdue !== null) this.close(overdue)
   }
 
@@ -222,6 +224,10 @@ export class Gate {
       })
     }
     return this.nodeLink.receive(payload)
+  }
+
+  onDenied(mqttTopic: string): void {
+    this.host.denied(this, mqttTopic)
   }
 
   stopReading(reason: string): void {

@@ -18,6 +18,15 @@ export interface Credentials {
   readonly username: string | undefined
   readonly password: Buffer | undefined
   readonly remoteAddress: string
+  /** Whether its connection has ended meanwhile: then the answer does not matter. */
+  readonly isGone?: () => boolean
+}
+
+export interface LoginRefusal {
+  /** For the log, as a phrase; null where there is nothing to tell. */
+  readonly reason: string | null
+  /** Not for what it has said: the same may be welcome later. */
+  readonly passing?: boolean
 }
 
 /** Of a record in a stream. */
@@ -42,8 +51,8 @@ export interface MqttFrontOptions {
   /** The stream for what is republished of mirrors. Left out: nothing is. */
   readonly republished?: string | undefined
   readonly limits?: Partial<MqttLimits>
-  /** Resolves to whether the client may connect. Left out: everyone may. */
-  readonly authenticate?: (credentials: Credentials) => Promise<boolean>
+  /** Resolves to whether the client may connect, or why not. Left out: everyone may. */
+  readonly authenticate?: (credentials: Credentials) => Promise<boolean | LoginRefusal>
   /** Whether a client may publish to a topic, subscribe to a filter, or be given messages of a topic. Left out: always. */
   readonly authorize?: (who: Who, kind: AccessKind, topic: string) => boolean
   /** What subscribers at QoS 0 were not given because they read too slowly: for the ledger, now and then. */

@@ -7,7 +7,7 @@ import type { Logger } from '../base/logger.js'
 import type { Commit } from '../log/types.js'
 import type { Offset } from '../record/record.js'
 import type { AccessKind, Who } from './acl-file.js'
-import { Connections, type ConnectionsOptions, type TrustedConnection } from './connections.js'
+import { Connections, type ConnectionsOptions, type TrustedConnection, whose } from './connections.js'
 import { Door } from './door.js'
 import { FanOut } from './fan-out.js'
 import { IncidentLog } from './incident-log.js'
@@ -122,6 +122,7 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
       maxReplays: limits.maxReplays,
       partition: (name) => this.stored.partition(name),
       maySubscribe: (session, filter) => this.may(session, 'subscribe', filter),
+      refused: (gate, refusal) => this.incidents.warn('subscription refused', { ...whose(gate), ...refusal }),
       mayReceive: (session, topic) => this.mayReceive(session, topic),
     })
     this.wills = new Wills({

@@ -7,14 +7,11 @@
 
 import { createHash, pbkdf2, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
-import { BoundedQueue } from '../base/bounded-queue.js'
 
 const derive = promisify(pbkdf2)
 const KEY_BYTES = 64
 const EDGE_BLANKS = /^[ \t\v\f]+|[ \t\v\f]+$/g
 const MAX_ITERATIONS = 10_000_000
-/** Logins that may wait for the one that is being hashed; more are refused. */
-const MAX_WAITING = 1000
 
 interface PasswordHash {
   /** 0: the older digest. */
@@ -30,9 +27,6 @@ export class PasswordFile {
   /** Why nobody gets in, as a phrase; null when the file is sound. */
   readonly problem: string | null
   private readonly users = new Map<string, PasswordHash>()
-  // One at a time: the threads that hash are the ones that sync the log.
-  private readonly waiting = new BoundedQueue<() => void>(MAX_WAITING)
-  private busy = false
 
   constructor(text: string) {
     this.problem = this.parse(text)
@@ -42,26 +36,10 @@ export class PasswordFile {
   /** Whether this user has this password. An empty one is none, whatever the file says, as mosquitto has it. Never rejects. */
   async verify(username: string | undefined, password: Buffer | undefined): Promise<boolean> {
     if (username === undefined || !password?.length || this.problem !== null) return false
-    if (this.busy) {
-      let queued = false
-      await new Promise<void>((resolve) => {
-        queued = this.waiting.push(resolve)
-        if (!queued) resolve()
-      })
-      if (!queued) return false
-    }
-    this.busy = true
-    try {
-      const known = this.users.get(username)
-      const expected = known ?? NOBODY
-      const actual = await keyOf(expected, password)
-      return timingSafeEqual(actual, expected.key) && known !== undefined
-    } finally {
-      // Still busy, for the one whose turn it is now.
-      const next = this.waiting.shift()
-      if (next === undefined) this.busy = false
-      else next()
-    }
+    const known = this.users.get(username)
+    const expected = known ?? NOBODY
+    const actual = await keyOf(expected, password)
+    return timingSafeEqual(actual, expected.key) && known !== undefined
   }
 
   /** Whether a login under this name that was good by an earlier version of the file is so by this one. */

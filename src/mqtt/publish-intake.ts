@@ -31,6 +31,8 @@ export interface IntakeGate {
   holdUntil(room: Promise<void>): void
   /** @returns null if the next may come at once, else when it may. */
   receiveFromNode(payload: Buffer): Promise<void> | null
+  /** A QoS 0 message to a topic where it may not publish has been dropped; said of the first. */
+  onDenied(mqttTopic: string): void
   /** Reads nothing more for good: what is queued is acknowledged up to what has failed, then the connection ends. */
   stopReading(reason: string): void
 }
@@ -42,6 +44,7 @@ const REFUSED = SettableCommit.settled(new SluiceError('FORBIDDEN', 'publishing 
 export class PublishIntake {
   private lastEntry: TopicEntry | null = null
   private lastEntryAllowed = false
+  private hasToldDenied = false
   private readonly permissions = new Map<string, boolean>()
 
   constructor(
@@ -104,6 +107,7 @@ export class PublishIntake {
   forgetPermissions(): void {
     this.permissions.clear()
     this.lastEntry = null
+    this.hasToldDenied = false
   }
 
   private publishQos2(
@@ -168,7 +172,11 @@ export class PublishIntake {
    */
   private deny(qos: Qos, packetId: number, entry: TopicEntry): true {
     this.host.publishPath.refused += 1
-    if (qos === 0) return true
+    if (qos === 0) {
+      if (!this.hasToldDenied) this.gate.onDenied(entry.mqttTopic)
+      this.hasToldDenied = true
+      return true
+    }
     if (isBridgeState(entry.mqttTopic)) {
       this.acks.push(qos === 1 ? PUBACK : PUBREC, packetId, null)
       return true

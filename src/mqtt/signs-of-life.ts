@@ -15,6 +15,7 @@ export class SignsOfLife {
   private readonly openedMs: number
   private lastMs: number
   private keepaliveMs = 0
+  private keepaliveIsOurs = false
   private packetSeen = false
   private partialSeenBytes = 0
   private behindSinceMs = Number.POSITIVE_INFINITY
@@ -31,6 +32,7 @@ export class SignsOfLife {
     const { maxKeepaliveSeconds } = this.limits
     const unlimited = maxKeepaliveSeconds === 0 || (seconds > 0 && seconds <= maxKeepaliveSeconds)
     this.keepaliveMs = (unlimited ? seconds : maxKeepaliveSeconds) * 1000
+    this.keepaliveIsOurs = !unlimited
   }
 
   /** A whole packet has come. */
@@ -51,7 +53,7 @@ export class SignsOfLife {
     this.lastMs = nowMs
   }
 
-  /** Why a connection that is not open yet must end; null if it need not. */
+  /** Why a connection that has not said CONNECT must end; null if it need not. */
   lateConnect(nowMs: number): CloseReason | null {
     return nowMs - this.openedMs > this.limits.connectTimeoutMs ? NO_CONNECT : null
   }
@@ -64,7 +66,8 @@ export class SignsOfLife {
   /** Why an open connection must end [MQTT-3.1.2-24]; null if it need not. Not to be asked while we are the ones who do not read. */
   tooSilent(nowMs: number): CloseReason | null {
     if (this.keepaliveMs === 0 || nowMs - this.lastMs <= this.keepaliveMs * 1.5) return null
-    return fault(`silent for longer than one and a half keepalives of ${this.keepaliveMs / 1000} s`)
+    const text = `silent for longer than one and a half keepalives of ${this.keepaliveMs / 1000} s`
+    return this.keepaliveIsOurs ? pastLimit(`${text}; it asked for more`, 'mqtt.max_keepalive') : fault(text)
   }
 
   /** @param isBehind Whether its queue is full now. @returns why it must end; null if it need not. */

@@ -28,6 +28,15 @@ export interface SubscriptionRequestsOptions extends RetainedSenderHost {
   readonly maxReplays: number
   readonly partition: (name: string) => StoredPartition | undefined
   readonly maySubscribe: (session: Session, filter: string) => boolean
+  /** A filter has been refused. */
+  readonly refused: (gate: Gate, refusal: Refusal) => void
+}
+
+export interface Refusal {
+  /** For the log, as a phrase. */
+  readonly reason: string
+  /** The configuration key that raises the limit that was reached. */
+  readonly raise?: string
 }
 
 export class SubscriptionRequests {
@@ -42,7 +51,12 @@ export class SubscriptionRequests {
     const { sessions } = this.options
     const sender = this.senderFor(session)
     const codes = packet.requests.map(({ filter, qos }) => {
-      if (isReplayFilter(filter) || !this.mayHave(session, filter)) return REFUSED
+      if (isReplayFilter(filter)) return REFUSED
+      const refusal = this.refusalOf(session, filter)
+      if (refusal !== null) {
+        this.options.refused(gate, refusal)
+        return REFUSED
+      }
       sessions.subscribe(session, filter, qos)
       // Of a shared subscription nobody could say which member is to have them.
       if (!isShared(filter)) sender?.due(filter, qos)
@@ -50,8 +64,12 @@ export class SubscriptionRequests {
     })
     const replays: Replay[] = []
     for (const [i, { filter, qos }] of packet.requests.entries()) {
-      const replay = isReplayFilter(filter) ? await this.replay(gate, filter, qos) : null
-      if (replay === null) continue
+      if (!isReplayFilter(filter)) continue
+      const replay = await this.replay(gate, filter, qos)
+      if (replay === null) {
+        this.options.refused(gate, { reason: `${filter} names no stream or place, or there are too many of its kind` })
+        continue
+      }
       replays.push(replay)
       codes[i] = qos
     }
@@ -113,11 +131,14 @@ export class SubscriptionRequests {
     return replay
   }
 
-  private mayHave(session: Session, filter: string): boolean {
+  private refusalOf(session: Session, filter: string): Refusal | null {
     const { subscriptions } = session
-    if (!subscriptions.has(filter) && subscriptions.size >= this.options.maxSubscriptions) return false
-    if (!isShared(filter)) return this.options.maySubscribe(session, filter)
-    const inner = sharedFilterOf(filter)
-    return inner !== null && this.options.groups.hasRoomFor(filter) && this.options.maySubscribe(session, inner)
+    const { maxSubscriptions, groups, maySubscribe } = this.options
+    if (!subscriptions.has(filter) && subscriptions.size >= maxSubscriptions)
+      return { reason: `it has ${maxSubscriptions} subscriptions already`, raise: 'mqtt.max_subscriptions' }
+    const inner = isShared(filter) ? sharedFilterOf(filter) : filter
+    if (inner === null) return { reason: `${filter} is no shared subscription: use $share/GROUP/FILTER` }
+    if (isShared(filter) && !groups.hasRoomFor(filter)) return { reason: 'there are too many shared groups already' }
+    return maySubscribe(session, inner) ? null : { reason: `not allowed to subscribe to ${inner}` }
   }
 }

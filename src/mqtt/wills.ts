@@ -44,9 +44,9 @@ export class Wills {
     for await (const [clientId, { username, trusted = false, ...will }] of table.entries()) {
       try {
         if (mayPublish({ clientId, username, trusted }, will.mqttTopic)) await publish({ ...will, clientId }).durable()
-        else this.notPublished(clientId, NOT_ALLOWED)
+        else this.notPublished(clientId, will, NOT_ALLOWED)
       } catch (error) {
-        this.notPublished(clientId, error)
+        this.notPublished(clientId, will, error)
         if (!isHopeless(error)) continue
       }
       await table.delete(clientId)
@@ -68,7 +68,7 @@ export class Wills {
     if (session === null || !will) return
     const { clientId } = session
     const failed = (error: unknown): void => {
-      this.notPublished(clientId, error)
+      this.notPublished(clientId, will, error)
       if (isHopeless(error) || this.waiting >= MAX_WAITING) this.drop(gate)
       // When the node is stopping it stays in the store, for the next start.
       else if (!this.stopping) this.publishLater(gate)
@@ -112,8 +112,8 @@ export class Wills {
     })
   }
 
-  private notPublished(clientId: string, error: unknown): void {
-    this.options.logger.warn('will not published', { client: clientId, error: messageOf(error) })
+  private notPublished(clientId: string, { mqttTopic }: Pick<Will, 'mqttTopic'>, error: unknown): void {
+    this.options.logger.warn('will not published', { client: clientId, mqtt_topic: mqttTopic, error: messageOf(error) })
   }
 }
 

@@ -1,9 +1,19 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { IncidentLog } from '../../src/mqtt/incident-log.js'
+import { eventually } from '../helpers/eventually.js'
 import { FakeClock } from '../helpers/fake-clock.js'
 import { LogLines } from '../helpers/log-lines.js'
-import { connectPacket, DISCONNECT, packet, publishPacket, RawClient, subscribePacket, u16 } from './raw-client.js'
+import {
+  connectPacket,
+  DISCONNECT,
+  packet,
+  publishPacket,
+  RawClient,
+  subscribePacket,
+  text,
+  u16,
+} from './raw-client.js'
 import { startFront, type TestFrontOptions } from './start-front.js'
 
 /** What the log says of a client that sends these packets after it has connected. */
@@ -77,6 +87,7 @@ test('who sends no CONNECT, or falls silent, is named by its address', async () 
   assert.match(log.having('no complete CONNECT in time')[0], 'address=127.0.0.1')
   assert.match(log.having('no complete CONNECT in time')[0], 'raise=mqtt.connect_timeout_ms')
   assert.match(log.having('silent for longer')[0], 'client=silent')
+  assert.match(log.having('silent for longer')[0], 'raise=mqtt.max_keepalive')
 })
 
 test('a connection that is not let in says which limit was reached', async () => {
@@ -118,6 +129,37 @@ test('a client that reads too slowly is named once, not once per message it lose
   assert.match(lines[0], 'client=frozen')
   assert.match(lines[0], 'raise=mqtt.max_pending_bytes')
   await stop()
+})
+
+test('what a client is refused and stays for is a line: a subscription, a QoS 0 message, a will', async () => {
+  const log = new LogLines('warn')
+  const { port, stop } = await startFront({
+    logger: log.logger,
+    limits: { maxSubscriptionsPerClient: 1 },
+    authorize: (_who, _kind, topic) => !topic.startsWith('secret'),
+  })
+  const client = await RawClient.open(port)
+  const will = Buffer.concat([text('secret/will'), text('gone')])
+  client.write(connectPacket({ clientId: 'nosy', flags: 0x06, payload: will }))
+  await client.next()
+  client.write(subscribePacket(1, ['secret/a', 0], ['a', 0], ['b', 0], ['$share/x', 0], ['$stream/none/earliest', 0]))
+  assert.equal([...(await client.next())!.body], [0, 1, 0x80, 0, 0x80, 0x80, 0x80])
+  client.write(publishPacket('secret/b', 'x'), publishPacket('secret/b', 'y'), publishPacket('a', 'last'))
+  assert.is((await client.nextPublish()).payload, 'last')
+  client.reset()
+  await eventually('the will is due', () => log.having('will not published').length > 0)
+  await stop()
+  const who = 'client=nosy address=127.0.0.1'
+  assert.equal(
+    log.lines.map((line) => line.slice(25).trim().replace(who, 'WHO')),
+    [
+      'WARN  test subscription refused WHO reason="not allowed to subscribe to secret/a"',
+      'WARN  test subscription refused WHO reason="it has 1 subscriptions already" raise=mqtt.max_subscriptions',
+      'WARN  test subscription refused WHO reason="$stream/none/earliest names no stream or place, or there are too many of its kind"',
+      'WARN  test QoS 0 messages of a client are not taken WHO reason="not allowed to publish to secret/b"',
+      'WARN  test will not published client=nosy mqtt_topic=secret/will error="its client may not publish to this topic"',
+    ],
+  )
 })
 
 test('an MQTT 5 client finds out from the log, too, why it does not get in', async () => {
