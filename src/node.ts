@@ -26,6 +26,7 @@ import { DOWN_TOPIC, UP_TOPIC } from './replication/node-protocol.js'
 import { Origins } from './replication/origins.js'
 import { Receiver } from './replication/receiver.js'
 import { Republisher } from './replication/republisher.js'
+import { LedgerNotes } from './state/ledger-notes.js'
 import type { StateTable } from './state/types.js'
 import { UpstreamFacts } from './state/upstream-facts.js'
 
@@ -113,6 +114,8 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
     started.push(() => storage.close())
     const { nodeId, state, cursors, groupOffsets, ledger, log } = storage
 
+    const notes = new LedgerNotes({ ledger, clock, onFatal: fail })
+    started.push(() => notes.stop())
     const origins = await Origins.open(state, clock, logger.child('origins'))
     const receiver = new Receiver({
       nodeId,
@@ -146,11 +149,11 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       ...(aclFile === undefined ? {} : { authorize: auth.authorize }),
       onDropped: ({ stream, partition, first, last, records }) => {
         const range = { stream, partition, firstOffset: first, lastOffset: last, records }
-        ledger.add([{ destination: 'subscribers', ...range, reason: 'qos0_dropped', atMs: clock.wallMs() }]).catch(fail)
+        notes.note({ destination: 'subscribers', ...range, reason: 'qos0_dropped', atMs: clock.wallMs() })
       },
       onOvertaken: (clientId, stream, partition, firstOffset, lastOffset) => {
         const entry = { destination: `session:${clientId}`, stream, partition, firstOffset, lastOffset }
-        ledger.add([{ ...entry, reason: 'session_overtaken', atMs: clock.wallMs() }]).catch(fail)
+        notes.note({ ...entry, reason: 'session_overtaken', atMs: clock.wallMs() })
       },
       nodes: nodeLinks(receiver),
       sysValues: () => sysValues(),

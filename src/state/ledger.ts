@@ -99,7 +99,7 @@ export class Ledger {
     const renamed = this.lastAdd.then(() => {
       const next = new Map([...this.rows].filter(([, row]) => row.stream !== stream))
       for (const row of this.rows.values())
-        if (row.stream === stream && row.reason !== without) enter(next, { ...row, stream: to })
+        if (row.stream === stream && row.reason !== without) enterRow(next, { ...row, stream: to })
       return this.become(next)
     })
     this.lastAdd = renamed.catch(() => {})
@@ -120,8 +120,8 @@ export class Ledger {
 
   private async enterAll(entries: readonly LedgerEntry[]): Promise<void> {
     const next = new Map(this.rows)
-    for (const entry of entries) enter(next, entry)
-    while (next.size > this.maxRows && coarsen(next, this.maxRows));
+    for (const entry of entries) enterRow(next, entry)
+    keepWithin(next, this.maxRows)
     await this.become(next)
   }
 
@@ -165,7 +165,8 @@ function lineOf({ destination, stream, partition }: LedgerEntry): string {
   return `${destination}/${stream}/${partition}`
 }
 
-function enter(rows: Map<string, LedgerRow>, entry: LedgerEntry): void {
+/** Adds an entry to rows, joined with those it overlaps or goes on from. */
+export function enterRow(rows: Map<string, LedgerRow>, entry: LedgerEntry): void {
   let merged: LedgerRow = { ...entry, records: entry.records ?? entry.lastOffset - entry.firstOffset + 1 }
   for (const [key, row] of rows) {
     if (lineOf(row) !== lineOf(entry)) continue
@@ -187,6 +188,11 @@ function join(a: LedgerRow, b: LedgerRow): LedgerRow {
   const records = Math.max(a.records, b.records, a.records + b.records - shared)
   const reason = a.reason === b.reason ? a.reason : 'several'
   return { ...b, firstOffset, lastOffset, records, reason, atMs: Math.max(a.atMs, b.atMs) }
+}
+
+/** Joins rows until there are no more than that, or none are left that may be joined. */
+export function keepWithin(rows: Map<string, LedgerRow>, maxRows: number): void {
+  while (rows.size > maxRows && coarsen(rows, maxRows));
 }
 
 /** Makes one row of two. @returns false when there are none that may be joined. */
