@@ -1,9 +1,12 @@
 // What a drain costs those who publish meanwhile, and how much memory it takes: 2 GB wait for a Sluice node, 1,000 messages a second are published
-// before the link is back and while it drains.
+// before the link is back and while it drains. The upstream keeps it in memory where there is room: the disk of another machine would not be this one's.
 
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
 import { MemoryWatch } from '../../test/helpers/memory-watch.js'
 import { cpuSecondsOf } from '../../test/helpers/process-usage.js'
 import { TcpProxy } from '../../test/helpers/tcp-proxy.js'
+import { tempDirInMemory } from '../../test/helpers/temp-dir.js'
 import { toSluice } from './drain-ways.js'
 import { fill, fillerPackets } from './fill.js'
 import type { LatencyResult, LatencyShape } from './latency-load.js'
@@ -22,7 +25,8 @@ export const drainBeside: Workload = {
   summary: `time to PUBACK at ${RATE} messages a second while a backlog drains, and the memory that takes`,
   async run(options) {
     const count = options.quick ? 400_000 : 4_000_000
-    const upstream = await toSluice.upstream(options)
+    const elsewhere = join(tempDirInMemory('sluice-upstream-', 2 * count * PAYLOAD_BYTES), 'data')
+    const upstream = await toSluice.upstream(options, elsewhere)
     const proxy = await TcpProxy.start(upstream.port)
     proxy.refuse(true)
     const gateway = await toSluice.startGateway(proxy.port, options)
@@ -46,6 +50,7 @@ export const drainBeside: Workload = {
       const ratio = during.p99Ms / without.p99Ms
       const text = [
         `Time to PUBACK at ${RATE} messages a second over ${CONNECTIONS} connections; ${count} records of ${PAYLOAD_BYTES} B drain to a Sluice node`,
+        `The upstream's data is in ${dirname(dirname(elsewhere))}; the gateway's in ${tmpdir()}.`,
         '',
         ...formatTable([
           ['', 'p50', 'p99', 'max'],

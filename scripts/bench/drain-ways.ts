@@ -25,7 +25,8 @@ export interface Upstream extends Running {
 export interface Way {
   readonly name: string
   startGateway(upstreamPort: number, options: BenchOptions): Promise<Gateway>
-  upstream(options: BenchOptions): Promise<Upstream>
+  /** @param dataDir Of an upstream that has one. Default: a folder on the disk. */
+  upstream(options: BenchOptions, dataDir?: string): Promise<Upstream>
 }
 
 const gatewayConfig = (type: 'sluice' | 'mqtt', port: number) => `
@@ -63,14 +64,15 @@ async function mosquittoUpstream({ loadCore }: BenchOptions): Promise<Upstream> 
 export const toSluice: Way = {
   name: 'sluice to a sluice node',
   startGateway: (port, { brokerCore }) => startNode('sluice', port, brokerCore),
-  async upstream({ loadCore }) {
+  async upstream({ loadCore }, dataDir) {
     const port = await freePort()
     const config = 'node_id = "cloud"\n[mirrors]\nretention = { max_bytes = "4GB" }\n'
     let node: NodeProcess | null = null
     return {
       port,
       async start() {
-        node = await NodeProcess.start({ config, core: loadCore, env: { SLUICE_MQTT_LISTEN: `127.0.0.1:${port}` } })
+        const env = { SLUICE_MQTT_LISTEN: `127.0.0.1:${port}` }
+        node = await NodeProcess.start({ config, core: loadCore, env, dataDir })
       },
       async received() {
         const { streams } = await getJson<{ streams: StreamInfo[] }>(`${node?.httpUrl}/v1/streams`)

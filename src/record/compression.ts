@@ -1,5 +1,6 @@
 // The compression of Kafka's record batches as far as Sluice reads and writes it: gzip everywhere, zstd where the running Node has it.
 
+import { availableParallelism } from 'node:os'
 import zlib from 'node:zlib'
 import { GzipPool } from './gzip.js'
 
@@ -26,15 +27,26 @@ export function decompress(codec: 'gzip' | 'zstd', bytes: Uint8Array): Buffer {
   return zstd.zstdDecompressSync(bytes, options)
 }
 
-const thorough = new GzipPool({})
+/** What is done beside the taking in of messages leaves it a processor, or, where there is only one, competes with one thread and not with eight. */
+const BESIDE = Math.max(1, availableParallelism() - 1)
+const commits = new GzipPool({})
+const thorough = new GzipPool({}, BESIDE)
 /** The window is half of the usual one: there is less to make ready for each batch. */
-const fastest = new GzipPool({ level: zlib.constants.Z_BEST_SPEED, windowBits: 14 })
+const fastest = new GzipPool({ level: zlib.constants.Z_BEST_SPEED, windowBits: 14 }, BESIDE)
 
-/** Compresses on the thread pool. @param fast Takes a third of the time, for about a fifth more bytes (gzip). */
-export function compress(codec: 'gzip' | 'zstd', bytes: Uint8Array, fast = false): Promise<Buffer> {
-  if (codec === 'gzip') return (fast ? fastest : thorough).compress(bytes)
+export type Compress = (codec: 'gzip' | 'zstd', bytes: Uint8Array) => Promise<Buffer>
+
+/** Compresses on the thread pool, for who is waited for. */
+export const compress: Compress = (codec, bytes) => {
+  if (codec === 'gzip') return commits.compress(bytes)
   return new Promise((resolve, reject) => {
     if (!zstd.zstdCompress) return reject(new Error(NO_ZSTD))
     zstd.zstdCompress(bytes, (error, result) => (error ? reject(error) : resolve(result)))
   })
 }
+
+/** The same, gzip only, for who has time. */
+export const compressBeside: Compress = (_codec, bytes) => thorough.compress(bytes)
+
+/** Takes a third of the time, for about a fifth more bytes. */
+export const compressFast: Compress = (_codec, bytes) => fastest.compress(bytes)

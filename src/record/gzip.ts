@@ -8,17 +8,31 @@ const MAX_IDLE = 4
 
 export class GzipPool {
   private readonly idle: GzipContext[] = []
+  private readonly waiting: (() => void)[] = []
+  private atWork = 0
 
-  constructor(private readonly options: zlib.ZlibOptions) {}
+  /** @param maxAtOnce What more is asked for waits, in the order of asking. */
+  constructor(
+    private readonly options: zlib.ZlibOptions,
+    private readonly maxAtOnce = Number.POSITIVE_INFINITY,
+  ) {}
 
-  /** @returns a gzip stream [RFC 1952]. As many are made at once as are asked for. */
+  /** @returns a gzip stream [RFC 1952]. */
   async compress(bytes: Uint8Array): Promise<Buffer> {
-    const context = this.idle.pop() ?? new GzipContext(this.options)
-    const compressed = await context.compress(bytes)
-    // One that has failed does not come back.
-    if (this.idle.length < MAX_IDLE) this.idle.push(context)
-    else context.close()
-    return compressed
+    if (this.atWork >= this.maxAtOnce) await new Promise<void>((resolve) => this.waiting.push(resolve))
+    else this.atWork += 1
+    try {
+      const context = this.idle.pop() ?? new GzipContext(this.options)
+      const compressed = await context.compress(bytes)
+      // One that has failed does not come back.
+      if (this.idle.length < MAX_IDLE) this.idle.push(context)
+      else context.close()
+      return compressed
+    } finally {
+      const next = this.waiting.shift()
+      if (next === undefined) this.atWork -= 1
+      else next()
+    }
   }
 }
 

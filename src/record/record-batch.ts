@@ -19,7 +19,7 @@ import { assert } from '../base/assert.js'
 import { crc32c } from '../base/crc32c.js'
 import { SluiceError } from '../base/errors.js'
 import { VarintReader } from '../base/varint.js'
-import { type CompressionCodec, decompress } from './compression.js'
+import { type Compress, type CompressionCodec, decompress } from './compression.js'
 import type { LogRecord, Offset, RecordHeader } from './record.js'
 
 export const BATCH_HEADER_BYTES = 61
@@ -124,7 +124,7 @@ export function recordBatchProblem(batch: Buffer): string | null {
 export async function withCompressedRecords(
   batch: Buffer,
   codec: 'gzip' | 'zstd',
-  compress: (codec: 'gzip' | 'zstd', bytes: Uint8Array) => Promise<Buffer>,
+  compress: Compress,
 ): Promise<Buffer> {
   assert(codecOf(batch) === 'none', 'a batch is compressed once')
   const records = await compress(codec, batch.subarray(BATCH_HEADER_BYTES))

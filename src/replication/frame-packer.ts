@@ -2,7 +2,7 @@
 // other batches go as they are stored. Decoding costs, so it is done for nothing else.
 
 import { BatchCompressor } from '../log/batch-compressor.js'
-import { hasZstd } from '../record/compression.js'
+import { compressBeside, compressFast, hasZstd } from '../record/compression.js'
 import type { LogRecord, Offset, RecordInput } from '../record/record.js'
 import {
   baseOffsetOf,
@@ -46,7 +46,11 @@ export class FramePacker {
   /** @throws SluiceError CORRUPT_MESSAGE */
   async pack(source: Source, batches: readonly Buffer[], from: Offset, limits: FrameLimits): Promise<FrameShipment[]> {
     const units = [...unitsOf(batches, from, limits)].map((batch) => ({ partition: source.partition, batch }))
-    const compressed = await this.gzip.compress(units, 0, limits.inHaste && units.length > 1)
+    const compressed = await this.gzip.compress(
+      units,
+      0,
+      limits.inHaste && units.length > 1 ? compressFast : compressBeside,
+    )
     return framesOf(
       source,
       compressed.map(({ batch }) => batch),

@@ -22,8 +22,8 @@ const ROOM_NEEDED_BYTES = 40 * 1024 * 1024
  * The same where a sync costs nothing, if there is such a place: for tests that open hundreds of logs and cut no power, whose syncs take turns
  * with all other tests' otherwise. SLUICE_TEST_ON_DISK=1 has them on the disk.
  */
-export function tempDirInMemory(prefix = 'sluice-'): string {
-  if (process.env['SLUICE_TEST_ON_DISK'] || freeBytes(IN_MEMORY) < ROOM_NEEDED_BYTES) return tempDir(prefix)
+export function tempDirInMemory(prefix = 'sluice-', roomNeededBytes = ROOM_NEEDED_BYTES): string {
+  if (process.env['SLUICE_TEST_ON_DISK'] || freeBytes(IN_MEMORY) < roomNeededBytes) return tempDir(prefix)
   const path = mkdtempSync(join(IN_MEMORY, prefix))
   made.add(path)
   return path

@@ -1,7 +1,7 @@
 // Makes PUBLISH packets of records for an MQTT broker: one a record, some of them to a shipment, or envelopes of many records. What the broker could
 // never take is marked as rejected, what came from there as known; neither shares a shipment or an envelope with others.
 
-import { compress } from '../../record/compression.js'
+import { compressBeside } from '../../record/compression.js'
 import { type LogRecord, type Offset, retainOf } from '../../record/record.js'
 import { decodeRecords, RecordCursor } from '../../record/record-batch.js'
 import { cameFrom } from '../downlink.js'
@@ -177,7 +177,7 @@ export class MqttPacker {
     const [{ record: first }] = records
     const topic = mapper.mapFirst(first)
     const plain = encodeEnvelope(format, source, records)
-    const payload = zipped ? await compress('gzip', plain) : plain
+    const payload = zipped ? await compressBeside('gzip', plain) : plain
     const problem = this.tooLarge(topic.length + payload.length)
     return {
       ...shipmentOf(first, records.length, topic.length + payload.length, encodePublish(topic, payload)),
