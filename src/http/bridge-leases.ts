@@ -8,7 +8,7 @@ import { SluiceError } from '../base/errors.js'
 /** A bridge that has not been heard for so long may be replaced: its machine has gone without a word. */
 const SILENT_MS = 15_000
 /** Inclusive. */
-const MAX_LEASES = 1000
+export const MAX_LEASES = 1000
 
 interface Lease {
   /** Of the process: another one after each start. */

@@ -1,6 +1,8 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
-import { BridgeLeases } from '../../src/http/bridge-leases.js'
+import { BridgeLeases, MAX_LEASES } from '../../src/http/bridge-leases.js'
+import type { HttpRequest } from '../../src/http/route.js'
+import { type BridgeDependencies, bridgeRoutes } from '../../src/http/routes/bridges.js'
 import { FakeClock } from '../helpers/fake-clock.js'
 import { codeOf } from '../helpers/rejection.js'
 
@@ -39,6 +41,41 @@ test('a pulse comes back, and nothing gathers for whoever does not read', async 
   for (let i = 0; i < 100; i++) connection.write(Buffer.alloc(1000))
   assert.is(connection.readableLength, 1000)
   assert.is((connection.read() as Buffer).length, 1000)
+})
+
+test('a request whose body comes after another process has got the name is not heard', async () => {
+  const clock = new FakeClock()
+  const leases = new BridgeLeases(clock)
+  leases.take('shed', 'a')
+  const routes = bridgeRoutes({ leases, devices: { take() {} } } as unknown as BridgeDependencies)
+  const posts = routes.filter(({ method }) => method === 'POST')
+  assert.is(posts.length, 4)
+  for (const { handle, pattern } of posts) {
+    const request = {
+      params: { bridge: 'shed', table: 't' },
+      query: new Map([['run', 'a']]),
+      async json() {
+        await clock.advance(16_000)
+        leases.take('shed', 'b')
+        return {}
+      },
+    }
+    const answer = Promise.resolve(handle(request as unknown as HttpRequest))
+    assert.is(await codeOf(answer), 'FENCED_INSTANCE_ID', pattern)
+    await clock.advance(16_000)
+    leases.take('shed', 'a')
+  }
+})
+
+test('as many bridges are connected as may be; one more is refused, until one has gone', async () => {
+  const leases = new BridgeLeases(new FakeClock())
+  const first = leases.take('0', 'a')
+  for (let i = 1; i < MAX_LEASES; i++) leases.take(`${i}`, 'a')
+  assert.is(await codeOf(() => leases.take('more', 'a')), 'TOO_MANY_REQUESTS')
+  leases.take('1', 'a')
+  first.end()
+  await closed(first)
+  leases.take('more', 'a')
 })
 
 test.run()

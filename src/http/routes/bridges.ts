@@ -44,10 +44,15 @@ const SKIPPED = { skipped: true } as const
 
 /** Every request says which process it comes from: only the one that has the bridge's name is heard. */
 export function bridgeRoutes(dependencies: BridgeDependencies): Route[] {
-  const { leases } = dependencies
   const check = ({ params, query }: Pick<HttpRequest, 'params' | 'query'>) =>
-    leases.check(params['bridge'], runOf(query))
-  return allRoutes(dependencies).map((route): Route => {
+    dependencies.leases.check(params['bridge'], runOf(query))
+  /** While a body is on its way another process may come to have the name. */
+  const bodyOf: BodyOf = async (request) => {
+    const body = await request.json()
+    check(request)
+    return body
+  }
+  return allRoutes(dependencies, bodyOf).map((route): Route => {
     const { handle, upgrade, query = [] } = route
     return {
       ...route,
@@ -67,14 +72,19 @@ export function bridgeRoutes(dependencies: BridgeDependencies): Route[] {
   })
 }
 
-function allRoutes({ publish, connect, undeliverable, tables, devices, leases }: BridgeDependencies): Route[] {
+type BodyOf = (request: HttpRequest) => Promise<unknown>
+
+function allRoutes(
+  { publish, connect, undeliverable, tables, devices, leases }: BridgeDependencies,
+  bodyOf: BodyOf,
+): Route[] {
   const requests = new RequestOrder()
   return [
     {
       method: 'POST',
       pattern: '/v1/bridges/{bridge}/messages',
       async handle(request) {
-        const body = objectOf(await request.json(), 'the body', ['number', 'messages'])
+        const body = objectOf(await bodyOf(request), 'the body', ['number', 'messages'])
         const messages = listOf(body['messages'], 'messages', MAX_MESSAGES_PER_REQUEST).map(messageOf)
         requests.check(request.params['bridge'], runOf(request.query), integerOf(body['number'], 'number'))
         return jsonReply({ messages: await publishAll(messages, publish) })
@@ -96,7 +106,7 @@ function allRoutes({ publish, connect, undeliverable, tables, devices, leases }:
       method: 'POST',
       pattern: '/v1/bridges/{bridge}/tables/{table}',
       async handle(request) {
-        const body = objectOf(await request.json(), 'the body', ['writes'])
+        const body = objectOf(await bodyOf(request), 'the body', ['writes'])
         const writes = listOf(body['writes'], 'writes', MAX_WRITES_PER_REQUEST).map(readWrite)
         await tables.write(request.params['bridge'], request.params['table'], writes)
         return jsonReply({})
@@ -106,7 +116,7 @@ function allRoutes({ publish, connect, undeliverable, tables, devices, leases }:
       method: 'POST',
       pattern: '/v1/bridges/{bridge}/devices',
       async handle(request) {
-        devices.take(request.params['bridge'], await request.json())
+        devices.take(request.params['bridge'], await bodyOf(request))
         return jsonReply({})
       },
     },
@@ -114,7 +124,7 @@ function allRoutes({ publish, connect, undeliverable, tables, devices, leases }:
       method: 'POST',
       pattern: '/v1/bridges/{bridge}/undeliverable',
       async handle(request) {
-        const body = objectOf(await request.json(), 'the body', ['client', 'packet_id'])
+        const body = objectOf(await bodyOf(request), 'the body', ['client', 'packet_id'])
         await undeliverable(textOf(body['client'], 'client'), integerOf(body['packet_id'], 'packet_id', 1, 65_535))
         return jsonReply({})
       },
