@@ -26,6 +26,7 @@ import { DOWN_TOPIC, UP_TOPIC } from './replication/node-protocol.js'
 import { Origins } from './replication/origins.js'
 import { Receiver } from './replication/receiver.js'
 import { Republisher } from './replication/republisher.js'
+import { sessionDestination } from './state/ledger.js'
 import { LedgerNotes } from './state/ledger-notes.js'
 import type { StateTable } from './state/types.js'
 import { UpstreamFacts } from './state/upstream-facts.js'
@@ -152,7 +153,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
         notes.note({ destination: 'subscribers', ...range, reason: 'qos0_dropped', atMs: clock.wallMs() })
       },
       onOvertaken: (clientId, stream, partition, firstOffset, lastOffset) => {
-        const entry = { destination: `session:${clientId}`, stream, partition, firstOffset, lastOffset }
+        const entry = { destination: sessionDestination(clientId), stream, partition, firstOffset, lastOffset }
         notes.note({ ...entry, reason: 'session_overtaken', atMs: clock.wallMs() })
       },
       nodes: nodeLinks(receiver),
@@ -199,7 +200,7 @@ export async function startNode(config: Config, options: NodeOptions = {}): Prom
       const { stream, partition, offset } = place
       const range = { stream, partition, firstOffset: offset, lastOffset: offset }
       await ledger.add([
-        { destination: `session:${clientId}`, ...range, reason: 'undeliverable', atMs: clock.wallMs() },
+        { destination: sessionDestination(clientId), ...range, reason: 'undeliverable', atMs: clock.wallMs() },
       ])
     }
     const producer = producerOf(mqtt, config.mqtt.maxPacketSize)

@@ -40,15 +40,21 @@ export const command = defineCommand({
   description:
     'Each row is a range of records that retention, a full disk, damage or a refusal removed before a destination had them.\n' +
     'An empty list means that nothing has been lost. With --json, one object per line.\n\n' +
+    'A destination is an upstream by its name; session:CLIENT, an MQTT client whose session is kept; session:$share/GROUP/FILTER, a shared\n' +
+    'group; subscribers, those of QoS 0; or everyone, with --destination "*".\n\n' +
     'Reasons: retention (max_bytes, max_age), disk_full, corruption (damaged on disk), end_unknown (damage hid where a partition\n' +
     'ended: at most so many records, perhaps none; writing went on behind the range), rejected (by the upstream), qos0_dropped\n' +
     '(a subscriber was too slow), session_overtaken (retention was faster than a session), replaced (a mirror that began anew),\n' +
     'several (rows that were joined; so is the destination session:*).',
   options: {
     stream: { type: 'string', value: 'NAME', description: 'only rows of this stream' },
-    destination: { type: 'string', value: 'NAME', description: 'only rows of this upstream or session' },
+    destination: { type: 'string', value: 'NAME', description: 'only rows of this upstream, or of session:CLIENT' },
   },
-  examples: ['sluice ledger', 'sluice ledger --destination cloud --json'],
+  examples: [
+    'sluice ledger',
+    'sluice ledger --destination session:sensor-7',
+    'sluice ledger --destination cloud --json',
+  ],
   async run({ api, values, stdout, stderr }) {
     const { stream, destination } = values
     const answer = await api.get<Answer>('/v1/ledger', { query: { stream, destination } })

@@ -63,6 +63,11 @@ const SESSION = 'session:'
 /** Several that are not told apart any more. */
 const SESSIONS = `${SESSION}*`
 
+/** What rows of a session, or of a shared group by its filter, have as their destination: no upstream has such a name. */
+export function sessionDestination(client: string): string {
+  return SESSION + client
+}
+
 export class Ledger {
   private readonly rows = new Map<string, LedgerRow>()
   /** Another number whenever something has been entered. */
