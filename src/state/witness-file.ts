@@ -42,7 +42,7 @@ export async function readWitness(path: string): Promise<Witness | null> {
   return bytes && (decode(bytes, 0) ?? decode(bytes, COPY_AT))
 }
 
-/** The file of a database that is being written: up to two hundred times a second, so nothing is made for a write but the write. */
+/** The file of a database that is being written: up to two hundred times a second, so that little is made for a write but the write. */
 export class WitnessFile {
   private wanted: Witness | null = null
   /** Of the write that is under way. */
@@ -126,9 +126,10 @@ export class WitnessFile {
 
   private takePause(): void {
     this.isPausing = true
-    if (this.pause === null) this.pause = setTimeout(() => this.writeWanted(), PAUSE_MS).unref()
-    else this.pause.refresh()
+    this.pause = setTimeout(this.afterPause, PAUSE_MS).unref()
   }
+
+  private readonly afterPause = (): void => this.writeWanted()
 }
 
 /** @param bytes A file's worth of zeros, or what was encoded before. */
