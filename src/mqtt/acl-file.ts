@@ -17,7 +17,7 @@ export type AccessKind = 'publish' | 'subscribe' | 'receive'
 
 export interface Who {
   readonly clientId: string
-  readonly username: string | undefined
+  readonly username?: string | undefined
 }
 
 const READ = 1

@@ -77,6 +77,8 @@ export interface PublishMessage {
   readonly retain?: boolean
   /** Decides the partition where the stream's key is `client`. */
   readonly clientId?: string
+  /** As long as this client may publish to the topic, it stays retained. Left out: always. */
+  readonly author?: Who | null
   /** Stored with the record; MQTT 3.1.1 has nothing to deliver them in. */
   readonly headers?: readonly RecordHeader[]
 }

@@ -124,6 +124,7 @@ export class MqttFront implements SessionPumpHost, SharedGroupHost {
       maySubscribe: (session, filter) => this.may(session, 'subscribe', filter),
       refused: (gate, refusal) => this.incidents.warn('subscription refused', { ...whose(gate), ...refusal }),
       mayReceive: (session, topic) => this.mayReceive(session, topic),
+      mayPublish: (who, topic) => this.may(who, 'publish', topic),
     })
     this.wills = new Wills({
       table: options.state.table('mqtt-wills'),

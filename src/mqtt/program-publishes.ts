@@ -102,7 +102,7 @@ export class ProgramPublishes {
   private publishTo(entry: TopicEntry, message: PublishMessage): Commit {
     this.publishPath.timestampMs = this.clock.wallMs()
     const { payload } = message
-    const publisher = { clientIdBytes: Buffer.from(message.clientId ?? '') }
+    const publisher = { clientIdBytes: Buffer.from(message.clientId ?? ''), author: message.author ?? null }
     const { publishPath } = this
     publishPath.headers = message.headers ?? NO_HEADERS
     try {

@@ -136,7 +136,7 @@ export class PublishIntake {
     }
     // A crash may have come between the record and the retained message.
     else if (retain && session.received.isRestored(packetId))
-      commit = publishPath.retainAgain(entry, Buffer.from(buffer.subarray(start, end)), commit)
+      commit = publishPath.retainAgain(entry, session, Buffer.from(buffer.subarray(start, end)), commit)
     this.acks.push(PUBREC, packetId, commit) // [MQTT-4.3.3-2]
     return true
   }

@@ -11,9 +11,10 @@ import {
   type RecordHeader,
   type RecordInput,
 } from '../record/record.js'
+import type { Who } from './acl-file.js'
 import { DroppedDeliveries } from './dropped-deliveries.js'
 import type { FanOut } from './fan-out.js'
-import type { RetainedMessages } from './retained-messages.js'
+import type { RetainedFacts, RetainedMessages } from './retained-messages.js'
 import type { TopicEntry } from './router.js'
 import { partitionName } from './session.js'
 import type { StoredDelivery } from './stored-delivery.js'
@@ -24,6 +25,8 @@ export const NO_HEADERS: readonly RecordHeader[] = []
 export interface Publisher {
   /** What key `client` hashes, UTF-8. */
   readonly clientIdBytes: Uint8Array
+  /** Whose right to publish to its topic a retained message rests on; null: nobody's. */
+  readonly author: Who | null
 }
 
 export class PublishPath {
@@ -110,11 +113,19 @@ export class PublishPath {
       qos > 0 && stream !== null && commit !== null
         ? { partition: partitionName(stream.name, partition), offset: stream.nextOffset(partition) - 1 }
         : undefined
-    return this.retained.store(entry, qos, Buffer.from(value.subarray(start, end)), commit, record)
+    const facts = { ...(record !== undefined && { record }), ...byOf(publisher) }
+    return this.retained.store(entry, qos, Buffer.from(value.subarray(start, end)), commit, facts)
   }
 
   /** Retains a QoS 2 message whose record is there. @param payload Kept as it is. */
-  retainAgain(entry: TopicEntry, payload: Buffer, commit: Commit): Commit {
-    return this.retained.store(entry, 2, payload, commit) ?? commit
+  retainAgain(entry: TopicEntry, publisher: Publisher, payload: Buffer, commit: Commit): Commit {
+    return this.retained.store(entry, 2, payload, commit, byOf(publisher)) ?? commit
   }
+}
+
+/** A copy: a session lives longer than its name's right, and holds more. */
+function byOf({ author }: Publisher): RetainedFacts {
+  if (author === null) return {}
+  const { clientId, username } = author
+  return { by: { clientId, ...(username !== undefined && { username }) } }
 }

@@ -8,6 +8,7 @@ import { Waiters } from '../base/waiters.js'
 import type { Commit } from '../log/types.js'
 import type { Qos } from '../record/record.js'
 import type { StateOperation, StateTable } from '../state/types.js'
+import type { Who } from './acl-file.js'
 import type { TopicEntry } from './router.js'
 import type { RecordPlace } from './session.js'
 import { SettableCommit } from './settable-commit.js'
@@ -19,7 +20,14 @@ export interface RetainedValue {
   readonly qos: Qos
   /** The record of one above QoS 0; not known where a crash came between record and retained message, or an earlier version retained it. */
   readonly record?: RecordPlace
+  /** The client it is of: once that may not publish to the topic, nobody is sent it. Not of what comes from HTTP, firmware, other brokers. */
+  readonly by?: Who
 }
+
+/** What is kept with a retained message besides itself. */
+export type RetainedFacts = Pick<RetainedValue, 'record' | 'by'>
+
+const NO_FACTS: RetainedFacts = {}
 
 /** What a value of the state store holds, less what goes with it (a topic name of 64 KB). */
 const MAX_RETAINED_BYTES = 900 * 1024
@@ -74,18 +82,21 @@ export class RetainedMessages {
    * Makes a message the retained one of its topic; an empty payload takes away what is there [MQTT-3.3.1-5, -10, -11].
    * @param payload Kept as it is.
    * @param commit What holds the record. A QoS 0 message is visible at once, or after what was published before it; others only when it is durable.
-   * @param record Where that is, if it is known.
    * @returns what the acknowledgement must wait for.
    */
-  store(entry: TopicEntry, qos: Qos, payload: Buffer, commit: Commit | null, record?: RecordPlace): Commit | null {
+  store(
+    entry: TopicEntry,
+    qos: Qos,
+    payload: Buffer,
+    commit: Commit | null,
+    facts: RetainedFacts = NO_FACTS,
+  ): Commit | null {
     if (payload.length > MAX_RETAINED_BYTES) {
       this.notRetained(entry.mqttTopic, `it is larger than ${MAX_RETAINED_BYTES} bytes`)
       return commit
     }
     const value: RetainedValue | null =
-      payload.length === 0
-        ? null
-        : { mqttTopic: entry.mqttTopic, payload, qos, ...(record !== undefined && { record }) }
+      payload.length === 0 ? null : { mqttTopic: entry.mqttTopic, payload, qos, ...facts }
     const bytes = payload.length + 2 * entry.mqttTopic.length + OVERHEAD_BYTES
     this.waitingBytes += bytes
     const { mqttTopic } = entry

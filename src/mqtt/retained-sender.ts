@@ -2,6 +2,7 @@
 // subscribes again and again and takes nothing costs no more than one that does so once. Used by subscription-requests.
 
 import type { Qos } from '../record/record.js'
+import type { Who } from './acl-file.js'
 import type { RetainedMessages, RetainedValue } from './retained-messages.js'
 import type { Session } from './session.js'
 import type { SessionPump } from './session-pump.js'
@@ -11,6 +12,7 @@ export interface RetainedSenderHost {
   readonly retained: RetainedMessages
   readonly sys: SysTopics
   readonly mayReceive: (session: Session, mqttTopic: string) => boolean
+  readonly mayPublish: (who: Who, mqttTopic: string) => boolean
 }
 
 export class RetainedSender {
@@ -66,6 +68,10 @@ export class RetainedSender {
   }
 
   private async send(message: RetainedValue, qos: Qos): Promise<boolean> {
-    return !this.host.mayReceive(this.session, message.mqttTopic) || this.pump.sendRetained(message, qos)
+    const { mqttTopic, by } = message
+    if (!this.host.mayReceive(this.session, mqttTopic)) return true
+    // What a client has retained goes with its right to publish there (CVE-2018-12546).
+    if (by !== undefined && !this.host.mayPublish(by, mqttTopic)) return true
+    return this.pump.sendRetained(message, qos)
   }
 }

@@ -5,6 +5,7 @@
 import { randomInt } from 'node:crypto'
 import { topicMatches } from '../base/topic-filter.js'
 import type { Qos } from '../record/record.js'
+import type { Who } from './acl-file.js'
 import type { Gate } from './gate.js'
 import type { LogFollower } from './log-follower.js'
 import { handshakePrefix, ReceivedMessages } from './received-messages.js'
@@ -115,6 +116,11 @@ export class Session {
   ) {
     this.clientIdBytes = Buffer.from(clientId)
     this.received = new ReceivedMessages(clean ? null : handshakePrefix(clientId, generation))
+  }
+
+  /** Whose right to publish what it retains rests on. */
+  get author(): Who | null {
+    return this.trusted ? null : this
   }
 
   get follower(): LogFollower | null {

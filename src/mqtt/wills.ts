@@ -43,7 +43,9 @@ export class Wills {
     const { table, publish, mayPublish } = this.options
     for await (const [clientId, { username, trusted = false, ...will }] of table.entries()) {
       try {
-        if (mayPublish({ clientId, username, trusted }, will.mqttTopic)) await publish({ ...will, clientId }).durable()
+        const who = { clientId, username, trusted }
+        const author = trusted ? null : who
+        if (mayPublish(who, will.mqttTopic)) await publish({ ...will, clientId, author }).durable()
         else this.notPublished(clientId, will, NOT_ALLOWED)
       } catch (error) {
         this.notPublished(clientId, will, error)
@@ -78,7 +80,7 @@ export class Wills {
       return
     }
     try {
-      const commit = this.options.publish({ ...will, clientId })
+      const commit = this.options.publish({ ...will, clientId, author: session.author })
       commit.onSettled((error) => (error === null ? this.drop(gate) : failed(error)))
     } catch (error) {
       failed(error)

@@ -4,7 +4,17 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
 import { readAll } from '../helpers/open-log.js'
-import { connectPacket, PINGREQ, packet, publishPacket, RawClient, subscribePacket, text, u16 } from './raw-client.js'
+import {
+  connectPacket,
+  PINGREQ,
+  packet,
+  publishPacket,
+  pubrel,
+  RawClient,
+  subscribePacket,
+  text,
+  u16,
+} from './raw-client.js'
 import { nextMessage, startFront } from './start-front.js'
 
 /** Sends the packet on a connection of its own, which must be closed, and looks that another is still served. */
@@ -107,5 +117,59 @@ test('a retained message is not sent to who may not read its topic any more, nor
   assert.is((await readAll(testLog.log, 'mqtt')).length, 1)
   await stop()
 })
+
+test('what a client has retained goes with its right to publish there, over a restart, and comes back with it; what others retained stays', async () => {
+  const rights = { revoked: false }
+  const options = {
+    authorize: ({ clientId, username }: { clientId: string; username?: string | undefined }, kind: string) =>
+      kind !== 'publish' || !rights.revoked || !(clientId === 'eve' || username === 'mallory'),
+  }
+  let { port, front, directory, stop } = await startFront(options)
+  const retain = async (client: RawClient, ...topics: string[]) => {
+    for (const [i, topic] of topics.entries()) {
+      client.write(
+        publishPacket(topic, 'kept', { qos: i % 3, id: i + 1, retain: true }),
+        i % 3 === 2 ? pubrel(i + 1) : [],
+      )
+      await client.untilPong()
+    }
+  }
+  await retain(await RawClient.connected(port, 'eve'), 'by/eve/0', 'by/eve/1', 'by/eve/2')
+  await retain(await RawClient.connected(port, 'ada'), 'by/ada/0', 'by/ada/1', 'by/ada/2')
+  const named = await RawClient.open(port)
+  const flags = 2 | 0x80 | 0x04 | 0x20
+  named.write(
+    connectPacket({ clientId: 'm', flags, payload: Buffer.concat(['by/m/will', 'gone', 'mallory'].map(text)) }),
+  )
+  await named.next()
+  await retain(named, 'by/m/0')
+  named.reset()
+  front.publish({ mqttTopic: 'by/program', payload: Buffer.from('kept'), qos: 1, retain: true })
+  const all = ['ada/0', 'ada/1', 'ada/2', 'eve/0', 'eve/1', 'eve/2', 'm/0', 'm/will', 'program'].map(
+    (end) => `by/${end}`,
+  )
+  while (front.stats().retainedMessages < all.length) await new Promise((resolve) => setImmediate(resolve))
+  for (const start of ['before a restart', 'after it']) {
+    for (const revoked of [false, true, false]) {
+      rights.revoked = revoked
+      front.accessChanged()
+      const expected = revoked ? all.filter((topic) => !/eve|m\//.test(topic)) : all
+      assert.equal(await retainedTopics(port), expected, `${revoked ? 'revoked' : 'allowed'} ${start}`)
+    }
+    await stop()
+    if (start === 'before a restart') ({ port, front, stop } = await startFront({ ...options, directory }))
+  }
+})
+
+/** Topics that a new subscriber is sent retained messages of. */
+async function retainedTopics(port: number): Promise<string[]> {
+  const reader = await RawClient.connected(port, 'reader')
+  // The last in the order of topics.
+  reader.write(publishPacket('z', 'last', { retain: true }), subscribePacket(1, ['by/#', 0], ['z', 0]))
+  const topics: string[] = []
+  while (topics.at(-1) !== 'z') topics.push((await reader.nextPublish()).topic)
+  reader.socket.destroy()
+  return topics.slice(0, -1).sort()
+}
 
 test.run()
