@@ -20,6 +20,7 @@ const MAINTENANCE_MS = 1000
 
 const NO_CEILINGS: SegmentStoreOptions['ceilings'] = {
   cover: async () => {},
+  of: () => Number.POSITIVE_INFINITY,
   floorOf: () => 0,
   hideEnds: async () => {},
   end: async () => {},

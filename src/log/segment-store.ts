@@ -35,7 +35,10 @@ export interface SegmentStoreOptions extends SegmentRollerOptions {
   readonly ballast: Ballast
   /** Kept in memory of the newest records while somebody follows them; 0: none. */
   readonly tailCacheBytes: number
-  readonly ceilings: Pick<OffsetCeilings, 'cover' | 'floorOf' | 'hideEnds' | 'end' | 'endOf' | 'hasEnded' | 'knows'>
+  readonly ceilings: Pick<
+    OffsetCeilings,
+    'cover' | 'of' | 'floorOf' | 'hideEnds' | 'end' | 'endOf' | 'hasEnded' | 'knows'
+  >
   readonly openSegments: OpenSegments
   readonly logger: Logger
   /** Names offsets that damage has taken; durable when it resolves. */
@@ -60,6 +63,8 @@ export class SegmentStore {
   private readonly roller: SegmentRoller
   /** A write to the active segment was refused: what it holds must be read back before anything is built on it (D4). */
   private distrusted = false
+  /** Of each partition, as far as they have been asked for: while it is written they only rise. */
+  private readonly ceilings: number[] = []
 
   private constructor(
     private readonly options: SegmentStoreOptions,
@@ -110,16 +115,16 @@ export class SegmentStore {
   async write({ batches, facts, topics, bytes, onCopied }: SegmentWrite): Promise<void> {
     const segment = await this.roller.segmentFor(bytes)
     const operations: LevelOperation[] = []
-    const extents = segment.extents.map((extent) => ({ ...extent }))
+    // Of the partitions that are written, as they will be; the others, thousands perhaps, are not looked at.
+    const extents = new Map<number, Extent>()
     for (const { partition, batch } of batches) {
-      const extent = extents[partition]
+      let extent = extents.get(partition)
+      if (extent === undefined) extents.set(partition, (extent = { ...segment.extents[partition] }))
       extend(extent, batch)
       operations.push({ type: 'put', key: batchKey(partition, batch), value: batch })
     }
-    await this.options.ceilings.cover(
-      this.options.stream,
-      extents.map((extent, partition) => [partition, extent.end]),
-    )
+    const isAbove = [...extents].some(([partition, { end }]) => end > (this.ceilings[partition] ?? 0))
+    if (isAbove) await this.raiseCeilings(segment, extents)
     for (const [name, value] of facts) {
       if (value === null) operations.push({ type: 'del', key: factKey(name) })
       else operations.push(factOperation(name, value))
@@ -272,15 +277,23 @@ export class SegmentStore {
     for (const segment of this.segments.all) await segment.close()
   }
 
-  private advance(segment: Segment, extents: readonly Extent[]): void {
+  /** Before a write whose ends lie above the ceilings. @param extents Of the partitions that are written, as they will be. */
+  private async raiseCeilings(segment: Segment, extents: ReadonlyMap<number, Extent>): Promise<void> {
+    const { ceilings, stream } = this.options
+    const ends = segment.extents.map(({ end }, i): [number, number] => [i, extents.get(i)?.end ?? end])
+    await ceilings.cover(stream, ends)
+    for (const [partition] of ends) this.ceilings[partition] = ceilings.of(stream, partition)
+  }
+
+  private advance(segment: Segment, extents: ReadonlyMap<number, Extent>): void {
     segment.lastWritePoweredOnMs = this.options.poweredOn.nowMs()
-    for (let partition = 0; partition < extents.length; partition++) {
-      const { gaps, end, epoch } = extents[partition]
+    for (const [partition, extent] of extents) {
+      const stored = segment.extents[partition]
       // Gaps may have been found meanwhile.
-      Object.assign(segment.extents[partition], extents[partition], { gaps: segment.extents[partition].gaps })
-      for (const [first, last] of gaps) addGap(segment.extents[partition], first, last)
-      this.ends[partition].offset = end
-      this.ends[partition].epoch = epoch
+      Object.assign(stored, extent, { gaps: stored.gaps })
+      for (const [first, last] of extent.gaps) addGap(stored, first, last)
+      this.ends[partition].offset = extent.end
+      this.ends[partition].epoch = extent.epoch
     }
   }
 }
