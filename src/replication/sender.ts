@@ -25,9 +25,9 @@ import type { LedgerPort } from './passed-over.js'
 import { PoisonWatch, type Verdict } from './poison-watch.js'
 import { Pump } from './pump.js'
 import { RateMeter } from './rate-meter.js'
+import { SendRoom } from './send-room.js'
 import type { LanePosition, Shipment, Target } from './targets/target.js'
 import type { UpstreamOptions } from './upstream-options.js'
-import { Window } from './window.js'
 
 export type CursorsPort = Pick<Cursors, 'get' | 'acked' | 'set' | 'note'>
 
@@ -67,12 +67,10 @@ export class Sender<S extends Shipment> {
   paused: boolean
   private readonly poison: PoisonWatch<Lane<S>>
   private readonly forgotten: ForgottenWatch<Lane<S>>
-  private readonly window: Window<Flight>
+  private readonly room: SendRoom
   private readonly forwarded: ForwardedLanes<S>
   private readonly pump: Pump<S>
   private readonly saver: CursorSaver<Lane<S>>
-  /** What may be in flight now, in messages. */
-  private level: number
   private closing = false
   private onSettled = (): void => {}
   private cancelLook = (): void => {}
@@ -83,18 +81,17 @@ export class Sender<S extends Shipment> {
   constructor(private readonly options: SenderOptions<S>) {
     const { upstream, target, clock, logger, random } = options
     this.paused = options.paused ?? false
-    this.window = new Window(Math.min(upstream.maxInFlight, target.maxSlots))
-    this.level = this.window.size - this.setAside
-    this.poison = new PoisonWatch(this.window.size, upstream.maxAttempts ?? DEFAULT_MAX_ATTEMPTS)
+    this.room = new SendRoom(upstream.maxInFlight, target)
+    this.poison = new PoisonWatch(this.room.window.size, upstream.maxAttempts ?? DEFAULT_MAX_ATTEMPTS)
     this.delivered = new RateMeter(clock)
     this.arrived = new RateMeter(clock)
     this.forwarded = new ForwardedLanes(this.arrived)
     this.deadline = new AckDeadline(clock, upstream.ackTimeoutMs, (silentMs) => this.giveUp(silentMs))
     this.budget = options.budget ?? new Budget(clock, upstream)
     this.pump = new Pump({
-      ...{ window: this.window, budget: this.budget, clock },
+      ...{ window: this.room.window, budget: this.budget, clock },
       link: () => (this.paused || this.closing ? null : this.keeper.link),
-      hasRoom: () => this.hasRoom,
+      hasRoom: () => this.room.has(this.poison.limit, this.saver.unsaved),
       onSent: () => this.deadline.sent(),
     })
     const { reconnectMinMs, reconnectMaxMs } = upstream
@@ -104,7 +101,11 @@ export class Sender<S extends Shipment> {
       onPositions: (positions) => this.goOnAt(positions),
       onUp: () => this.linkUp(),
       onAck: (slot) => this.acked(slot),
-      onProgress: () => this.progress(),
+      onProgress: () => {
+        this.room.answer()
+        this.deadline.progress()
+        this.pump.schedule()
+      },
       onRoom: () => this.pump.schedule(),
       onLost: (hungUp) => this.linkLost(hungUp),
     })
@@ -115,7 +116,7 @@ export class Sender<S extends Shipment> {
         save: (lane, { next, acked }) =>
           options.cursors.set(upstream.name, lane.stream.name, lane.partition, next, acked),
         ...{ clock, logger },
-        maxUnsaved: target.tellsPositions ? MAX_UNSAVED_HINTS : Math.max(1, this.setAside - target.messagesAtOnce + 1),
+        maxUnsaved: target.tellsPositions ? MAX_UNSAVED_HINTS : this.room.maxUnsaved,
         onSaved: () => this.pump.schedule(),
         delayMs: upstream.cursorSaveDelayMs ?? DEFAULT_CURSOR_SAVE_DELAY_MS,
       },
@@ -139,7 +140,7 @@ export class Sender<S extends Shipment> {
   }
 
   get inFlight(): number {
-    return this.window.inFlight
+    return this.room.window.inFlight
   }
 
   /** Why what is acknowledged cannot be kept, for people; null if it can. */
@@ -269,31 +270,6 @@ export class Sender<S extends Shipment> {
     }
   }
 
-  /** Whether more may be under way: sent, and not known on disk as acknowledged. */
-  private get hasRoom(): boolean {
-    const { tellsPositions, messagesAtOnce } = this.options.target
-    const { inFlight, size } = this.window
-    if (inFlight > 0 && inFlight + messagesAtOnce > Math.min(this.level, this.poison.limit)) return false
-    return tellsPositions || inFlight + this.saver.unsaved + messagesAtOnce <= size
-  }
-
-  /** Of the window, what is kept for what is acknowledged and not yet on disk, so that acknowledgements make room while a cursor is being saved. */
-  private get setAside(): number {
-    return this.options.target.tellsPositions || this.window.size < 4 ? 0 : Math.ceil(this.window.size / 4)
-  }
-
-  /**
-   * Acknowledgements are answered with something to send, even if they are too few to make room for it. A broker that writes each with a call of its own,
-   * as mosquitto does, sends the first and holds the others back until TCP has acknowledged it (RFC 896), which happens with the next bytes that go there, or
-   * after 40 ms: a window of 1,000 was 25 k records a second.
-   */
-  private progress(): void {
-    const { size, inFlight } = this.window
-    this.level = Math.max(size - this.setAside, inFlight + this.options.target.messagesAtOnce)
-    this.deadline.progress()
-    this.pump.schedule()
-  }
-
   private linkUp(): void {
     this.deadline.linkUp()
     this.lookForBacklog()
@@ -303,17 +279,17 @@ export class Sender<S extends Shipment> {
   }
 
   private acked(slot: number): void {
-    const flight = this.window.release(slot)
+    const flight = this.room.window.release(slot)
     if (flight === undefined) return
     const records = flight.nextOffset - flight.offset
     this.deliveredTotal += records
     this.delivered.add(records)
     if (!this.deadline.proven) this.keeper.proven()
-    this.deadline.acked(this.window.inFlight)
+    this.deadline.acked(this.room.window.inFlight)
     this.poison.acked(flight.messages)
     const lane = this.forwarded.withLine(flight.line)
     if (lane !== undefined) this.ackedOn(lane, flight)
-    if (this.window.inFlight === 0) {
+    if (this.room.window.inFlight === 0) {
       this.onSettled()
       if (this.drain !== null) this.reportDrained(this.drain)
     }
@@ -350,17 +326,17 @@ export class Sender<S extends Shipment> {
     this.drain = null
     const records = this.deliveredTotal - deliveredBefore
     const seconds = (this.options.clock.monotonicMs() - startedAtMs) / 1000
-    if (records > this.window.size)
+    if (records > this.room.window.size)
       this.options.logger.info('backlog drained', { records, seconds: seconds.toFixed(1) })
   }
 
   private linkLost(hungUp: boolean): void {
     if (hungUp)
       this.condemn(
-        this.poison.hungUp(this.window.items(), ({ line }) => this.forwarded.withLine(line)!),
+        this.poison.hungUp(this.room.window.items(), ({ line }) => this.forwarded.withLine(line)!),
         'makes the far side close the connection',
       )
-    this.window.clear()
+    this.room.clear()
     this.deadline.linkDown()
     this.forgotten.stop()
     for (const lane of this.lanes) {
@@ -383,7 +359,7 @@ export class Sender<S extends Shipment> {
   private giveUp(silentMs: number): void {
     for (const lane of this.lanes) if (lane.acks.overtaken !== undefined) this.ignored(lane)
     const seconds = (silentMs / 1000).toFixed(1)
-    const message = `connected, but nothing was acknowledged for ${seconds} s with ${this.window.inFlight} in flight`
+    const message = `connected, but nothing was acknowledged for ${seconds} s with ${this.room.window.inFlight} in flight`
     this.keeper.reset(new SluiceError('NOT_REACHABLE', message))
   }
 
@@ -395,7 +371,7 @@ export class Sender<S extends Shipment> {
   }
 
   private async windDown(): Promise<void> {
-    if (this.keeper.link !== null && this.window.inFlight > 0) {
+    if (this.keeper.link !== null && this.room.window.inFlight > 0) {
       await new Promise<void>((resolve) => {
         this.onSettled = resolve
         this.options.clock.after(SETTLE_MS, resolve)
