@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { cp, readdir, rm, writeFile } from 'node:fs/promises'
+import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
@@ -153,26 +153,47 @@ whereDisksCanBeMade(
   },
 )
 
-whereDisksCanBeMade('a node that was killed on a full disk starts on it again, out of its ballast', async () => {
-  const small = SmallDisk.make(4)
-  if (small === null) return
-  const running = await openLog(tempDir(), [{ name: 's' }], { segmentBytes: 256 * 1024 })
-  for (let i = 0; i < 60; i++)
-    await running.log
-      .stream('s')
-      .append(P0, recordOf(`${i}:${'x'.repeat(4000)}`))
-      .durable()
-  // What a kill would leave, on a disk without a byte to spare.
-  const directory = join(small.path, 'data')
-  await cp(running.directory, directory, { recursive: true, filter: (path) => !path.endsWith('LOCK') })
-  await running.close()
-  await small.fillUp()
-  const node = await openLog(directory, [{ name: 's' }], { segmentBytes: 256 * 1024 })
-  await assertAllThere(node, 60)
-  assert.equal(node.ledger.list(), [])
-  await node.close()
-  small.remove()
-})
+const KILLED_SEGMENT_BYTES = 256 * 1024
+
+for (const [what, ballastBytes, isDamaged] of [
+  ['', 2 * KILLED_SEGMENT_BYTES, false],
+  [', also where its log is damaged, which takes twice the room', 4 * KILLED_SEGMENT_BYTES, true],
+] as const)
+  whereDisksCanBeMade(
+    `a node that was killed on a full disk starts on it again, out of its ballast${what}`,
+    async () => {
+      const small = SmallDisk.make(4)
+      if (small === null) return
+      const options = { segmentBytes: KILLED_SEGMENT_BYTES, ballastBytes }
+      const running = await openLog(tempDir(), [{ name: 's' }], options)
+      for (let i = 0; i < 60; i++)
+        await running.log
+          .stream('s')
+          .append(P0, recordOf(`${i}:${'x'.repeat(4000)}`))
+          .durable()
+      await running.ballast.settled()
+      // What a kill would leave, on a disk without a byte to spare.
+      const directory = join(small.path, 'data')
+      await cp(running.directory, directory, { recursive: true, filter: (path) => !path.endsWith('LOCK') })
+      await running.close()
+      const log = join(directory, 'streams', 's', '000000000001', '000003.log')
+      if (isDamaged) {
+        const bytes = await readFile(log)
+        bytes[bytes.indexOf('20:x') + 1000] ^= 1
+        await writeFile(log, bytes)
+      }
+      await small.fillUp()
+      const node = await openLog(directory, [{ name: 's' }], options)
+      if (!isDamaged) await assertAllThere(node, 60)
+      else assert.equal((await readAll(node.log, 's')).length, 59)
+      assert.equal(
+        node.ledger.list().map(({ firstOffset, lastOffset, reason }) => [firstOffset, lastOffset, reason]),
+        isDamaged ? [[20, 20, 'corruption']] : [],
+      )
+      await node.close()
+      small.remove()
+    },
+  )
 
 test.after(() => disk?.remove())
 test.run()
