@@ -12,8 +12,8 @@ type DoorLimits = Pick<
   'maxConnections' | 'maxConnectionsPerAddress' | 'maxConnectionsPerSecond' | 'connectTimeoutMs'
 >
 
-/** A client that reconnects in a hurry after a power cut is no attack: this many seconds' worth may come at once. */
-const BURST_SECONDS = 2
+/** All devices that reconnect after a power cut are no attack: this many seconds' worth may come at once. */
+const BURST_SECONDS = 10
 
 export class Door {
   /** Connections that were not let in. */

@@ -59,6 +59,12 @@ export interface Upgrade {
   reloadCertificate?(): Promise<boolean>
 }
 
+/**
+ * Connections that the kernel may hold until they are accepted; it takes its own maximum (net.core.somaxconn) where that is less. Beyond, it drops
+ * what they begin with, and each tries again after 1, 3, 7 … s: all devices at once, after a power cut, must not come to that.
+ */
+const BACKLOG = 16_384
+
 /** @throws SluiceError INVALID_CONFIG unless it is `host:port` or `[v6]:port`, or either after `mqtt://`, `mqtts://`, `ws://` or `wss://`. */
 export function parseListenAddress(text: string): ListenAddress {
   const match = /^(?:(mqtts?|wss?):\/\/)?(?:\[([0-9a-fA-F:.]+)\]|([^:/[\]]*)):(\d{1,5})$/.exec(text)
@@ -85,7 +91,7 @@ export async function listen(text: string, options: ListenOptions): Promise<List
   })
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(listenError(text, error)))
-    server.listen(port, host, resolve)
+    server.listen({ port, host, backlog: BACKLOG }, resolve)
   })
   server.on('error', () => {}) // accept failed, for want of descriptors: the next one may do
   return {

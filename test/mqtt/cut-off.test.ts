@@ -105,7 +105,7 @@ test('a connection that is not let in says which limit was reached', async () =>
 test('connections that come faster than the rate are refused, and let in again later', async () => {
   const log = new LogLines()
   const { port, front, stop } = await startFront({ logger: log.logger, limits: { maxConnectionsPerSecond: 5 } })
-  const clients = await Promise.all(Array.from({ length: 20 }, () => RawClient.open(port)))
+  const clients = await Promise.all(Array.from({ length: 60 }, () => RawClient.open(port)))
   while (front.stats().refusedConnections < 9) await new Promise((resolve) => setImmediate(resolve))
   assert.match(log.having('connection refused')[0], 'raise=mqtt.max_connection_rate')
   for (const client of clients) client.socket.destroy()

@@ -63,7 +63,7 @@ export const mqttFields = {
     max: 100_000,
   }),
   max_connection_rate: integer({
-    description: 'New connections a second; twice as many may come at once.',
+    description: 'New connections a second, on average; ten times as many may come at once.',
     default: 1000,
     min: 1,
     max: 100_000,
