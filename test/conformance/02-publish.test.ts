@@ -236,4 +236,13 @@ servedOver(TRANSPORTS, (test, server) => {
     assert.equal(new Set(firsts), new Set([0x30, 0x40, 0x90]))
     client.socket.destroy()
   })
+
+  test('02-47 (section 2.2.3) a remaining length in more bytes than it takes, up to four, says what it says', async () => {
+    const client = await server.connected()
+    const body = publishPacket('t', 'x', { qos: 1, id: 6 }).subarray(2)
+    client.write([0xc0, 0x80, 0x80, 0x80, 0], [0x32, 0x80 | body.length, 0], body)
+    assert.equal(await client.next(), { first: 0xd0, body: Buffer.alloc(0) })
+    assert.equal(await client.next(), { first: 0x40, body: u16(6) })
+    client.socket.destroy()
+  })
 })

@@ -223,4 +223,35 @@ servedOver(['mqtt', 'wss'], (test, server) => {
     assert.ok(answers.every((first) => first === 0x62))
     client.socket.destroy()
   })
+
+  for (const [number, what, qos, wrong] of [
+    ['03-42', 'PUBREC for a message at QoS 1', 1, [pubrec]],
+    ['03-43', 'PUBCOMP for a message at QoS 1', 1, [pubcomp]],
+    ['03-44', 'PUBACK for a message at QoS 2', 2, [puback]],
+    ['03-45', 'PUBCOMP before PUBREC', 2, [pubcomp]],
+    ['03-46', 'PUBACK after PUBREC', 2, [pubrec, puback]],
+  ] as const)
+    test(`${number} [MQTT-4.8.0-1, MQTT-4.4.0-1] ${what} closes the connection, and acknowledges nothing: the delivery goes on when the client is back`, async () => {
+      const { client } = await server.session(number, false)
+      client.write(subscribePacket(1, [number, 2]))
+      await client.next()
+      const publisher = await server.connected('publisher')
+      publisher.write(publishPacket(number, 'x', { qos, id: 1 }))
+      const { id } = await client.nextPublish()
+      client.write(...wrong.map((acknowledge) => acknowledge(id)))
+      await client.whenClosed()
+      const again = (await server.session(number, false)).client
+      if (wrong.length === 1) {
+        const message = await again.nextPublish()
+        assert.equal([message.payload, message.id, message.dup], ['x', id, true])
+        again.write(qos === 1 ? puback(id) : pubrec(id))
+      }
+      if (qos === 2) {
+        assert.equal(await again.next(), { first: 0x62, body: u16(id) })
+        again.write(pubcomp(id))
+      }
+      assert.equal(await again.untilPong(), [])
+      again.socket.destroy()
+      publisher.socket.destroy()
+    })
 })

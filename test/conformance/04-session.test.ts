@@ -4,6 +4,7 @@
 
 import * as assert from 'uvu/assert'
 import {
+  connectPacket,
   DISCONNECT,
   puback,
   pubcomp,
@@ -182,5 +183,38 @@ servedOver(['mqtt'], (test, server) => {
     assert.equal(payloads, ['once', 'last'])
     client.socket.destroy()
     back.client.socket.destroy()
+  })
+
+  test('04-07 [MQTT-3.3.1-9] what is retained while a client is away comes to it without the retain flag, and once', async () => {
+    const session = await server.session('away-07', false)
+    session.client.write(subscribePacket(1, ['away-07', 2]))
+    await session.client.next()
+    await leave(session)
+    const publisher = await server.connected('publisher')
+    publisher.write(publishPacket('away-07', 'x', { qos: 1, id: 1, retain: true }))
+    await publisher.next()
+    const { client } = await server.session('away-07', false)
+    const message = publishOf(await client.next())
+    assert.equal([message.payload, message.retain, message.dup], ['x', false, false])
+    client.write(puback(message.id))
+    assert.equal(await client.untilPong(), [])
+    client.socket.destroy()
+  })
+
+  test('04-08 MQTT 3.1 knows no session present: the byte stays 0, and the session is there', async () => {
+    const connect = connectPacket({ name: 'MQIsdp', level: 3, clientId: 'old-08', clean: false })
+    for (const attempt of ['first', 'second']) {
+      const client = await server.open()
+      client.write(connect)
+      assert.equal(await client.next(), { first: 0x20, body: Buffer.from([0, 0]) })
+      if (attempt === 'first') {
+        client.write(subscribePacket(1, ['old-08', 1]))
+        await client.next()
+      } else {
+        client.write(publishPacket('old-08', 'x'))
+        assert.is((await client.nextPublish()).payload, 'x')
+      }
+      client.socket.destroy()
+    }
   })
 })

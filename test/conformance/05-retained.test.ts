@@ -2,7 +2,17 @@
 // Retained messages, MQTT 3.1.1 section 3.3.1.3; each test holds the node to the statement it names.
 
 import * as assert from 'uvu/assert'
-import { puback, publishPacket, pubrel, type RawClient, subscribePacket } from '../mqtt/raw-client.js'
+import {
+  connectPacket,
+  puback,
+  pubcomp,
+  publishPacket,
+  pubrec,
+  pubrel,
+  type RawClient,
+  subscribePacket,
+  text,
+} from '../mqtt/raw-client.js'
 import { servedOver } from './served-over.js'
 
 servedOver(['mqtt', 'ws'], (test, server) => {
@@ -80,5 +90,39 @@ servedOver(['mqtt', 'ws'], (test, server) => {
     await publish('outlives', 'kept', 2)
     publisher.socket.destroy()
     assert.equal(await payloadsOf('outlives'), ['kept 2'])
+  })
+
+  test('05-08 [MQTT-3.1.2-17, MQTT-3.3.1-10] an empty will with the retain flag takes away what was retained', async () => {
+    await publish('doomed', 'x', 1)
+    const watcher = await server.connected('watcher')
+    watcher.write(subscribePacket(1, ['doomed', 0]))
+    assert.is((await watcher.nextPublish()).payload, 'x')
+    const client = await server.open()
+    client.write(connectPacket({ clientId: 'doomed', flags: 0x26, payload: Buffer.concat([text('doomed'), text('')]) }))
+    await client.next()
+    client.socket.destroy()
+    assert.is((await watcher.nextPublish()).payload, '')
+    watcher.socket.destroy()
+    assert.equal(await payloadsOf('doomed'), [])
+  })
+
+  test('05-09 [MQTT-3.8.4-6] a retained message comes at the lower of its QoS and the one granted', async () => {
+    for (const qos of [0, 1, 2]) await publish(`lower/${qos}`, String(qos), qos)
+    const client = await server.connected()
+    for (const granted of [0, 1, 2]) {
+      client.write(subscribePacket(1, ['lower/+', granted]))
+      const seen: string[] = []
+      while (seen.length < 3) {
+        const { payload, qos, id } = await client.nextPublish()
+        seen.push(`${payload} at ${qos}`)
+        if (qos === 1) client.write(puback(id))
+        if (qos === 2) client.write(pubrec(id), pubcomp(id))
+      }
+      assert.equal(
+        seen.sort(),
+        [0, 1, 2].map((qos) => `${qos} at ${Math.min(qos, granted)}`),
+      )
+    }
+    client.socket.destroy()
   })
 })
