@@ -129,6 +129,10 @@ export class Lane<S extends Shipment> implements TakesTurns {
     return this.options.weight ?? 1
   }
 
+  get preparing(): boolean {
+    return this.reader.preparing && !this.isStopped && !this.acks.isFull
+  }
+
   get cursor(): Offset {
     return this.acks.cursor
   }
@@ -174,8 +178,7 @@ export class Lane<S extends Shipment> implements TakesTurns {
 
   /** The next shipment to send, or undefined if there is none now. Follow it with `sent`. */
   next(): S | undefined {
-    if (this.held || this.halted || this.passing || this.closed || this.problem !== null || this.acks.isFull)
-      return undefined
+    if (this.isStopped || this.acks.isFull) return undefined
     if (this.overtaken) {
       this.passRetention()
       return undefined
@@ -255,6 +258,11 @@ export class Lane<S extends Shipment> implements TakesTurns {
     if (records < gathering.records && nowMs < this.lingerUntilMs!) return true
     this.lingerUntilMs = null
     return false
+  }
+
+  /** Whatever there is to send. */
+  private get isStopped(): boolean {
+    return this.held || this.halted || this.passing || this.closed || this.problem !== null
   }
 
   private get overtaken(): boolean {

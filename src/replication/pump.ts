@@ -61,7 +61,8 @@ export class Pump<S extends Shipment> {
     const before = window.inFlight
     if (this.first !== null && !this.sendFirst(this.first, link)) return
     while (this.maySend(link)) {
-      const lane = this.turns.take()
+      // While half of a window is under way the far side, or the way to it, is what they compete for.
+      const lane = this.turns.take(window.inFlight >= window.size / 2)
       if (lane === undefined) break
       this.sendTurn(lane, link)
     }
@@ -85,6 +86,7 @@ export class Pump<S extends Shipment> {
       this.turns.enter(lane)
       return
     }
+    if (lane.preparing) this.turns.enter(lane)
   }
 
   /** @returns what it counts for, in bytes; null if the lane has nothing to send now. */

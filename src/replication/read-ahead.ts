@@ -42,6 +42,11 @@ export class ReadAhead<S extends Shipment> {
     this.fetchFrom = position
   }
 
+  /** There is nothing to take now, and will be: it is being fetched or packed. `onReady` follows, or `onProblem`. */
+  get preparing(): boolean {
+    return this.index === this.shipments.length && (this.fetching || this.packing)
+  }
+
   /** The next shipment, or undefined while there is none (more may be on its way: see onReady). */
   peek(): S | undefined {
     while (this.index === this.shipments.length) {

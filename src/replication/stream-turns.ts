@@ -7,6 +7,9 @@
 //             telemetry (weight 1)  ──▶ 1000 after 1000 bytes        The allowance is for a stream that is only waiting for the disk, and
 //             now                   ──▶ of the latest to be served    shall have its share all the same.
 //
+// A lane whose next shipment is still being made ready keeps its place in line. Where there is time for it, whoever takes waits for it: the others
+// would have its share in the meantime. Where there is not, they go before it, and it is allowed the same.
+//
 // Pure: knows no time, does no I/O.
 
 export interface TakesTurns {
@@ -14,6 +17,8 @@ export interface TakesTurns {
   readonly turnsWith: object
   /** Bytes it gets, relative to the others; more than 0. */
   readonly weight: number
+  /** It has something to send, which is being read or packed; it enters again, or the line is looked at again, when that is done. */
+  readonly preparing: boolean
   /** True while it stands in line. */
   queued: boolean
 }
@@ -46,18 +51,23 @@ export class StreamTurns<L extends TakesTurns> {
     const share = this.shareOf(lane)
     if (share.lanes.push(lane) > 1) return
     this.inLine.push(share)
-    const allowance = Math.max(TURN_BYTES, ALLOWED_SHIPMENTS * share.largest) / lane.weight
-    share.clock = Math.max(share.clock, this.now - allowance)
+    allow(share, this.now)
   }
 
-  /** The lane to send from now; it no longer stands in line. Follow each shipment with `spent`. */
-  take(): L | undefined {
+  /**
+   * The lane to send from now; it no longer stands in line. Follow each shipment with `spent`.
+   * @param mayWait There is time until the next shipment has to leave.
+   * @returns undefined where there is none, or where the one whose turn it is had better be waited for.
+   */
+  take(mayWait = false): L | undefined {
     let next: Share<L> | undefined
-    for (const share of this.inLine) if (next === undefined || share.clock < next.clock) next = share
-    if (next === undefined) return undefined
+    for (const share of this.inLine)
+      if ((next === undefined || share.clock < next.clock) && (mayWait || isReady(share))) next = share
+    if (next === undefined || !isReady(next)) return undefined
     this.now = Math.max(this.now, next.clock)
+    for (const share of this.inLine) allow(share, next.clock)
     this.turnLeft = TURN_BYTES
-    const lane = next.lanes.shift()!
+    const [lane] = next.lanes.splice(next.lanes.findIndex(isPrepared), 1)
     lane.queued = false
     if (next.lanes.length === 0) this.inLine.splice(this.inLine.indexOf(next), 1)
     return lane
@@ -77,4 +87,18 @@ export class StreamTurns<L extends TakesTurns> {
     if (share === undefined) this.shares.set(turnsWith, (share = { lanes: [], clock: this.now, largest: 0 }))
     return share
   }
+}
+
+/** What it may be behind. */
+function allow<L extends TakesTurns>(share: Share<L>, now: number): void {
+  const allowance = Math.max(TURN_BYTES, ALLOWED_SHIPMENTS * share.largest) / share.lanes[0].weight
+  share.clock = Math.max(share.clock, now - allowance)
+}
+
+function isReady<L extends TakesTurns>({ lanes }: Share<L>): boolean {
+  return lanes.some(isPrepared)
+}
+
+function isPrepared({ preparing }: TakesTurns): boolean {
+  return !preparing
 }

@@ -4,12 +4,13 @@ import { StreamTurns, type TakesTurns } from '../../src/replication/stream-turns
 import { withSeed } from '../helpers/seeded-random.js'
 
 interface Line extends TakesTurns {
+  preparing: boolean
   readonly name: string
   sent: number
 }
 
 function line(name: string, weight: number, turnsWith: object = { name }): Line {
-  return { name, weight, turnsWith, queued: false, sent: 0 }
+  return { name, weight, turnsWith, queued: false, preparing: false, sent: 0 }
 }
 
 /** Sends `bytes` in all, of lines that have always something to send; a shipment of a line has `sizeOf` it. */
@@ -124,6 +125,59 @@ test('a line that is taken and has nothing to send leaves the others their turns
   assert.is(turns.take(), undefined)
   turns.enter(empty)
   assert.is(turns.take(), empty)
+})
+
+/** A line whose next shipment is ready only after the other has had a turn. */
+function sendBeside(late: Line, ready: Line, mayWait: boolean, bytes: number, turns = new StreamTurns<Line>()): void {
+  turns.enter(ready)
+  turns.enter(late)
+  const end = late.sent + ready.sent + bytes
+  while (late.sent + ready.sent < end) {
+    const one = turns.take(mayWait)
+    if (one === undefined) {
+      late.preparing = false
+      continue
+    }
+    one.sent += 100_000
+    turns.spent(one, 100_000)
+    late.preparing = one === late
+    turns.enter(one)
+  }
+}
+
+test('a line that is still being made ready is waited for where there is time, and gets its share', () => {
+  const [late, ready] = [line('late', 4), line('ready', 1)]
+  sendBeside(late, ready, true, 50_000_000)
+  assert.ok(Math.abs(late.sent - 4 * ready.sent) <= 400_000, `${late.sent} beside ${ready.sent}`)
+})
+
+test('where there is no time to wait, others go before a line that is being made ready, and it saves up no more than its allowance', () => {
+  const turns = new StreamTurns<Line>()
+  const [late, ready] = [line('late', 4), line('ready', 1)]
+  sendBeside(late, ready, false, 50_000_000, turns)
+  assert.ok(Math.abs(late.sent - ready.sent) <= 100_000, `by turns: ${late.sent} beside ${ready.sent}`)
+  const before = ready.sent
+  // From now on it is ready at once.
+  let ofIts = 0
+  for (let one = turns.take(); one === late && ready.sent === before; one = turns.take()) {
+    ofIts += 1
+    turns.spent(one, 100_000)
+    turns.enter(one)
+  }
+  assert.ok(ofIts <= 4 + 2 + 1, `${ofIts} shipments in a row`)
+})
+
+test('of a stream, the partitions that are ready go while another is being made ready', () => {
+  const turns = new StreamTurns<Line>()
+  const stream = {}
+  const [packing, ready] = [line('p0', 1, stream), line('p1', 1, stream)]
+  packing.preparing = true
+  turns.enter(packing)
+  turns.enter(ready)
+  assert.is(turns.take(true), ready)
+  assert.is(turns.take(true), undefined, 'the other is waited for')
+  packing.preparing = false
+  assert.is(turns.take(true), packing)
 })
 
 test.run()
