@@ -64,9 +64,8 @@ test('cursors that cannot be written stop an upstream at one window, it says so,
     failing = true
     await eventually('it says so', () => bench.status().state === 'stalled', 60_000)
     assert.match(bench.status().lastError ?? '', /cursors cannot be saved: no space left/)
-    const before = broker.received.length
-    await nothingMore(broker, before)
-    assert.ok(before <= 40, `${before} were sent, of which a window may have been saved before`)
+    await eventually('a window was sent', () => broker.received.length >= 20, 60_000)
+    await nothingMore(broker, 20)
     failing = false
     await bench.drained()
     assert.is(bench.status().lastError, undefined)
