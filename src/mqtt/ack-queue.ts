@@ -2,7 +2,7 @@
 // commit it waits for is durable and everything before it has left [MQTT-4.6.0-2, MQTT-4.6.0-3, MQTT-4.6.0-4]; all that can leave
 // leaves in one write. Where a commit has failed the queue ends: nothing from there on is ever acknowledged. Used by the gate.
 //
-// One slot per packet in three parallel rings; no object is made per packet. Bounded by `maximum`: when full, the gate stops reading.
+// One slot per packet in two parallel rings; no object is made per packet. Bounded by `maximum`: when full, the gate stops reading.
 
 import type { Commit } from '../log/types.js'
 
@@ -11,6 +11,7 @@ export const PUBACK = 0x40
 export const PUBREC = 0x50
 export const PUBCOMP = 0x70
 
+const BODY_BYTES = 2
 const FIRST_CAPACITY = 16
 /** Commits of one stream settle in order and a connection waits for few at a time: forgetting an old one costs a spare callback. */
 const REMEMBERED_COMMITS = 8
@@ -23,8 +24,8 @@ export interface AckQueueOwner {
 }
 
 export class AckQueue {
-  private packetIds = new Uint16Array(0)
-  private kinds = new Uint8Array(0)
+  /** The four bytes of each, the first byte in the highest bits. */
+  private acks = new Uint32Array(0)
   private commits: (Commit | null)[] = []
   private head = 0
   private count = 0
@@ -48,10 +49,9 @@ export class AckQueue {
   /** @param commit What must be durable first; null if nothing. Call `release` once the chunk has been read. */
   push(kind: number, packetId: number, commit: Commit | null): void {
     if (this.ended) return
-    if (this.count === this.kinds.length) this.grow()
-    const tail = (this.head + this.count) & (this.kinds.length - 1)
-    this.packetIds[tail] = packetId
-    this.kinds[tail] = kind
+    if (this.count === this.acks.length) this.grow()
+    const tail = (this.head + this.count) & (this.acks.length - 1)
+    this.acks[tail] = (kind << 24) | (BODY_BYTES << 16) | packetId
     this.commits[tail] = commit
     this.count += 1
     if (commit !== null && commit.state === 'pending' && commit !== this.subscribed[this.oldest]) this.subscribe(commit)
@@ -60,7 +60,7 @@ export class AckQueue {
   /** Writes out the longest prefix that may leave. */
   release = (): void => {
     if (this.ended || this.count === 0) return
-    const mask = this.kinds.length - 1
+    const mask = this.acks.length - 1
     let ready = 0
     let failed: Commit | null = null
     while (ready < this.count) {
@@ -83,22 +83,22 @@ export class AckQueue {
     this.ended = true
     this.count = 0
     this.commits = []
-    this.packetIds = new Uint16Array(0)
-    this.kinds = new Uint8Array(0)
+    this.acks = new Uint32Array(0)
     this.subscribed.length = 0
   }
 
   private take(ready: number): Buffer {
     const bytes = Buffer.allocUnsafe(4 * ready)
-    const mask = this.kinds.length - 1
+    const { acks, commits } = this
+    const mask = acks.length - 1
     let slot = this.head
     for (let at = 0; at < bytes.length; at += 4) {
-      const packetId = this.packetIds[slot]
-      bytes[at] = this.kinds[slot]
-      bytes[at + 1] = 2
-      bytes[at + 2] = packetId >> 8
-      bytes[at + 3] = packetId
-      this.commits[slot] = null
+      const ack = acks[slot]
+      bytes[at] = ack >>> 24
+      bytes[at + 1] = ack >>> 16
+      bytes[at + 2] = ack >>> 8
+      bytes[at + 3] = ack
+      commits[slot] = null
       slot = (slot + 1) & mask
     }
     this.head = slot
@@ -120,18 +120,15 @@ export class AckQueue {
   }
 
   private grow(): void {
-    const capacity = Math.max(FIRST_CAPACITY, this.kinds.length * 2)
-    const packetIds = new Uint16Array(capacity)
-    const kinds = new Uint8Array(capacity)
+    const capacity = Math.max(FIRST_CAPACITY, this.acks.length * 2)
+    const acks = new Uint32Array(capacity)
     const commits: (Commit | null)[] = new Array(capacity).fill(null)
     for (let i = 0; i < this.count; i++) {
-      const slot = (this.head + i) & (this.kinds.length - 1)
-      packetIds[i] = this.packetIds[slot]
-      kinds[i] = this.kinds[slot]
+      const slot = (this.head + i) & (this.acks.length - 1)
+      acks[i] = this.acks[slot]
       commits[i] = this.commits[slot]
     }
-    this.packetIds = packetIds
-    this.kinds = kinds
+    this.acks = acks
     this.commits = commits
     this.head = 0
   }

@@ -18,7 +18,7 @@ import { encodeForNode, type NodeLink, ORIGIN_TOPIC_PREFIX } from './node-links.
 import { Outbox } from './outbox.js'
 import { PacketFramer } from './packet-framer.js'
 import { PublishIntake } from './publish-intake.js'
-import { isHoarding } from './read-memory.js'
+import { type HoardingStream, isHoarding } from './read-memory.js'
 import type { Session } from './session.js'
 import { readChunks } from './shared-reads.js'
 import { SignsOfLife, TOO_SLOW } from './signs-of-life.js'
@@ -46,7 +46,8 @@ export class Gate {
   private readonly acks: AckQueue
   private readonly life: SignsOfLife
   private holds = 0
-  /** What the stream below keeps. */
+  /** The stream below where it keeps what it receives, and how much that is. */
+  private readonly hoarding: HoardingStream | null
   private hoarded = 0
   private nodeLink: NodeLink | null = null
   private closeReason: CloseReason = CONNECTION_LOST
@@ -65,7 +66,8 @@ export class Gate {
     this.acks = new AckQueue(this, limits.maxUnacknowledged)
     this.outbox = new Outbox(socket, this, limits.maxQueuedBytesPerConnection)
     readChunks(socket, (chunk, end) => this.onChunk(chunk, end))
-    if (isHoarding(socket)) socket.onHeld = () => this.afterReading()
+    this.hoarding = isHoarding(socket) ? socket : null
+    if (this.hoarding !== null) this.hoarding.onHeld = () => this.afterReading()
     socket.on('error', (error) => this.note(ordinary(error.message)))
     socket.on('close', () => this.onSocketClosed())
   }
@@ -151,12 +153,12 @@ export class Gate {
 
   /** @returns what the stream below has received, and not handed on. */
   private countHoard(): number {
-    const { socket } = this
-    if (!isHoarding(socket)) return 0
-    const now = socket.destroyed ? 0 : socket.heldBytes
+    const { hoarding } = this
+    if (hoarding === null) return 0
+    const now = hoarding.destroyed ? 0 : hoarding.heldBytes
     this.host.readMemory.changed(now - this.hoarded)
     this.hoarded = now
-    return socket.unfinishedBytes
+    return hoarding.unfinishedBytes
   }
 
   onPacket(buffer: Buffer, start: number, bodyStart: number, end: number): boolean {
