@@ -1,9 +1,9 @@
 // The public API: a node inside another program. Everything else in src/ may change from one version to the next.
 
 export { ERROR_CODES, type ErrorCode, SluiceError } from './base/errors.js'
+export { filterCovers } from './base/filter-cover.js'
 export { Logger, type LogLevel } from './base/logger.js'
 export { topicFilterProblem, topicMatches, topicNameProblem } from './base/topic-filter.js'
-export { filterCovers } from './config/filter-cover.js'
 export { type ConfigSource, loadValidConfig } from './config/load.js'
 export type { Config } from './config/schema.js'
 export type { DeviceNumbers, DevicesPort, LineNumbers } from './http/routes/devices.js'

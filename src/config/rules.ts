@@ -1,8 +1,8 @@
 // What must hold between keys: names that are unique and exist, addresses that do not clash, doors that have a lock, limits that fit
 // together. Works on a configuration that may still be incomplete, since all problems are told at once.
 
+import { filterCovers } from '../base/filter-cover.js'
 import { formatAddress, isLoopback, type ListenAddress } from './address.js'
-import { filterCovers } from './filter-cover.js'
 import { checkFirmware } from './firmware-rules.js'
 import type { KeyPath } from './problem.js'
 import { NAME, REPUBLISHED, UNROUTED } from './schema/names.js'

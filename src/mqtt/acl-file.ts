@@ -10,6 +10,7 @@
 // As in mosquitto: denials come first; a user's own lines are asked before the patterns; what no line allows is forbidden; a client
 // whose identifier or name holds a wildcard gets nothing from patterns (CVE-2017-7650).
 
+import { filterCovers } from '../base/filter-cover.js'
 import { filtersOverlap } from '../base/filters-overlap.js'
 import { topicFilterProblem, topicMatches } from '../base/topic-filter.js'
 
@@ -53,7 +54,7 @@ export class AclFile {
     const own = (who.username === undefined ? this.anonymous : this.users.get(who.username)) ?? []
     const access = kind === 'publish' ? WRITE : READ
     const matches = kind === 'subscribe' ? filtersOverlap : topicMatches
-    // A denial may cover part of what a filter matches; each delivery is asked about again.
+    // Each delivery is asked about again.
     const verdict =
       judge(own, access, topic, matches, kind === 'subscribe') ?? this.byPattern(who, access, topic, matches, kind)
     return verdict ?? false
@@ -95,18 +96,19 @@ export class AclFile {
 
 type Matcher = (filter: string, topic: string) => boolean
 
-/** @returns null when no rule says anything. */
+/** @param ofFilter Asked of a filter: a denial that takes only a part of what it matches says nothing. @returns null when no rule says anything. */
 function judge(
   rules: readonly Rule[],
   access: number,
   topic: string,
   matches: Matcher,
-  ignoreDenials: boolean,
+  ofFilter: boolean,
 ): boolean | null {
   for (const rule of rules) {
     if (topic.startsWith('$') !== rule.filter.startsWith('$')) continue
-    if (rule.access === 0 ? ignoreDenials : (rule.access & access) === 0) continue
-    if (matches(rule.filter, topic)) return rule.access !== 0
+    if (rule.access === 0) {
+      if (ofFilter ? filterCovers(rule.filter, topic) : matches(rule.filter, topic)) return false
+    } else if ((rule.access & access) !== 0 && matches(rule.filter, topic)) return true
   }
   return null
 }

@@ -1,7 +1,7 @@
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import { filterCovers } from '../../src/base/filter-cover.js'
 import { topicMatches } from '../../src/base/topic-filter.js'
-import { filterCovers } from '../../src/config/filter-cover.js'
 
 const LEVELS = ['a', 'b', '', '$x', '+']
 
