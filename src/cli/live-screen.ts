@@ -25,15 +25,20 @@ export class LiveScreen {
     this.entered = true
   }
 
+  /** What a line has room for. */
+  get width(): number {
+    return this.output.isTty ? this.output.columns : Number.POSITIVE_INFINITY
+  }
+
   /** A sentence, which is not to be cut: over as many lines as it takes, those after the first one indented. */
   wrap(text: string): string[] {
-    const { isTty, columns } = this.output
-    if (!isTty || columns <= INDENT.length) return [text]
+    const { width } = this
+    if (width <= INDENT.length) return [text]
     const lines: string[] = []
     let line = ''
     for (const word of text.split(' ')) {
       const longer = line === '' ? word : `${line} ${word}`
-      if (line.trim() !== '' && [...longer].length > columns) {
+      if (line.trim() !== '' && [...longer].length > width) {
         lines.push(line)
         line = INDENT + word
       } else line = longer

@@ -9,8 +9,17 @@ export interface Column<Row> {
   readonly align?: 'left' | 'right'
 }
 
-/** @returns a heading and one line per row, each ended by a newline; columns are two spaces apart. */
-export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): string {
+const SPACE = '  '
+
+/**
+ * @param maxWidth Columns that do not fit are left out, from the last one on; the first is always there.
+ * @returns a heading and one line per row, each ended by a newline; columns are two spaces apart.
+ */
+export function formatTable<Row>(
+  columns: readonly Column<Row>[],
+  rows: readonly Row[],
+  maxWidth = Number.POSITIVE_INFINITY,
+): string {
   const cells = rows.map((row) => columns.map((column) => column.value(row)))
   const right = columns.map(({ align }, i) =>
     align === undefined
@@ -21,13 +30,15 @@ export function formatTable<Row>(columns: readonly Column<Row>[], rows: readonly
   )
   const lines = [columns.map(({ title }) => title), ...cells.map((line) => line.map(cellText))]
   const widths = columns.map((_, i) => Math.max(...lines.map((line) => widthOf(line[i]))))
+  const shown = columns.filter((_, i) => i === 0 || sumOf(widths.slice(0, i + 1)) + SPACE.length * i <= maxWidth)
   const formatted = lines.map((line) =>
     line
+      .slice(0, shown.length)
       .map((text, i) => {
         const padding = ' '.repeat(widths[i] - widthOf(text))
         return right[i] ? padding + text : text + padding
       })
-      .join('  ')
+      .join(SPACE)
       .trimEnd(),
   )
   return `${formatted.join('\n')}\n`
@@ -47,6 +58,10 @@ function isEmpty(cell: Cell): boolean {
 
 function cellText(cell: Cell): string {
   return isEmpty(cell) ? '-' : printable(String(cell))
+}
+
+function sumOf(numbers: readonly number[]): number {
+  return numbers.reduce((sum, one) => sum + one, 0)
 }
 
 function widthOf(text: string): number {

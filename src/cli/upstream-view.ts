@@ -41,7 +41,7 @@ interface Partition {
 
 const BAR_CELLS = 20
 
-/** What matters most comes first: a narrow terminal cuts the rest. */
+/** What matters most comes first: a narrow terminal has no room for the rest. */
 const COLUMNS: readonly Column<Upstream>[] = [
   { title: 'NAME', value: ({ name }) => name },
   { title: 'STATE', value: ({ state }) => state },
@@ -65,16 +65,16 @@ const PARTITION_COLUMNS: readonly Column<Partition>[] = [
 ]
 
 /** A row each. */
-export function upstreamTable(upstreams: readonly Upstream[]): string {
-  return formatTable(COLUMNS, upstreams)
+export function upstreamTable(upstreams: readonly Upstream[], maxWidth?: number): string {
+  return formatTable(COLUMNS, upstreams, maxWidth)
 }
 
 /** One upstream: its row, what the row has no room for, its partitions. */
-export function upstreamDetails(upstream: Upstream): string {
+export function upstreamDetails(upstream: Upstream, maxWidth?: number): string {
   const isSplit = upstream.partitions.some(({ live_offset: live }) => live !== undefined)
   const columns = PARTITION_COLUMNS.filter(({ title }) => title !== 'LIVE' || isSplit)
   const partitions = formatTable(columns, upstream.partitions)
-  return `${upstreamTable([upstream])}\n${factsOf(upstream)}\n${partitions}`
+  return `${upstreamTable([upstream], maxWidth)}\n${factsOf(upstream)}\n${partitions}`
 }
 
 function factsOf(upstream: Upstream): string {

@@ -119,7 +119,7 @@ function pictureOf(
     most.set(one, left === 0 ? 0 : Math.max(left, most.get(one) ?? 0))
   const bars = upstreams.flatMap((one) => drainLine(one, most.get(one.name) ?? 0) ?? [])
   const notes = failure === null ? upstreams.flatMap(notesOf) : [`${printable(failure)}; this is how it was before`]
-  const body = upstreams.length === 0 ? 'No upstream is configured.\n' : screenOf(upstreams, name)
+  const body = upstreams.length === 0 ? 'No upstream is configured.\n' : screenOf(upstreams, name, screen.width)
   const parts = [
     [`sluice upstreams  ${formatTime(Date.now())}  every second, Ctrl-C ends`],
     body.trimEnd().split('\n'),
@@ -169,8 +169,10 @@ function pathOf(name: string): string {
   return `/v1/upstreams/${encodeURIComponent(name)}`
 }
 
-function screenOf(upstreams: readonly Upstream[], name: string | undefined): string {
-  return name === undefined || upstreams.length === 0 ? upstreamTable(upstreams) : upstreamDetails(upstreams[0])
+function screenOf(upstreams: readonly Upstream[], name: string | undefined, maxWidth?: number): string {
+  return name === undefined || upstreams.length === 0
+    ? upstreamTable(upstreams, maxWidth)
+    : upstreamDetails(upstreams[0], maxWidth)
 }
 
 function refuseRewindOptions({ values }: Context): void {

@@ -64,6 +64,15 @@ test('columns line up, numbers to the right, what is not there as a dash', () =>
   assert.is(text, 'NAME    COUNT   SIZE\na           5   1 KB\nlonger   1234  10 KB\n-           -      -\n')
 })
 
+test('columns that a terminal has no room for are left out whole, never the first', () => {
+  const columns = ['ONE', 'SECOND', 'III'].map((title) => ({ title, value: () => 'x' }))
+  const headingAt = (width?: number) => formatTable(columns, [{}], width).split('\n')[0]
+  assert.equal([undefined, 16, 15, 11, 10, 2].map(headingAt), [
+    ...['ONE  SECOND  III', 'ONE  SECOND  III'],
+    ...['ONE  SECOND', 'ONE  SECOND', 'ONE', 'ONE'],
+  ])
+})
+
 test('a table without rows is its heading', () => {
   assert.is(formatTable([{ title: 'NAME', value: () => 1 }], []), 'NAME\n')
 })
