@@ -8,6 +8,8 @@
 // - The will of a connection that is taken over is published [MQTT-3.1.2-8]; mosquitto forgets it where both connections keep the session.
 // - A SUBSCRIBE with a fault changes nothing; mosquitto has done by then what stands before the fault.
 // - The session of a client that says CONNECT twice is kept [MQTT-3.1.2-4]; mosquitto discards it.
+// - A PUBLISH above QoS 0 that is not allowed closes the connection, since an acknowledgement says that it is on disk [MQTT-3.3.5-2]; mosquitto
+//   acknowledges and forgets it. A SUBSCRIBE that is not allowed is answered with 0x80 [MQTT-3.9.3-2]; mosquitto grants it and sends nothing.
 // - Of a filter that stands in one SUBSCRIBE twice, retained messages are sent once, at its last QoS; mosquitto sends them for each.
 
 import { packet, u16 } from '../../mqtt/raw-client.js'
