@@ -126,7 +126,7 @@ export interface UpstreamPartition {
   readonly highWatermark: number
   /** Stored and not yet acknowledged. */
   readonly backlogRecords: number
-  /** Why it cannot be forwarded. */
+  /** Why it cannot be forwarded, or has to wait. */
   readonly problem?: string
 }
 

@@ -51,12 +51,15 @@ export function upstreamStatus<S extends Shipment>(
     oldestWaitingTimestampMs: oldestOf(lanes.map((lane) => lane.oldestTimestampMs)),
     drainForecastMs: forecastMs(upstream, sender, backlogRecords, backlogBytes),
     daily: sender.budget.daily && dailyOf(sender.budget.daily),
-    partitions: leading.map(partitionOf),
+    partitions: leading.map((lane) => partitionOf(lane, keeper.link !== null)),
   }
 }
 
-function partitionOf<S extends Shipment>(lane: Lane<S>): UpstreamPartition {
-  const { stream, partition, position, course, highWatermark, problem } = lane
+function partitionOf<S extends Shipment>(lane: Lane<S>, isUp: boolean): UpstreamPartition {
+  const { stream, partition, position, course, highWatermark } = lane
+  // With the connection up the upstream has said where it is: it is compared once this node has as much.
+  const isBehind = isUp && lane.held && !lane.unwanted
+  const problem = lane.problem ?? (isBehind ? 'waits: the upstream has more of it already, by another way' : null)
   return {
     stream: stream.name,
     partition,
