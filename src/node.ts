@@ -267,9 +267,15 @@ function mqttLimits(mqtt: Config['mqtt']): Partial<MqttLimits> {
   }
 }
 
-function listenerTls({ certFile, keyFile, caFile, requireClientCert }: Config['mqtt']): TlsOptions | undefined {
+function listenerTls({
+  certFile,
+  keyFile,
+  caFile,
+  crlFile,
+  requireClientCert,
+}: Config['mqtt']): TlsOptions | undefined {
   if (certFile === undefined || keyFile === undefined) return undefined
-  return { certFile, keyFile, caFile, requireClientCert }
+  return { certFile, keyFile, caFile, crlFile, requireClientCert }
 }
 
 /** The publish path as an embedding program uses it: QoS 1 unless told otherwise, so that everything is stored. */

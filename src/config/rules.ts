@@ -59,7 +59,7 @@ function checkMqttDoors({ mqtt }: WrittenConfig, report: RuleReport): void {
       `has ${open.map(formatAddress).join(', ')}, open to others without a password`,
       'set mqtt.password_file (make the file with: sluice passwd -c passwd USER) or listen on 127.0.0.1',
     )
-  for (const key of ['cert_file', 'key_file', 'ca_file'])
+  for (const key of ['cert_file', 'key_file', 'ca_file', 'crl_file'])
     if (report.isWritten(['mqtt', key]) && !hasTls)
       report.error(['mqtt', key], 'has no effect, since no address begins with mqtts:// or wss://', 'remove it')
   for (const key of hasTls ? ['cert_file', 'key_file'] : [])
@@ -67,6 +67,8 @@ function checkMqttDoors({ mqtt }: WrittenConfig, report: RuleReport): void {
       report.error(['mqtt', key], 'is missing, and mqtts:// and wss:// need it', 'name the PEM file')
   if (byCertificate && !report.isWritten(['mqtt', 'ca_file']))
     report.error(['mqtt', 'ca_file'], 'is missing, and require_client_cert needs it', 'name the PEM file')
+  else if (report.isWritten(['mqtt', 'crl_file']) && !report.isWritten(['mqtt', 'ca_file']))
+    report.error(['mqtt', 'ca_file'], 'is missing, and crl_file needs it', 'name the PEM file')
 }
 
 function checkHttpDoors({ http }: WrittenConfig, report: RuleReport): void {

@@ -9,7 +9,9 @@ import { Unfit } from './unfit.js'
 
 type Report = (key: string, what: string, fix?: string) => void
 type WrittenUpstream = WrittenConfig['upstream'][number]
-type TlsFiles = Partial<Pick<WrittenUpstream, 'caFile' | 'certFile' | 'keyFile'>>
+type TlsFiles = Partial<
+  Pick<WrittenUpstream, 'caFile' | 'certFile' | 'keyFile'> & Pick<WrittenConfig['mqtt'], 'crlFile'>
+>
 
 /** Files that cannot be read are left out here: that was reported where their paths were read. */
 export function readUpstreamSecrets(
@@ -29,13 +31,14 @@ function readPassword({ password, passwordFile }: WrittenUpstream, report: Repor
 }
 
 /** The files of one TLS identity, tried together. */
-export function readTls({ caFile, certFile, keyFile }: TlsFiles, report: Report): UpstreamTls | undefined {
+export function readTls({ caFile, crlFile, certFile, keyFile }: TlsFiles, report: Report): UpstreamTls | undefined {
   const ca = readPem(caFile, 'ca_file', 'CERTIFICATE', report)
+  const crl = readPem(crlFile, 'crl_file', 'X509 CRL', report)
   const cert = readPem(certFile, 'cert_file', 'CERTIFICATE', report)
   const key = readPem(keyFile, 'key_file', 'PRIVATE KEY', report)
   if (ca === undefined && cert === undefined && key === undefined) return undefined
   try {
-    createSecureContext({ ca, ...(cert && key && { cert, key }) })
+    createSecureContext({ ca, ...(crl && { crl }), ...(cert && key && { cert, key }) })
   } catch (error) {
     const keys = [caFile && 'ca_file', certFile && 'cert_file', keyFile && 'key_file'].filter(Boolean).join(', ')
     const fix = 'give PEM files that belong together, the key without a passphrase'

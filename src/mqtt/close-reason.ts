@@ -15,7 +15,7 @@ export const NODE_STOPPING: CloseReason = { text: 'the node is stopping', kind: 
 export const TAKEN_OVER: CloseReason = { text: 'another connection took the session over', kind: 'notable' }
 export const ACCESS_REVOKED: CloseReason = { text: 'its login is not good any more', kind: 'notable' }
 export const JUDGED_AGAIN: CloseReason = {
-  text: 'mqtt.ca_file has changed: its certificate is judged again when it comes back',
+  text: 'mqtt.ca_file or crl_file has changed: its certificate is judged again when it comes back',
   kind: 'notable',
 }
 /** The reason of a refusal that has been logged where it was decided. */

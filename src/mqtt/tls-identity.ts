@@ -10,18 +10,21 @@ export interface TlsOptions {
   readonly keyFile: string
   /** Whose client certificates are good. With it clients are asked for one, and a bad one is refused. */
   readonly caFile?: string | undefined
+  /** Which of these have been revoked. Needs a list of each authority in caFile, and none out of date. */
+  readonly crlFile?: string | undefined
   /** Clients without a certificate are refused. */
   readonly requireClientCert: boolean
 }
 
 /** @throws SluiceError INVALID_CONFIG naming the file that cannot be read. */
-export async function readIdentity({ certFile, keyFile, caFile }: TlsOptions): Promise<SecureContextOptions> {
-  const [cert, key, ca] = await Promise.all([
+export async function readIdentity({ certFile, keyFile, caFile, crlFile }: TlsOptions): Promise<SecureContextOptions> {
+  const [cert, key, ca, crl] = await Promise.all([
     read(certFile),
     read(keyFile),
     caFile === undefined ? undefined : read(caFile),
+    crlFile === undefined ? undefined : read(crlFile),
   ])
-  return { cert, key, ca, minVersion: 'TLSv1.2' }
+  return { cert, key, ca, crl, minVersion: 'TLSv1.2' }
 }
 
 /** @returns the name in a client's certificate, which has been verified, empty if that has none; undefined without a certificate. */

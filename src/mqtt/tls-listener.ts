@@ -35,7 +35,7 @@ export function isGood(socket: TLSSocket): boolean {
  * @returns how to make what is in the files hold for new connections, as Upgrade.reloadCertificate.
  */
 export function reloading(server: Server, tls: TlsOptions, served: SecureContextOptions): () => Promise<boolean> {
-  let { ca } = served
+  let before = judgesOf(served)
   return async () => {
     const identity = await readIdentity(tls)
     try {
@@ -44,10 +44,16 @@ export function reloading(server: Server, tls: TlsOptions, served: SecureContext
       const message = `${tls.certFile} and ${tls.keyFile} do not make a TLS identity: ${messageOf(error)}`
       throw new SluiceError('INVALID_CONFIG', message, {}, error)
     }
-    const changed = String(ca) !== String(identity.ca)
-    ca = identity.ca
+    const now = judgesOf(identity)
+    const changed = before !== now
+    before = now
     return changed
   }
+}
+
+/** What certificates of clients are judged by. */
+function judgesOf({ ca, crl }: SecureContextOptions): string {
+  return `${ca}\0${crl}`
 }
 
 /** Tells the door whom TLS has turned away, and why. */

@@ -333,6 +333,13 @@ const ROWS: readonly (readonly [what: string, toml: string, ...said: RegExp[]])[
     /mqtt\.ca_file is missing, and require_client_cert needs it/,
   ],
   [
+    'revoked certificates of nobody',
+    '[mqtt]\nlisten = "mqtts://127.0.0.1:8883"\ncert_file = "pem"\nkey_file = "pem"\ncrl_file = "pem"',
+    /mqtt\.ca_file is missing, and crl_file needs it/,
+    /mqtt\.key_file names .*, which holds no PRIVATE KEY in PEM/,
+    /mqtt\.crl_file names .*, which holds no X509 CRL in PEM/,
+  ],
+  [
     'MQTT over WebSocket for everyone without a password, which client certificates are of no help to',
     '[mqtt]\nlisten = "ws://*:8080"',
     /has ws:\/\/\[::\]:8080, open to others without a password/,

@@ -36,6 +36,17 @@ export class Authority {
     ])
   }
 
+  /** @returns a file that lists these certificates as revoked. @param goodUntil There must be another list then. */
+  revoke(identities: readonly Identity[], file: string, goodUntil = '20991231000000Z'): string {
+    const at = (name: string) => join(this.folder, name)
+    writeFileSync(at('index.txt'), '')
+    writeFileSync(at('ca.cnf'), `[ca]\ndefault_ca = own\n[own]\ndatabase = ${at('index.txt')}\ndefault_md = sha256\n`)
+    const ca = ['ca', '-config', at('ca.cnf'), '-cert', this.caFile, '-keyfile', at('ca.key')]
+    for (const { certFile } of identities) openssl([...ca, '-revoke', certFile])
+    openssl([...ca, '-gencrl', '-crl_nextupdate', goodUntil, '-out', at(file)])
+    return at(file)
+  }
+
   /** A certificate for 127.0.0.1 and localhost, also good for clients. @param subject In place of a common name. */
   issue(commonName: string, file = commonName, { subject = `/CN=${commonName}`, days = 2 } = {}): Identity {
     const at = (name: string) => join(this.folder, name)

@@ -148,6 +148,34 @@ test('where certificates name the users, one without a common name is refused: i
   await front.stop()
 })
 
+test('a certificate that is revoked is refused, also one that is connected when the list is read again; others come back', async () => {
+  const log = new LogLines()
+  const own = new Authority()
+  const [stolen, kept] = [own.issue('stolen'), own.issue('kept')]
+  const crlFile = own.revoke([], 'revoked.pem')
+  const front = await startFront({
+    listen: ['mqtts://127.0.0.1:0', 'wss://127.0.0.1:0'],
+    tls: { ...server, caFile: own.caFile, crlFile, requireClientCert: true },
+    logger: log.logger,
+  })
+  const url = urlOf(front, 'mqtts')
+  const clients = [await connectTo(url, pemOf(stolen)), await connectTo(urlOf(front, 'wss'), pemOf(kept))]
+  const closed = clients.map((client) => new Promise<void>((resolve) => client.once('close', resolve)))
+  own.revoke([stolen], 'revoked.pem')
+  await front.front.reloadCertificates()
+  await Promise.all(closed)
+  for (const protocol of ['mqtts', 'wss']) {
+    assert.not(await isLetIn(urlOf(front, protocol), pemOf(stolen)))
+    assert.ok(await isLetIn(urlOf(front, protocol), pemOf(kept)))
+  }
+  await eventually('both are told', () => log.having('not good: CERT_REVOKED').length === 2)
+  own.revoke([stolen], 'revoked.pem', '20010101000000Z')
+  await front.front.reloadCertificates()
+  assert.not(await isLetIn(url, pemOf(kept)))
+  await eventually('it is told', () => log.having('not good: CRL_HAS_EXPIRED').length === 1)
+  await front.stop()
+})
+
 test('when the authorities of client certificates change, who has shown one is judged again; others stay', async () => {
   const other = new Authority()
   const caFile = join(authority.folder, 'trusted.pem')

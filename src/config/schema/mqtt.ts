@@ -34,6 +34,11 @@ export const mqttFields = {
     description: 'Whose client certificates are good (PEM). With it clients are asked for one.',
     optional: true,
   }),
+  crl_file: filePath({
+    description:
+      'Which client certificates have been revoked (PEM), of each authority in ca_file; once one of these lists is out of date nobody with a certificate gets in.',
+    optional: true,
+  }),
   require_client_cert: flag({
     description:
       'mqtts:// and wss:// refuse clients without a certificate. Without password_file its name is the user name.',
