@@ -274,7 +274,9 @@ export class Sender<S extends Shipment> {
     this.deadline.linkUp()
     this.lookForBacklog()
     this.forgotten.start()
-    this.drain = { startedAtMs: this.options.clock.monotonicMs(), deliveredBefore: this.deliveredTotal }
+    const waits = this.lanes.some((lane) => lane.backlog > 0)
+    const drain = { startedAtMs: this.options.clock.monotonicMs(), deliveredBefore: this.deliveredTotal }
+    this.drain = waits ? drain : null
     this.pump.schedule()
   }
 

@@ -366,4 +366,20 @@ test('a configuration that cannot work is refused before anything is started', (
     assert.is(broker.connects.length, 0)
   }))
 
+test('the log says that a backlog has drained, of what has waited for the link only', () =>
+  withBench(async (bench, broker) => {
+    const drained = () => bench.logLines.filter((line) => line.includes('backlog drained'))
+    bench.start(upstreamTo(broker.port, { maxInFlight: 20 }))
+    await eventually('connected', () => bench.status().connected, WAIT_MS)
+    await bench.write(300)
+    await bench.drained()
+    assert.equal(drained(), [])
+    await bench.upstreams?.stop()
+    await bench.write(100)
+    bench.start(upstreamTo(broker.port, { maxInFlight: 20 }))
+    await bench.drained()
+    await eventually('it is said', () => drained().length > 0, WAIT_MS)
+    assert.match(drained()[0], /records=100 /)
+  }))
+
 test.run()
