@@ -29,6 +29,9 @@ export interface Way {
   upstream(options: BenchOptions, dataDir?: string): Promise<Upstream>
 }
 
+/** Of messages, to an MQTT broker. Whoever acknowledges out of memory over a fast link has room for so many; mosquitto's bridge has 20. */
+export const WINDOW = 4000
+
 const gatewayConfig = (type: 'sluice' | 'mqtt', port: number) => `
 node_id = "gw-17"
 [[stream]]
@@ -40,7 +43,7 @@ name = "cloud"
 type = "${type}"
 url = "mqtt://127.0.0.1:${port}"
 streams = ["telemetry"]
-max_in_flight = 1000
+max_in_flight = ${WINDOW}
 reconnect_min_ms = 20
 reconnect_max_ms = 50
 `

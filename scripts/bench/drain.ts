@@ -5,7 +5,7 @@ import { mosquittoMissing } from '../../test/helpers/mosquitto.js'
 import { cpuSecondsOf } from '../../test/helpers/process-usage.js'
 import { TcpProxy } from '../../test/helpers/tcp-proxy.js'
 import { readingsSource } from '../readings.js'
-import { bridge, toMosquitto, toSluice, type Way } from './drain-ways.js'
+import { bridge, toMosquitto, toSluice, type Way, WINDOW } from './drain-ways.js'
 import { fill, fillerPackets, type Packets, readingPackets } from './fill.js'
 import { type BenchOptions, formatTable, type Workload, type WorkloadReport } from './workload.js'
 
@@ -17,7 +17,7 @@ interface Result {
   readonly cpuSecondsPerMillion: number
 }
 
-const POLL_MS = 20
+const POLL_MS = 50
 const PAYLOAD_BYTES = 100
 
 export const drain: Workload = {
@@ -90,6 +90,7 @@ function report(results: readonly Result[], count: number): WorkloadReport {
     ...formatTable(rows),
     '',
     'Wanted: at least 5× to a sluice node, 1× to mosquitto; on the wire at most 1/4.',
+    `max_in_flight is ${WINDOW} to mosquitto.`,
     'A sluice gateway reads its backlog from disk, and a sluice upstream has it on disk before it acknowledges; mosquitto keeps both in memory.',
   ]
   if (theirs === undefined) text.push(`No comparison: ${mosquittoMissing}.`)
