@@ -8,7 +8,6 @@ import { type Command, type CommandContext, defineCommand } from './command.js'
 import { CONFIG_OPTIONS, configFor } from './config-source.js'
 import { aborted } from './interruption.js'
 import { checkLogOptions, LOG_OPTIONS, loggerFor } from './log-options.js'
-import { holdYoungGeneration } from './young-generation.js'
 
 /** A node that has not stopped by then is left to the operating system: what it acknowledged is on disk anyway. */
 const MAX_STOP_MS = 20_000
@@ -55,7 +54,6 @@ async function serve(context: CommandContext<typeof OPTIONS>, loadNode: () => Pr
   const config = await configFor(context)
   const logger = loggerFor(values, config.logLevel, stderr)
   const { startNode } = await loadNode()
-  holdYoungGeneration()
   const node = await startNode(config, { logger })
   const firmware = await startFirmware(config, node, logger.child('firmware'))
   const failed = node.failed.then((error) => ({ error }))

@@ -1,7 +1,10 @@
 #!/usr/bin/env node
 // The `sluice` program. CommonJS, because loading an ES module already uses the thread pool, whose size must be set before: each
 // stream's fdatasync holds one of its threads, and the default of four would let file reads wait for the disk.
+import young = require('./young-generation.cjs')
+
 process.env['UV_THREADPOOL_SIZE'] ??= '8'
+young.holdYoungGeneration()
 ;(() => {
   const [major, minor] = process.versions.node.split('.').map(Number)
   if (major < 20 || (major === 20 && minor < 19)) {

@@ -21,6 +21,11 @@ export interface BatchRange {
   readonly maxRecords: number
 }
 
+/** What a table holds beside the batches, of their bytes: what is read at once is then what is wanted, and not a batch less, which would be read twice. */
+const STORED_BESIDE = 1 / 64
+/** Of what is asked for. What is left has hardly room for the next batch, which would be read for nothing. */
+const ENOUGH = 3 / 4
+
 /** @throws SluiceError CORRUPT_MESSAGE (details: partition, offset) at the first batch that fails its checks or is missing. */
 export async function readBatches(source: SegmentSource, range: BatchRange): Promise<Buffer[]> {
   const { partition, from, end, maxBytes, maxRecords } = range
@@ -28,7 +33,8 @@ export async function readBatches(source: SegmentSource, range: BatchRange): Pro
   let next = from
   let bytes = 0
   try {
-    const readAhead = Math.min(maxBytes, MAX_READ_AHEAD_BYTES)
+    const readAhead = () =>
+      bytes > maxBytes * ENOUGH ? null : Math.min((maxBytes - bytes) * (1 + STORED_BESIDE), MAX_READ_AHEAD_BYTES)
     for await (const entries of source.entries(seekKey(partition, from), seekKey(partition + 1, 0), readAhead)) {
       for (const [key, batch] of entries) {
         const problem = batchProblem(key, batch, next, batches.length === 0)
@@ -41,6 +47,7 @@ export async function readBatches(source: SegmentSource, range: BatchRange): Pro
         if (next - from >= maxRecords || next === end) return batches
       }
     }
+    if (batches.length > 0) return batches
     throw corrupt(partition, next, 'is missing')
   } catch (error) {
     // What was read before it is good; who goes on from there meets it first.

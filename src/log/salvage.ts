@@ -111,7 +111,7 @@ async function readTables(directory: string, found: SalvagedEntries): Promise<Da
     }
     try {
       damaged.push(...(await table.damaged()))
-      for await (const entries of table.blocks(Buffer.alloc(0), KEY_END, MAX_READ_AHEAD_BYTES))
+      for await (const entries of table.blocks(Buffer.alloc(0), KEY_END, () => MAX_READ_AHEAD_BYTES))
         for (const { key, value, deleted, sequence } of entries) await found.take(key, deleted ? null : value, sequence)
     } finally {
       await table.close()

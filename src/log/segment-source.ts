@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { listDirectory } from '../state/durable-files.js'
 import type { LevelDatabase } from '../state/level-database.js'
 import type { TableEntry } from '../state/table-format.js'
-import { TableReader } from '../state/table-reader.js'
+import { type ReadAheadBytes, TableReader } from '../state/table-reader.js'
 import { WalEntries } from '../state/wal-entries.js'
 import { META_START } from './keys.js'
 
@@ -13,8 +13,8 @@ export type StoredEntry = readonly [key: Buffer, value: Buffer]
 
 export interface SegmentSource {
   get(key: Buffer): Promise<Buffer | undefined>
-  /** In key order, some at a time. @param readAheadBytes To be read at once, about. */
-  entries(gte: Buffer, lt: Buffer, readAheadBytes?: number): AsyncIterable<readonly StoredEntry[]>
+  /** In key order, some at a time. @param readAheadBytes Asked before each read: what is to be read at once, about; null: enough. */
+  entries(gte: Buffer, lt: Buffer, readAheadBytes?: ReadAheadBytes): AsyncIterable<readonly StoredEntry[]>
   close(): Promise<void>
 }
 
@@ -30,12 +30,16 @@ export class LevelSource implements SegmentSource {
     return this.database.get(key)
   }
 
-  async *entries(gte: Buffer, lt: Buffer, readAheadBytes = MAX_READ_AHEAD_BYTES): AsyncGenerator<StoredEntry[]> {
+  async *entries(
+    gte: Buffer,
+    lt: Buffer,
+    readAheadBytes: ReadAheadBytes = () => MAX_READ_AHEAD_BYTES,
+  ): AsyncGenerator<StoredEntry[]> {
     const iterator = this.database.iterator({
       gte,
       lt,
       fillCache: false,
-      highWaterMarkBytes: readAheadBytes,
+      highWaterMarkBytes: readAheadBytes() ?? 0,
     } as object)
     let holdsEntries = false
     try {
@@ -95,11 +99,15 @@ export class FileSource implements SegmentSource {
   }
 
   async get(key: Buffer): Promise<Buffer | undefined> {
-    for await (const [[, value]] of this.entries(key, Buffer.concat([key, NEXT_KEY]), 0)) return value
+    for await (const [[, value]] of this.entries(key, Buffer.concat([key, NEXT_KEY]), () => 0)) return value
     return undefined
   }
 
-  async *entries(gte: Buffer, lt: Buffer, readAheadBytes = MAX_READ_AHEAD_BYTES): AsyncGenerator<StoredEntry[]> {
+  async *entries(
+    gte: Buffer,
+    lt: Buffer,
+    readAheadBytes: ReadAheadBytes = () => MAX_READ_AHEAD_BYTES,
+  ): AsyncGenerator<StoredEntry[]> {
     let before = null as Buffer | null
     for await (const block of merged(this.parts.map((part) => part.blocks(gte, lt, readAheadBytes)))) {
       const entries: StoredEntry[] = []

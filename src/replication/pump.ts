@@ -17,10 +17,17 @@ export interface PumpOptions<S extends Shipment> {
   readonly link: () => Link<S> | null
   /** What may be under way and not known on disk as acknowledged, now. */
   readonly hasRoom: () => boolean
+  /** So much is under way that more room may gather before it is used. */
+  readonly hasTime: () => boolean
   /** Something was sent. */
   readonly onSent: () => void
 }
 
+/**
+ * A broker that acknowledges a message at a time would be answered a message at a time, and both would spend more on waking up than on messages: mosquitto took
+ * 9.4 s of processor time a million of them, and 7.7 from its own bridge.
+ */
+const GATHER_MS = 1
 /** Timers for longer ones would overflow; asked again then. */
 const MAX_BUDGET_WAIT_MS = 60 * 60 * 1000
 /** Weight of the latest record in the running average of sizes. */
@@ -48,10 +55,12 @@ export class Pump<S extends Shipment> {
   schedule(): void {
     if (this.scheduled || this.options.link() === null) return
     this.scheduled = true
-    setImmediate(() => {
+    const run = (): void => {
       this.scheduled = false
       this.run()
-    })
+    }
+    if (this.options.hasTime()) this.options.clock.after(GATHER_MS, run)
+    else setImmediate(run)
   }
 
   private run(): void {

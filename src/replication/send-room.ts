@@ -14,6 +14,8 @@ import { Window } from './window.js'
 /** Smaller windows have nothing to set aside. */
 const SMALL_WINDOW = 4
 const SET_ASIDE = 1 / 4
+/** Keep a broker busy for longer than a millisecond. */
+const MANY_MESSAGES = 200
 
 export class SendRoom {
   readonly window: Window<Flight>
@@ -35,6 +37,11 @@ export class SendRoom {
     this.maxUnsaved = Math.max(1, setAside - this.messagesAtOnce + 1)
     this.usualLevel = size - setAside
     this.level = this.usualLevel
+  }
+
+  /** The far side has enough to do for a while. */
+  get isWellFilled(): boolean {
+    return this.countsUnsaved && this.window.inFlight >= Math.max(MANY_MESSAGES, this.usualLevel / 2)
   }
 
   /**

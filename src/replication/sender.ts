@@ -92,6 +92,7 @@ export class Sender<S extends Shipment> {
       ...{ window: this.room.window, budget: this.budget, clock },
       link: () => (this.paused || this.closing ? null : this.keeper.link),
       hasRoom: () => this.room.has(this.poison.limit, this.saver.unsaved),
+      hasTime: () => this.room.isWellFilled,
       onSent: () => this.deadline.sent(),
     })
     const { reconnectMinMs, reconnectMaxMs } = upstream

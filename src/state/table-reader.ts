@@ -14,6 +14,9 @@ export interface DamagedKeys {
   readonly upTo: Buffer | null
 }
 
+/** Asked before each read: what is to be read at once, or one block, whatever its size; null: nothing more. */
+export type ReadAheadBytes = () => number | null
+
 export class TableReader {
   private constructor(
     private readonly handle: FileHandle,
@@ -33,17 +36,21 @@ export class TableReader {
     }
   }
 
-  /** The entries of all blocks that may hold keys from `gte` on and below `lt`, block by block; also some outside. */
-  async *blocks(gte: Buffer, lt: Buffer, readAheadBytes: number): AsyncGenerator<TableEntry[]> {
+  /**
+   * The entries of all blocks that may hold keys from `gte` on and below `lt`, block by block; also some outside.
+   */
+  async *blocks(gte: Buffer, lt: Buffer, readAheadBytes: ReadAheadBytes): AsyncGenerator<TableEntry[]> {
     const { index } = this
     let next = index.firstFrom(gte)
     while (next < index.count) {
       const first = index.block(next)
+      const atOnce = readAheadBytes()
+      if (atOnce === null) return
       let last = first
       const blocks = [first]
       while (last.key.compare(lt) < 0 && ++next < index.count) {
         const block = index.block(next)
-        if (block.offset + block.size - first.offset > readAheadBytes) break
+        if (block.offset + block.size - first.offset > atOnce) break
         blocks.push((last = block))
       }
       for (const bytes of await this.read(blocks)) {

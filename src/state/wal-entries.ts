@@ -2,6 +2,7 @@
 // nothing can be written.
 
 import type { TableEntry } from './table-format.js'
+import type { ReadAheadBytes } from './table-reader.js'
 import { salvageWal } from './wal-salvage.js'
 
 const NOTHING = Buffer.alloc(0)
@@ -26,13 +27,13 @@ export class WalEntries {
   }
 
   /** Those with keys from `gte` on and below `lt`, some at a time. */
-  async *blocks(gte: Buffer, lt: Buffer, readAheadBytes: number): AsyncGenerator<TableEntry[]> {
+  async *blocks(gte: Buffer, lt: Buffer, readAheadBytes: ReadAheadBytes): AsyncGenerator<TableEntry[]> {
     let block: TableEntry[] = []
     let bytes = 0
     for (let i = this.firstFrom(gte); i < this.entries.length && this.entries[i].key.compare(lt) < 0; i++) {
       block.push(this.entries[i])
       bytes += this.entries[i].value.length
-      if (bytes < readAheadBytes) continue
+      if (bytes < (readAheadBytes() ?? 0)) continue
       yield block
       block = []
       bytes = 0

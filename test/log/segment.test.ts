@@ -30,7 +30,7 @@ async function sealedSegment(sequence: number): Promise<Segment> {
 async function entriesOf(segment: Segment): Promise<[string, string][]> {
   return segment.use(async (source) => {
     const found: [string, string][] = []
-    for await (const entries of source.entries(Buffer.from('a'), Buffer.from('z'), 100))
+    for await (const entries of source.entries(Buffer.from('a'), Buffer.from('z'), () => 100))
       for (const [key, value] of entries) found.push([key.toString(), value.toString()])
     return found
   })

@@ -39,6 +39,8 @@ export class PublishEncoder {
   private idsAt: number[] = []
   private tail: Buffer | null = null
 
+  constructor(private readonly chunkBytes = CHUNK_BYTES) {}
+
   /** Packets that are not yet taken. */
   get count(): number {
     return this.idsAt.length
@@ -85,7 +87,7 @@ export class PublishEncoder {
 
   private reserve(bytes: number): void {
     if (this.chunk.length - this.end >= bytes) return
-    this.chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, bytes))
+    this.chunk = Buffer.allocUnsafeSlow(Math.max(this.chunkBytes, bytes))
     this.start = 0
     this.end = 0
   }
@@ -93,7 +95,7 @@ export class PublishEncoder {
 
 /** One packet. */
 export function encodePublish(topic: TopicBytes, payload: Buffer, retain = false): Packets {
-  const encoder = new PublishEncoder()
+  const encoder = new PublishEncoder(0)
   encoder.add(topic, payload, 0, payload.length, retain)
   return encoder.take()
 }
