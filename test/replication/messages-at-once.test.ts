@@ -2,9 +2,13 @@
 
 import { test } from 'uvu'
 import * as assert from 'uvu/assert'
+import type { Offset, PartitionId } from '../../src/record/record.js'
+import { MqttPacker, type MqttShipment } from '../../src/replication/targets/mqtt-packer.js'
 import type { UpstreamOptions } from '../../src/replication/upstream-options.js'
 import { eventually } from '../helpers/eventually.js'
 import { MiniBroker } from '../helpers/mini-broker.js'
+import { publishesIn } from './targets/publishes-in.js'
+import { batchOf } from './targets/target-contract.js'
 import { checkArrived, UpstreamBench, upstreamTo } from './upstream-bench.js'
 
 const WAIT_MS = 60_000
@@ -74,5 +78,20 @@ test('each message has the topic it would have alone', () =>
     }
     assert.is(broker.received.length, 300)
   }))
+
+test('of a batch that does not parse nothing gets into what is packed next', () => {
+  const options = { name: 'cloud', nodeId: 'gw-17', clientId: 'c', topic: '{topic}', maxPacketsPerShipment: 31 }
+  const packer = new MqttPacker(options)
+  const pack = (batch: Buffer) =>
+    packer.pack({ stream: 'telemetry', partition: 0 as PartitionId }, [batch], 0 as Offset, 0 as Offset)
+  const damaged = batchOf(0, ['a', 'b', 'c'])
+  damaged[damaged.length - 1] = 2
+  assert.throws(() => pack(damaged), /does not parse/)
+  const packed = pack(batchOf(7, ['d', 'e'])) as MqttShipment[]
+  assert.equal(
+    packed.map(({ offset, packets }) => [offset, publishesIn(packets).map(({ payload }) => payload.toString())]),
+    [[7, ['d', 'e']]],
+  )
+})
 
 test.run()

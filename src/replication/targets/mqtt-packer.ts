@@ -82,7 +82,13 @@ export class MqttPacker {
     const { envelope } = this.options
     if (envelope !== undefined)
       return this.envelopes(envelope, mapper, source, recordsOf(batches, from, until), singlyBelow)
-    return batches.flatMap((batch) => this.publishes(mapper, new RecordCursor(batch, from), singlyBelow, until))
+    try {
+      return batches.flatMap((batch) => this.publishes(mapper, new RecordCursor(batch, from), singlyBelow, until))
+    } finally {
+      // Of a batch that does not parse.
+      this.encoder.take()
+      mapper.release()
+    }
   }
 
   private mapperOf({ stream, partition }: Source): TopicMapper {

@@ -118,10 +118,7 @@ export class MqttLink implements Link<MqttShipment> {
   }
 }
 
-/**
- * As few that the window stays many steps, and that each slot of the window has packet identifiers enough. They cost a tenth of what they cost one by one:
- * what there is to do for a shipment is done once for all of them.
- */
+/** As few that the window stays many steps, and that each slot of the window has packet identifiers enough. */
 function messagesAtOnce(maxInFlight: number): number {
   const steps = Math.floor(maxInFlight / STEPS_OF_WINDOW)
   return Math.max(1, Math.min(steps, Math.floor(MAX_MQTT_SLOTS / maxInFlight), MAX_PACKETS_PER_SLOT))

@@ -105,6 +105,12 @@ export class TopicMapper implements TopicBytes {
     return end - at
   }
 
+  /** Lets go of the record mapped last, and the batch it is in. */
+  release(): void {
+    this.record = NO_RECORD
+    this.filled = null
+  }
+
   /** For messages that carry several records: what is of one record is that of the first. */
   mapFirst({ offset, timestampMs }: Pick<KeyedRecord, 'offset' | 'timestampMs'>): Buffer {
     return Buffer.from(this.fill({ offset, timestampMs }, ''))
