@@ -28,6 +28,10 @@ export interface TestFileResult {
   readonly problem: string | null
   readonly output: string
   readonly durationMs: number
+  /** All its tests had passed when its time was up. */
+  readonly hungAtItsEnd: boolean
+  /** So it was with the run before this one. */
+  readonly hungBefore?: true
 }
 
 const running = new Set<ChildProcess>()
@@ -35,8 +39,17 @@ const REPORT = pathToFileURL(join(import.meta.dirname, 'test-report.js')).href
 /** Output kept of one file; the middle of more is cut. */
 const MAX_OUTPUT_CHARACTERS = 400_000
 
-/** Runs a compiled test to its end or its time limit. Never rejects. */
-export function runTestFile(file: TestFile, cwd: string): Promise<TestFileResult> {
+/**
+ * Runs a compiled test to its end or its time limit. Never rejects. One whose tests have all passed and which then does not end is run once more: Node itself
+ * can hang there, while V8's threads wait for the main one and it for them (nodejs/node issue 54918). A test that leaves something open hangs again.
+ */
+export async function runTestFile(file: TestFile, cwd: string): Promise<TestFileResult> {
+  const result = await runOnce(file, cwd)
+  if (!result.hungAtItsEnd) return result
+  return { ...(await runOnce(file, cwd)), hungBefore: true }
+}
+
+function runOnce(file: TestFile, cwd: string): Promise<TestFileResult> {
   return new Promise((resolve) => {
     const startedAt = performance.now()
     let output = ''
@@ -64,7 +77,8 @@ export function runTestFile(file: TestFile, cwd: string): Promise<TestFileResult
       clearTimeout(timer)
       running.delete(child)
       const reason = outOfTime ? `stopped: still running after ${file.limitSeconds} s` : endOf(code, signal)
-      resolve(judge(file, shorten(output), reason, performance.now() - startedAt))
+      const result = judge(file, shorten(output), reason, performance.now() - startedAt)
+      resolve({ ...result, hungAtItsEnd: outOfTime && result.passed > 0 && result.problem === reason })
     }
     child.on('error', (error) => {
       output += `${error.message}\n`
@@ -109,7 +123,7 @@ function judge(file: TestFile, output: string, badEnd: string | null, durationMs
   else if (badEnd === null && failedTests > 0) problem = 'a before or after hook threw (uvu shows nothing of it)'
   else if (badEnd !== null && badEnd !== 'exit code 1') problem = badEnd
   const failed = Math.max(failedTests, problem === null ? 0 : 1)
-  return { file, passed, failed, skipped, skipReasons, problem, output, durationMs }
+  return { file, passed, failed, skipped, skipReasons, problem, output, durationMs, hungAtItsEnd: false }
 }
 
 function shorten(output: string): string {

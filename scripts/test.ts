@@ -40,7 +40,8 @@ async function runAll(files: readonly TestFile[]): Promise<TestFileResult[]> {
     const counts = `${result.passed} passed${result.failed > 0 ? `, ${result.failed} FAILED` : ''}`
     const skipped = result.skipped > 0 ? `, ${result.skipped} skipped` : ''
     const seconds = (result.durationMs / 1000).toFixed(1)
-    console.log(`${results.length}/${files.length}  ${result.file.name}  ${counts}${skipped}  ${seconds} s`)
+    const again = result.hungBefore ? ' (had passed before, and hung at its end)' : ''
+    console.log(`${results.length}/${files.length}  ${result.file.name}  ${counts}${skipped}  ${seconds} s${again}`)
     if (result.failed > 0)
       console.log(`\n${result.output.trimEnd()}\n${result.problem ? `\n  ${result.problem}\n` : ''}`)
   }

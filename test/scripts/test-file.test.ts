@@ -85,6 +85,19 @@ test('a file past its time limit is stopped together with the processes it start
   assert.ok(result.durationMs < 20_000, 'did not wait for the child')
 })
 
+test('a file that hangs once its tests have passed is run again, and counts as failed if it hangs again', async () => {
+  const once = `import { existsSync, writeFileSync } from 'node:fs'
+    const marker = new URL('hung-once', import.meta.url)
+    if (!existsSync(marker)) setInterval(() => {}, 1000)
+    writeFileSync(marker, '')
+    test('a', () => {}); test.run()`
+  const result = await run(once, 5)
+  assert.equal([result.passed, result.failed, result.problem, result.hungBefore], [1, 0, null, true])
+  const again = await run("setInterval(() => {}, 1000); test('a', () => {}); test.run()", 3)
+  assert.equal([again.passed, again.failed], [1, 1])
+  assert.match(again.problem ?? '', 'still running after 3 s')
+})
+
 test('a skipped test is counted, with its reason', async () => {
   const helper = join(project, 'dist', 'test', 'helpers', 'skip.js')
   const result = await run(`import { unlessSkipped } from '${helper}'
