@@ -6,25 +6,17 @@ import type { Offset, PartitionId } from '../../src/record/record.js'
 import { MqttPacker, type MqttShipment } from '../../src/replication/targets/mqtt-packer.js'
 import type { UpstreamOptions } from '../../src/replication/upstream-options.js'
 import { eventually } from '../helpers/eventually.js'
-import { MiniBroker } from '../helpers/mini-broker.js'
+import type { MiniBroker } from '../helpers/mini-broker.js'
 import { publishesIn } from './targets/publishes-in.js'
 import { batchOf } from './targets/target-contract.js'
-import { checkArrived, UpstreamBench, upstreamTo } from './upstream-bench.js'
+import { checkArrived, type UpstreamBench, upstreamTo, withBroker } from './upstream-bench.js'
 
 const WAIT_MS = 60_000
 /** Fifteen messages at a time. */
 const WINDOW: Partial<UpstreamOptions> = { maxInFlight: 1000 }
 
-async function withBench(body: (bench: UpstreamBench, broker: MiniBroker) => Promise<void>): Promise<void> {
-  const bench = await UpstreamBench.open([{ name: 'telemetry', partitions: 2 }])
-  const broker = await MiniBroker.start()
-  try {
-    await body(bench, broker)
-  } finally {
-    await bench.close()
-    await broker.stop()
-  }
-}
+const withBench = (body: (bench: UpstreamBench, broker: MiniBroker) => Promise<void>): Promise<void> =>
+  withBroker([{ name: 'telemetry', partitions: 2 }], body)
 
 const payloadsOf = (broker: MiniBroker): string[] => broker.received.map(({ payload }) => payload.toString())
 

@@ -3,22 +3,14 @@ import * as assert from 'uvu/assert'
 import { SluiceError } from '../../src/base/errors.js'
 import type { UpstreamOptions } from '../../src/replication/upstream-options.js'
 import { eventually } from '../helpers/eventually.js'
-import { MiniBroker } from '../helpers/mini-broker.js'
-import { checkArrived, UpstreamBench, upstreamTo } from './upstream-bench.js'
+import type { MiniBroker } from '../helpers/mini-broker.js'
+import { checkArrived, type UpstreamBench, upstreamTo, withBroker } from './upstream-bench.js'
 
 /** Turns of the event loop in which anything that could still be sent would be. */
 const TURNS = 2000
 
-async function withBench(body: (bench: UpstreamBench, broker: MiniBroker) => Promise<void>): Promise<void> {
-  const bench = await UpstreamBench.open([{ name: 'telemetry', partitions: 3 }])
-  const broker = await MiniBroker.start()
-  try {
-    await body(bench, broker)
-  } finally {
-    await bench.close()
-    await broker.stop()
-  }
-}
+const withBench = (body: (bench: UpstreamBench, broker: MiniBroker) => Promise<void>): Promise<void> =>
+  withBroker([{ name: 'telemetry', partitions: 3 }], body)
 
 async function nothingMore(broker: MiniBroker, expected: number, atLeast = expected): Promise<void> {
   for (let turn = 0; turn < TURNS; turn++) {

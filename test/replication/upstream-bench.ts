@@ -8,6 +8,7 @@ import type { PartitionId } from '../../src/record/record.js'
 import type { CursorsPort } from '../../src/replication/sender.js'
 import type { UpstreamOptions, UpstreamStatus } from '../../src/replication/upstream-options.js'
 import { Upstreams } from '../../src/replication/upstreams.js'
+import { MiniBroker } from '../helpers/mini-broker.js'
 import { openLog, recordOf, type TestLog, type TestStream } from '../helpers/open-log.js'
 import { tempDir } from '../helpers/temp-dir.js'
 
@@ -114,6 +115,21 @@ export class UpstreamBench {
     await this.upstreams?.stop()
     this.upstreams = null
     await this.test?.close()
+  }
+}
+
+/** Streams in a folder of their own, and a broker to forward them to; both are gone afterwards. */
+export async function withBroker(
+  streams: readonly TestStream[],
+  body: (bench: UpstreamBench, broker: MiniBroker) => Promise<void>,
+): Promise<void> {
+  const bench = await UpstreamBench.open(streams)
+  const broker = await MiniBroker.start()
+  try {
+    await body(bench, broker)
+  } finally {
+    await bench.close()
+    await broker.stop()
   }
 }
 
